@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import softplus
 
-from . import dispatch
+from . import dispatch, products
 from .cost import KernelCost
 from .head import Head, capped, parts
 
@@ -74,7 +74,7 @@ def chunk_logits(hidden: Tensor, head: Tensor, cap: float | None) -> tuple[Tenso
 
     The kernel reads logits of hidden's dtype. The plain form, and a cap, need a float32 copy.
     """
-    logits = hidden @ head.T
+    logits = products.times(hidden, head)
     if cap is None and dispatch.on_triton(logits):
         return logits, None
     logits = logits.to(torch.promote_types(hidden.dtype, torch.float32))
@@ -133,7 +133,7 @@ def _chunk(
     if gradient is not None:
         slopes = (slopes if bend is None else slopes.mul_(bend)).to(hidden.dtype)
         scale = (weights.to(gap.dtype) * torch.sigmoid(gap))[:, None]
-        torch.mul(slopes @ head, scale.to(hidden.dtype), out=gradient)
+        torch.mul(products.back(slopes, head), scale.to(hidden.dtype), out=gradient)
     return losses
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from . import products
 from .cost import KernelCost
 
 
@@ -55,12 +56,14 @@ class _DeltaLinear(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, delta)
         ctx.weight = weight
-        return torch.nn.functional.linear(x, _whole(weight, delta, x.dtype), bias)
+        return products.times(x, _whole(weight, delta, x.dtype), bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
         x, delta = ctx.saved_tensors
-        d_x = d_y @ _whole(ctx.weight, delta, x.dtype) if ctx.needs_input_grad[0] else None
+        d_x = None
+        if ctx.needs_input_grad[0]:
+            d_x = products.back(d_y, _whole(ctx.weight, delta, x.dtype))
         d_delta = (d_y.T @ x).to(delta.dtype) if ctx.needs_input_grad[3] else None
         return d_x, None, None, d_delta

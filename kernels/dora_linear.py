@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import lora_linear
+from . import lora_linear, products
 from .cost import KernelCost
 
 #: Norm that replaces the norm of a row of zeros, so that it stays zero and its gradient is finite.
@@ -93,7 +93,7 @@ class _DoRALinear(torch.autograd.Function):
         seen = x if adapter_x is None else adapter_x
         dense = weight()
         norm = norms(dense)
-        u = (x @ dense.T).addmm_(seen @ a.to(x.dtype).T, (b * scale).to(x.dtype).T)
+        u = products.times(x, dense).addmm_(seen @ a.to(x.dtype).T, (b * scale).to(x.dtype).T)
         ctx.save_for_backward(seen, a, b, magnitude, norm, u)
         ctx.weight, ctx.scale, ctx.same = weight, scale, adapter_x is None
         # In the precision of the gains: in bf16, a gain could change only in steps of 2**-8.
@@ -110,7 +110,7 @@ class _DoRALinear(torch.autograd.Function):
         d_low = d_u @ low_b
         d_a = (d_low.T @ seen).to(a.dtype)
         d_b = (d_u.T @ (seen @ low_a.T)).to(b.dtype).mul_(ctx.scale)
-        d_x = d_u @ ctx.weight() if ctx.needs_input_grad[0] else None
+        d_x = products.back(d_u, ctx.weight()) if ctx.needs_input_grad[0] else None
         d_seen = None
         if ctx.same and d_x is not None:
             d_x.addmm_(d_low, low_a)

@@ -16,14 +16,16 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from . import products
 from .cost import KernelCost
+from .products import Weight
 
 
-def frozen_linear(x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
+def frozen_linear(x: Tensor, weight: Callable[[], Weight], bias: Tensor | None) -> Tensor:
     """Apply the map to ``x`` (tokens, K): (tokens, N), of x's dtype.
 
-    ``weight`` returns the frozen weight (N, K) in x's dtype. ``bias``: (N,), frozen. Differentiable once with
-    respect to x.
+    ``weight`` returns the frozen weight (N, K) in x's dtype, or packed. ``bias``: (N,), frozen.
+    Differentiable once with respect to x.
     """
     y: Tensor = _FrozenLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return y
@@ -37,11 +39,11 @@ def cost(tokens: int, inputs: int, outputs: int, itemsize: int) -> KernelCost:
 
 class _FrozenLinear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Callable[[], Weight], bias: Tensor | None) -> Tensor:
         ctx.weight = weight
-        return torch.nn.functional.linear(x, weight(), bias)
+        return products.times(x, weight(), bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
-        return d_y @ ctx.weight(), None, None
+        return products.back(d_y, ctx.weight()), None, None

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from . import products
 from .cost import KernelCost
 from .cross_entropy import chunk_logits, chunk_size, token_slopes
 from .head import Head, parts
@@ -73,7 +74,7 @@ class _LinearLogProbs(torch.autograd.Function):
             losses, slope = _chunk(hidden[part], head, cap, targets[part], upstream)
             torch.neg(losses, out=found[part])
             if slopes is not None and slope is not None:
-                torch.mm(slope, head, out=slopes[part])
+                slopes[part] = products.back(slope, head)
             del losses, slope  # only one chunk exists at a time
         ctx.chunk, ctx.cap = chunk, cap
         ctx.save_for_backward(*((hidden, head, targets) if slopes is None else (slopes,)))
@@ -94,7 +95,7 @@ class _LinearLogProbs(torch.autograd.Function):
             _, slope = _chunk(hidden[part], head, ctx.cap, targets[part], upstream[part])
             assert slope is not None
             if d_hidden is not None:
-                torch.mm(slope, head, out=d_hidden[part])
+                d_hidden[part] = products.back(slope, head)
             d_head += slope.T @ hidden[part]
             del slope, _
         return d_hidden, d_head.to(head.dtype), None, None, None, None

@@ -18,11 +18,12 @@ from torch.autograd.function import once_differentiable
 from . import lora_maps
 from .cost import KernelCost
 from .lora_maps import LoRAMap, Rounded
+from .products import Weight
 
 
 def lora_linear(
     x: Tensor,
-    weight: Callable[[], Tensor],
+    weight: Callable[[], Weight],
     bias: Tensor | None,
     a: Tensor,
     b: Tensor,

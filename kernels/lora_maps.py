@@ -16,7 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import products
 from .cost import KernelCost
+from .products import Weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +42,13 @@ class Rounded:
 class LoRAMap:
     """One linear map with an optional adapter.
 
-    ``weight()`` returns the frozen weight (N, K) in the input's dtype. ``bias``: (N,). ``a`` (r, K) and ``b``
-    (N, r) may have higher precision than the input (float32 with bf16): they are rounded for the products,
-    and their gradients have their own dtype. ``rounded``: these values, if the caller keeps them. Without
-    ``a`` and ``b`` the map has no adapter.
+    ``weight()`` returns the frozen weight (N, K) in the input's dtype, or packed. ``bias``: (N,). ``a`` (r,
+    K) and ``b`` (N, r) may have higher precision than the input (float32 with bf16): they are rounded for the
+    products, and their gradients have their own dtype. ``rounded``: these values, if the caller keeps them.
+    Without ``a`` and ``b`` the map has no adapter.
     """
 
-    weight: Callable[[], Tensor]
+    weight: Callable[[], Weight]
     bias: Tensor | None
     a: Tensor | None = None
     b: Tensor | None = None
@@ -84,7 +86,7 @@ def forward(x: Tensor, maps: Sequence[LoRAMap], adapter_x: Tensor | None = None)
     lows = _lows(x if adapter_x is None else adapter_x, _stacked_a(rounded), rounded)
     outs = []
     for each, factors, low in zip(maps, rounded, lows):
-        y = x @ each.weight().T if each.bias is None else torch.addmm(each.bias, x, each.weight().T)
+        y = products.times(x, each.weight(), each.bias)
         outs.append(y if factors is None else y.addmm_(low, factors.b.T))
     return outs
 
@@ -159,9 +161,9 @@ def cost(
 
 
 def _through_weights(maps: Sequence[LoRAMap], d_outs: Sequence[Tensor]) -> Tensor:
-    d_x = d_outs[0] @ maps[0].weight()
+    d_x = products.back(d_outs[0], maps[0].weight())
     for each, d_y in zip(maps[1:], d_outs[1:]):
-        d_x.addmm_(d_y, each.weight())
+        d_x = products.back(d_y, each.weight(), d_x)
     return d_x
 
 

@@ -34,6 +34,7 @@ from .data.validation_split import as_left_out
 from .device import choose_device, free_memory
 from .forecast.memory_plan import MIB, MemoryPlan
 from .forecast.pack_size import FILLED, choose_pack_tokens
+from .forecast.prepacking import choose_packed
 from .forecast.process_memory import PeakMemory, bound_products, steady_allocator
 from .forecast.sharded_plan import sharded_plan
 from .forecast.speed import matmul_rate, roofline
@@ -78,7 +79,8 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     held = encode_held_out(step, apart, context, rows, objective)
     examples = encoded.examples
     mixture = None if step.mix is None else Mixture.of(table, examples, step.mix, step.mix_until)
-    keep, extra = keep_dequantized(step, config, device), step.extra_memory_bytes(context)
+    packed = choose_packed(step, config, device, context.workdir / "products.json")
+    keep, extra = not packed and keep_dequantized(step, config, device), step.extra_memory_bytes(context)
 
     def steps_of(pack_tokens: int) -> list[list[list[int]]]:
         return _steps(step, examples, mixture, context.seed, capacity_of(pack_tokens, examples))
@@ -98,10 +100,12 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     # Before memory is measured: the first products load the libraries that all others use.
     rate = matmul_rate(step.torch_dtype(), device.type)
     peak = PeakMemory(device)
-    plan = plan_step(step, config, device, keep, examples, steps, extra, products)
+    plan = plan_step(step, config, device, keep, examples, steps, extra, products, packed)
     sharded = _is_sharded(step, plan, device)
     if sharded:
-        keep, plan = False, sharded_plan(replace(plan, dequantized=0), step, config, Processes.current().size)
+        keep = packed = False
+        plan = replace(plan, dequantized=0, packed=0)
+        plan = sharded_plan(plan, step, config, Processes.current().size)
     memory = (peak.before + plan.total) // MIB
 
     def told(what: str, done: int, of_all: int) -> None:
@@ -110,6 +114,9 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     where = torch.device("cpu") if sharded else device
     told("loading the model", 0, 1)
     model = load(step, weights, context.seed, keep, _data(objective, examples, steps), where)
+    if packed:
+        for _, linear in model.linears():
+            linear.pack()
     projection = None if step.sparse is None else step.sparse.projection(derive_seed(context.seed, "sparse"))
     if projection is not None:
         projection.begin(model)
@@ -164,6 +171,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         "predicted_memory_mib": memory,
         "memory_plan_mib": {name: getattr(plan, name) // MIB for name in plan.__slots__},
         "dequantized_kept": keep,
+        "weights_packed": packed,
         "pack_tokens": capacity,
         "device": str(device),
         "processes": Processes.current().size,

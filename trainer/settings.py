@@ -131,6 +131,10 @@ class TrainSettings(Train):
     """Keep the dequantized weights in memory next to a quantized base: the result is the same, and training
     takes more memory and less time. `auto` does so on a CPU if they take less than a quarter of the free
     memory."""
+    prepack_weights: bool | Literal["auto"] = "auto"
+    """Arrange the frozen weights once for the matrix products of a CPU, and not again in each product: with
+    `dtype: bf16` and an adapter of low rank. Two dense copies of the linear layers are then in memory, where
+    `cache_dequantized` keeps one. `auto` does so if they take less than a quarter of the free memory."""
     carry_optimizer: bool = False
     """Save the optimizer's state with the adapter, and continue from that of an earlier adapter: for a
     training in many short rounds. By default, each training starts with a new state."""

@@ -39,7 +39,7 @@ class ShardedLinear(Linear):
     def __init__(self, linear: Linear) -> None:
         nn.Module.__init__(self)
         self.bias, self.dtype, self.adapter = linear.bias, linear.dtype, linear.adapter
-        self._dequantized = None
+        self._dequantized = self._packed = None
         self._rebuilt = self._taken("frozen", linear.base)
 
     @property

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from ...kernels.lora_linear import lora_linear
+from ...kernels.products import Weight
 from .adapter import Adapter, Layout
 from .rounded_factors import RoundedFactors
 
@@ -84,7 +85,7 @@ class LoRA(Adapter):
     def measure(self, weight: Tensor) -> None:
         """Compute what the method needs from the base's ``weight`` (N, K); nothing for LoRA."""
 
-    def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, weight: Callable[[], Weight], bias: Tensor | None) -> Tensor:
         rounded = self.rounded.of(self.a, self.b, self.scale, x.dtype)
         return lora_linear(x, weight, bias, self.a, self.b, self.scale, self._dropped(x), rounded)
 

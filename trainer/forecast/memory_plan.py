@@ -13,8 +13,9 @@ from ..model.model_config import ModelConfig
 MIB = 2**20
 
 
-#: Bytes that oneDNN and its interface in PyTorch keep per shape of a bfloat16 matrix product on a CPU: 544 to
-#: 622 KiB, measured with torch 2.13. Their number is bounded (``process_memory.py``).
+#: Bytes that oneDNN and its interface in PyTorch keep per shape of a matrix product on a CPU, measured with torch
+#: 2.13: 544 to 659 KiB in bfloat16, 365 for a packed weight, 559 in float32. Their number is bounded
+#: (``process_memory.py``).
 PRODUCT_BYTES = 580 * 1024
 #: Further memory of a process, measured with :func:`steady_allocator`: the share that glibc's allocator holds
 #: in addition to live memory, and the bytes that libraries take at their first use.
@@ -25,9 +26,9 @@ SLACK, LIBRARIES = 0.15, 25 * MIB
 class MemoryPlan:
     """Predicted bytes by component at the peak of a step.
 
-    ``products``: cache of the CPU library for matrix products. ``slack``: memory that the process holds in
-    addition to this and to the tensors. ``rows``: the examples in their mapped file, whose pages the system
-    takes back if it needs them.
+    ``packed``: weights that are packed for the CPU's matrix products. ``products``: cache of the library that
+    computes these. ``slack``: memory that the process holds in addition to this and to the tensors. ``rows``:
+    the examples in their mapped file, whose pages the system takes back if it needs them.
     """
 
     base: int
@@ -35,6 +36,7 @@ class MemoryPlan:
     adapters: int
     activations: int
     head: int
+    packed: int = 0
     other_models: int = 0
     products: int = 0
     slack: int = 0
@@ -120,6 +122,7 @@ def plan_memory(
     accumulates: bool = True,
     trained_embeddings: bool = False,
     trained_head: bool = False,
+    packed: int = 0,
 ) -> MemoryPlan:
     """Predict the memory of training with packs of ``tokens`` tokens.
 
@@ -146,6 +149,7 @@ def plan_memory(
     - ``slack``: further share of memory that a process's allocator holds; 0 for none (on a GPU).
     - ``trained_embeddings``, ``trained_head``: whether they are trained. A pack's gradient of either is
       float32 and whole; so is the changed head and, for a moment, its float32 sum.
+    - ``packed``: bytes of weights that are packed for matrix products.
     - ``accumulates``: a step has several packs. Otherwise, gradients reuse the memory of activations.
     """
     coded = block_weights(config, but=skip) if quantized_bytes else 0
@@ -158,7 +162,7 @@ def plan_memory(
     layer = max(map(math.prod, linear_shapes(config).values()))
     if dense:
         transient += layer * (4 + 2 * bytes_per_value)
-    elif coded and not keep_dequantized:
+    elif coded and not keep_dequantized and not packed:
         transient += layer * bytes_per_value
     # In the backward pass: probabilities, their gradients and the scores' gradients of a block of queries.
     transient += 3 * min(QUERIES, longest) * longest * config.heads * bytes_per_value
@@ -186,6 +190,7 @@ def plan_memory(
         adapters=int(adapter_weights * (4 + state_bytes)) + gradients + rounded,
         activations=activations,
         head=head,
+        packed=packed,
         other_models=extra_memory_bytes,
         products=products * PRODUCT_BYTES,
     )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from ...contracts.durable import replace
 from ..parallel import Processes
+from .chosen import chosen
 
 #: On a CPU, whose caches a larger pack leaves; and the least on a GPU.
 SMALLEST = 1024
@@ -31,17 +30,10 @@ def choose_pack_tokens(
     """
     if device.type == "cpu":
         return SMALLEST
-    processes = Processes.current()
-    if kept.is_file():
-        found: int = json.loads(kept.read_text())["pack_tokens"]
-    else:
-        share = math.ceil(step_tokens / processes.size)
+
+    def largest() -> int:
+        share = math.ceil(step_tokens / Processes.current().size)
         sizes = sorted({size for size in (share, *SIZES) if SMALLEST < size <= min(share, SIZES[0])})
-        found = next((size for size in reversed(sizes) if fits(size)), SMALLEST)
-    chosen = min(processes.gather(found))
-    if processes.first:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        written = kept.with_suffix(".tmp")
-        written.write_text(json.dumps({"pack_tokens": chosen}) + "\n")
-        replace(written, kept)
-    return chosen
+        return next((size for size in reversed(sizes) if fits(size)), SMALLEST)
+
+    return chosen(kept, "pack_tokens", largest)

@@ -23,11 +23,14 @@ from ..passes import Packs
 from ..settings import TrainSettings
 from ..sparse.policy_table import POLICIES
 from .memory_plan import SLACK, MemoryPlan, block_weights, linear_shapes, plan_memory
+from .prepacking import packed_bytes
 from .speed import StepWork
 
 #: Different shapes of matrix products for a number of tokens in a pack (LoRA on all layers, with the head),
 #: and for a block of queries in attention.
 LINEAR, ATTENTION = 34, 7
+#: Those that oneDNN computes in float32: with frozen weights, and with the head.
+FLOAT32 = 12
 
 
 def keep_dequantized(step: TrainSettings, config: ModelConfig, device: torch.device) -> bool:
@@ -41,7 +44,7 @@ def keep_dequantized(step: TrainSettings, config: ModelConfig, device: torch.dev
 
 @dataclass(frozen=True, slots=True)
 class Products:
-    """Number of different shapes of bfloat16 matrix products: of a whole training, and of its largest pack.
+    """Number of different shapes of oneDNN's matrix products: of a whole training, and of its largest pack.
 
     Each number of tokens in a pack makes some, and each length of a sequence makes some in attention, for
     each of its blocks of queries.
@@ -52,12 +55,11 @@ class Products:
 
     @classmethod
     def of(cls, step: TrainSettings, examples: Sequence[Example], steps: Sequence[Packs]) -> Products:
-        if step.dtype != "bf16":
-            return cls(0, 0)  # computed by another library
-        tokens, linear = tokens_of(examples), LINEAR if step.adapter.low_rank else LINEAR // 2
+        bf16, tokens = step.dtype == "bf16", tokens_of(examples)
+        linear = (LINEAR if step.adapter.low_rank else LINEAR // 2) if bf16 else FLOAT32
 
         def attention(rows: Collection[int]) -> int:
-            return sum(ATTENTION * ceil(length / QUERIES) for length in {tokens[row] for row in rows})
+            return bf16 * sum(ATTENTION * ceil(length / QUERIES) for length in {tokens[row] for row in rows})
 
         packs = [pack for packs in steps for pack in packs]
         sizes = {sum(tokens[row] for row in pack) for pack in packs}
@@ -75,10 +77,12 @@ def plan_step(
     steps: Sequence[Packs],
     extra_memory_bytes: int,
     products: int,
+    packed: bool = False,
 ) -> MemoryPlan:
     """Predict the memory of ``step``.
 
     ``extra_memory_bytes``: bytes of other models. ``products``: shapes of matrix products that are kept.
+    ``packed``: whether the weights are packed for them.
     """
     coded = FORMATS.get(step.quantize)
     tokens = tokens_of(examples)
@@ -103,6 +107,7 @@ def plan_step(
         logit_copies=step.logit_copies or float_copies(device, config.logit_cap),
         extra_memory_bytes=extra_memory_bytes,
         products=products,
+        packed=packed_bytes(step, config) if packed else 0,
         slack=SLACK if on_cpu else 0.0,
         accumulates=max(map(len, steps)) > 1,
         trained_embeddings=step.train_embeddings or (config.tied and step.train_head),

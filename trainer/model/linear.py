@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ...kernels.frozen_linear import frozen_linear
 from ...kernels.lora_maps import LoRAMap, Rounded
+from ...kernels.products import Packed, Weight
 from .weight_formats import Base, dense
 
 #: A (r, K), B (N, r), the scale of their product, and both factors rounded.
@@ -19,9 +20,10 @@ class Linear(nn.Module):
     ``base``: the weight (N, K), dense in the computation dtype or quantized. ``keep_dequantized``: keep the
     dequantized weight next to a quantized base. This takes 2 bytes per weight (bf16) and avoids dequantizing
     twice per step; the values are the same. ``adapter``: a module called with x (tokens, K), a function that
-    returns the weight, and the bias, as :class:`~gristmill.trainer.adapters.lora.LoRA` is. Its ``state`` and
-    ``load`` hold its tensors by their suffix in PEFT's layout, ``merged`` returns a float32 weight (N, K)
-    with the adapter merged into it, and ``rates`` multiples of the learning rate, by parameter name.
+    returns the weight (packed, if it was), and the bias, as :class:`~gristmill.trainer.adapters.lora.LoRA`
+    is. Its ``state`` and ``load`` hold its tensors by their suffix in PEFT's layout, ``merged`` returns a
+    float32 weight (N, K) with the adapter merged into it, and ``rates`` multiples of the learning rate, by
+    parameter name.
     ``low_rank``: A, B, the scale s and the factors rounded to a dtype if the adapter currently computes only
     ``s B A``, so that operations over several layers can include it; otherwise None.
     """
@@ -39,6 +41,7 @@ class Linear(nn.Module):
         self.base, self.bias, self.dtype = base, bias, dtype
         self.adapter = None
         self._dequantized = dense(base, dtype) if keep_dequantized else None
+        self._packed: Packed | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -55,10 +58,21 @@ class Linear(nn.Module):
         """Return the weight (N, K) in the computation dtype."""
         return dense(self.base, self.dtype) if self._dequantized is None else self._dequantized
 
+    def pack(self) -> None:
+        """Pack the weight for the CPU's matrix products, in place of a dequantized one that is kept.
+
+        For a layer without an adapter, or with one of low rank.
+        """
+        self._packed, self._dequantized = Packed.of(self.weight()), None
+
+    def factor(self) -> Weight:
+        """Return the weight as a factor of matrix products: packed if it was."""
+        return self.weight() if self._packed is None else self._packed
+
     def forward(self, x: Tensor) -> Tensor:
         if self.adapter is None:
-            return frozen_linear(x, self.weight, self.bias)
-        adapted: Tensor = self.adapter(x, self.weight, self.bias)
+            return frozen_linear(x, self.factor, self.bias)
+        adapted: Tensor = self.adapter(x, self.factor, self.bias)
         return adapted
 
     def lora_map(self) -> LoRAMap | None:
@@ -69,9 +83,9 @@ class Linear(nn.Module):
         if self._forward_pre_hooks or self._forward_hooks:
             return None
         if self.adapter is None:
-            return LoRAMap(self.weight, self.bias)
+            return LoRAMap(self.factor, self.bias)
         found: LowRank | None = self.adapter.low_rank(self.dtype)  # type: ignore[operator]
-        return None if found is None else LoRAMap(self.weight, self.bias, *found)
+        return None if found is None else LoRAMap(self.factor, self.bias, *found)
 
 
 def lora_maps(*layers: nn.Module) -> list[LoRAMap] | None:
