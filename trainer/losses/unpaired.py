@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...contracts.errors import DataError
-from ...contracts.rows import Row, messages_of
+from ...contracts.rows import Row, reasoned_messages_of
 from ..data.chat import ChatEncoder
 from ..data.examples import Example, TokenSequence
 from ..data.packs import Pack
@@ -43,7 +43,7 @@ class UnpairedObjective(Objective):
         desirable = row.get(self.column)
         if not isinstance(desirable, bool):
             raise ValueError(f"its {self.column!r} is {desirable!r}, not true or false")
-        tokens = encoder.encode(messages_of(row), tools=row.get("tools"))
+        tokens = encoder.encode(reasoned_messages_of(row), tools=row.get("tools"))
         return Example(row["_id"], (tokens,), row_weight(row), value=float(desirable))
 
     def arrange(self, examples: Sequence[Example]) -> tuple[list[Example], dict[str, float]]:
