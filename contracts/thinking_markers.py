@@ -35,10 +35,12 @@ class Markers:
 
 
 #: The markers of the families that think. The first pair is that of Qwen, DeepSeek, GLM, Phi, Nemotron and
-#: most others; then those of Gemini, Mistral, Cohere, Kimi and Seed.
+#: most others; then those of Gemini, Gemma, gpt-oss, Mistral, Cohere, Kimi and Seed.
 KNOWN = (
     Markers(),
     Markers("<thought>", "</thought>"),
+    Markers("<|channel>thought", "<channel|>"),
+    Markers("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
     Markers("[THINK]", "[/THINK]"),
     Markers("<|START_THINKING|>", "<|END_THINKING|>"),
     Markers("◁think▷", "◁/think▷"),
@@ -47,6 +49,9 @@ KNOWN = (
 
 
 def markers_in(*places: str) -> Markers:
-    """Return the first known markers of which one of these texts (a chat template, a token) has the closing
-    one; else the most frequent pair, which a student learns whose template has none."""
-    return next((each for each in KNOWN if any(each.closing in place for place in places)), KNOWN[0])
+    """Return the first known markers of which one of these texts (a chat template, a token) has one; else the
+    most frequent pair, which a student learns whose template has none."""
+    for markers in KNOWN:
+        if any(markers.opening in place or markers.closing in place for place in places):
+            return markers
+    return KNOWN[0]
