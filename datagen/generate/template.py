@@ -79,6 +79,11 @@ class Template(Generator):
     """With `conversation: true`, keep what was thought in the turn that is appended, as `reasoning_content`.
     By default it is left out of `messages`."""
 
+    def model_post_init(self, context: Any) -> None:
+        super().model_post_init(context)
+        if self.keep_reasoning and not self.conversation:
+            raise ValueError("`keep_reasoning` is about `messages`: it goes with `conversation: true`")
+
     def content(self) -> Mapping[str, str]:
         digests = {"template": find_prompt(self.template).digest}
         if self.system is not None:

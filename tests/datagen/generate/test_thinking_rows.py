@@ -126,6 +126,11 @@ def test_messages_keep_the_thought_where_asked(keep: bool, context: Any) -> None
     assert kept.row["messages"][-1] == turn
 
 
+def test_what_is_kept_of_a_thought_needs_a_conversation() -> None:
+    with pytest.raises(ValidationError, match="it goes with `conversation: true`"):
+        Template(model="base", template="{{ prompt }}", keep_reasoning=True)
+
+
 def test_judges_see_no_thought_and_training_does() -> None:
     row = {"prompt": "2 + 2?", "response": "4", "reasoning": "hm"}
     answer = {"role": "assistant", "content": "4"}
