@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 #: What an engine may or may not support. A step that needs more than its engine offers is
 #: refused before the first request is sent. ``adapter``: students with a LoRA adapter; ``dora``, with
 #: magnitudes; ``trained_parts``, with embeddings, norms or a head; ``delta``, which change the weights.
+#: ``tools``: requests that name functions which the model may call.
 Capability = Literal[
     "seed", "logprobs", "json_schema", "regex", "stop", "adapter", "prompt_tokens", "user_turn", "likelihood",
-    "reward", "dora", "trained_parts", "delta",
+    "reward", "dora", "trained_parts", "delta", "tools",
 ]  # fmt: skip
 
 
@@ -37,6 +38,21 @@ class Message(TypedDict):
 
     role: str
     content: str
+
+
+class CalledFunction(TypedDict):
+    """``arguments``: JSON text of an object, as the model wrote it."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(TypedDict):
+    """One call of a tool, in OpenAI's form. ``type`` is ``function``."""
+
+    id: str
+    type: str
+    function: CalledFunction
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +100,8 @@ class Request:
     ``continuation`` (capability ``likelihood``): a text to score in place of an answer. Nothing is sampled:
     the completion holds this text, its tokens and their log-probabilities given the prompt. With ``closed``
     they include what ends the turn. An empty ``prompt`` then stands for no prompt at all.
+    ``tools`` (capability ``tools``): JSON text of a list of the functions that the model may call, in
+    OpenAI's form. They go with ``messages``.
     ``reward`` (capability ``reward``): have a reward model rate the whole conversation in ``messages``; the
     completion holds its ``reward`` and no text.
     ``seed`` derives from the row's ``_id``, so a completion does not depend on its neighbors.
@@ -102,19 +120,23 @@ class Request:
     closed: bool = False
     reward: bool = False
     adapter: Path | None = None
+    tools: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
     """An engine's answer to one request.
 
-    ``logprobs``: the log-probability (nats) of each sampled token. ``top_logprobs``: for each
-    position the log-probabilities of the ``Sampling.logprobs`` most likely tokens, in descending order.
-    ``top_texts``: their texts, if asked for.
-    ``finish`` is ``stop`` (end of turn or a stop string) or ``length``. ``reasoning``: the model's thoughts
-    before its answer, if the engine tells them apart. ``slot``: when the request was in flight (start, end),
-    in seconds after the call; None: for the whole call. ``cost``: its price in US dollars. ``wasted``: what
-    was charged for attempts at the same request whose answers had to be thrown away.
+    ``text`` is the answer alone. ``reasoning``: what a thinking model wrote before it; None if it wrote
+    nothing. A model that thinks until its tokens are spent gives no answer: see :attr:`cut_thinking`.
+    ``tool_calls``: the calls of tools that it answers with, beside a text or none.
+
+    ``logprobs``: the log-probability (nats) of each sampled token, of the reasoning too. ``top_logprobs``:
+    for each position the log-probabilities of the ``Sampling.logprobs`` most likely tokens, in descending
+    order. ``top_texts``: their texts, if asked for.
+    ``finish`` is ``stop`` (end of turn, calls or a stop string) or ``length``. ``slot``: when the request was
+    in flight (start, end), in seconds after the call; None: for the whole call. ``cost``: its price in US
+    dollars. ``wasted``: what was charged for attempts at the same request whose answers were thrown away.
     """
 
     request_id: str
@@ -131,6 +153,12 @@ class Completion:
     slot: tuple[float, float] | None = field(default=None, compare=False)
     cost: float = 0.0
     wasted: Usage | None = field(default=None, compare=False)
+    tool_calls: tuple[ToolCall, ...] | None = None
+
+    @property
+    def cut_thinking(self) -> bool:
+        """Whether the model ended while it thought, before any answer."""
+        return self.reasoning is not None and not self.text.strip() and not self.tool_calls
 
 
 @dataclass(slots=True)

@@ -20,6 +20,10 @@ from .inference import Message
 Row = dict[str, Any]
 
 
+#: The key of an assistant's turn that holds what it thought before its answer, as chat templates name it.
+THOUGHT = "reasoning_content"
+
+
 class Record(BaseModel):
     """A typed view of a row. Other columns of the row are ignored."""
 
@@ -43,11 +47,22 @@ def turns(user: str, assistant: str | None, system: str | None = None) -> list[M
     return [*opening, {"role": "user", "content": user}, *closing]
 
 
+def assistant_turn(text: str, reasoning: Any = None, tool_calls: Any = None) -> Message:
+    """An answer as a turn, with what was thought before it and the calls that belong to it, if any."""
+    turn: dict[str, Any] = {"role": "assistant", "content": text}
+    if isinstance(reasoning, str) and reasoning:
+        turn[THOUGHT] = reasoning
+    if tool_calls:
+        turn["tool_calls"] = tool_calls
+    return turn  # type: ignore[return-value]
+
+
 class Instruction(Record):
     """A prompt and, if it is answered, the response.
 
     ``input``: a text that the prompt is about, as Alpaca's rows have it; it follows the prompt, unless that
-    holds it already.
+    holds it already. ``reasoning``: what was thought before the response. ``tool_calls``: calls that are the
+    response, or belong to it.
     """
 
     kind = "instruction"
@@ -56,11 +71,17 @@ class Instruction(Record):
     input: Any = None
     response: str | None = None
     system: str | None = None
+    reasoning: Any = None
+    tool_calls: Any = None
 
     def messages(self) -> list[Message]:
         about = self.input.strip() if isinstance(self.input, str) else ""
         asked = f"{self.prompt}\n\n{about}" if about not in self.prompt else self.prompt
-        return turns(asked, self.response, self.system)
+        told = turns(asked, None, self.system)
+        if self.response is None and not self.tool_calls:
+            return told
+        calls = without_nulls(self.tool_calls)
+        return [*told, assistant_turn(self.response or "", self.reasoning, calls)]
 
 
 @with_config(ConfigDict(extra="allow"))
@@ -138,12 +159,22 @@ KINDS: dict[str, type[Record]] = {
 
 
 def messages_of(row: Row) -> list[Message]:
-    """The chat form of a row; its columns decide which kind of record it is.
+    """The chat form of a row, without what a model thought: what judges, scores and votes see.
 
-    ``messages`` come first, then ``prompt`` and ``response``. Without a ``response``, the answer of a problem
-    is its ``solution``, and that of a pair its ``chosen``. A turn keeps whatever it has besides its role and
-    its content (``tool_calls``, ``name``, …). Raises ValueError, with the columns found, if no kind fits, if
-    ``messages`` is not a list of turns, or if a column holds something else than its kind has.
+    Raises ValueError as :func:`reasoned_messages_of` does.
+    """
+    return [_without_thought(turn) for turn in reasoned_messages_of(row)]
+
+
+def reasoned_messages_of(row: Row) -> list[Message]:
+    """The chat form of a row, as training and exports write it: an answer has what was thought before it
+    under ``reasoning_content``.
+
+    Its columns decide which kind of record it is: ``messages`` come first, then ``prompt`` and ``response``.
+    Without a ``response``, the answer of a problem is its ``solution``, and that of a pair its ``chosen``. A
+    turn keeps whatever it has besides its role and its content (``tool_calls``, ``name``, …). Raises
+    ValueError, with the columns found, if no kind fits, if ``messages`` is not a list of turns, or if a
+    column holds something else than its kind has.
     """
     given = row.get("messages")
     if isinstance(given, str):
@@ -158,6 +189,12 @@ def messages_of(row: Row) -> list[Message]:
         if all(row.get(name) is not None for name in required) and not _answered(row, kind):
             return record_of(row, kind).messages()
     raise ValueError(_no_chat_form(row))
+
+
+def _without_thought(turn: Message) -> Message:
+    if THOUGHT not in turn:
+        return turn
+    return {key: value for key, value in turn.items() if key != THOUGHT}  # type: ignore[return-value]
 
 
 def _answered(row: Row, kind: type[Record]) -> bool:

@@ -63,7 +63,7 @@ class Comparison(PairedEvaluation):
         judge = None if asking.check is None else asking.check.open(context)
         sides = {
             prefix: SamplingPlan(
-                context.engine(name), context.seed, asking.policy(), request, asking.read, judge
+                context.engine(name), context.seed, asking.policy(), request, asking.read, judge, whole=True
             )
             for prefix, name in self.models().items()
         }

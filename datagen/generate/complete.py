@@ -9,7 +9,7 @@ from ...contracts.inference import Capability, Message, Request
 from ...contracts.rows import Row
 from ..prompts import find_prompt
 from .conversations import waiting_for_user, with_system
-from .sampling_loop import ToRequest
+from .sampling_loop import Answer, ToRequest
 from .template import Template, system_prompt
 
 if TYPE_CHECKING:
@@ -85,5 +85,5 @@ class Complete(Template):
 
         return request
 
-    def turn(self, text: str) -> Message:
-        return {"role": "user", "content": text.strip()}
+    def turn(self, answer: Answer) -> Message:
+        return {"role": "user", "content": answer.text.strip()}

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from ...contracts.errors import DataError
 from ...contracts.inference import Message
-from ...contracts.rows import Row, turns_in
+from ...contracts.rows import THOUGHT, Row, turns_in
+
+#: What a turn has besides its role and its text that a model reads.
+_BESIDE = (THOUGHT, "tool_calls", "tool_call_id", "name")
 
 
 def with_user_turn(row: Row, said: str, system: str | None) -> list[Message]:
@@ -35,14 +41,26 @@ def conversation(row: Row) -> list[Message]:
     given = turns_in(row.get("messages") or [])
     if given is None:
         raise DataError("its 'messages' are no list of turns, each {role, content}")
-    if any(
-        not isinstance(turn, dict)
-        or not isinstance(turn.get("role"), str)
-        or not isinstance(turn.get("content"), str)
-        for turn in given
-    ):
+    return [_turn(turn) for turn in given]
+
+
+def _turn(given: object) -> Message:
+    """Return a turn with its role, its text, and what models read beside it.
+
+    Raises DataError if it has no role, or no text and no calls.
+    """
+    turn: dict[str, Any] = dict(given) if isinstance(given, dict) else {}
+    calls = turn.get("tool_calls")
+    text = turn.get("content") or "" if calls else turn.get("content")
+    if not isinstance(turn.get("role"), str) or not isinstance(text, str):
         raise DataError("every turn of 'messages' needs a role and a text")
-    return [{"role": turn["role"], "content": turn["content"]} for turn in given]
+    beside = {name: turn[name] for name in _BESIDE if turn.get(name)}
+    if isinstance(calls, str):
+        try:
+            beside["tool_calls"] = json.loads(calls)
+        except (ValueError, RecursionError):
+            raise DataError("the 'tool_calls' of a turn of 'messages' are text that is not JSON") from None
+    return {"role": turn["role"], "content": text, **beside}  # type: ignore[typeddict-item]
 
 
 def with_system(messages: list[Message], system: str | None) -> list[Message]:

@@ -37,6 +37,8 @@ class Generator(SamplingParameters, Map):
     makes_rows: ClassVar[bool] = True
     batch_rows: ClassVar[int] = 16
     seeded: ClassVar[bool] = True
+    #: Whether :meth:`read` takes completions without a text: calls of tools, and thoughts that were cut.
+    reads_whole: ClassVar[bool] = False
 
     model: ModelRef
     """Model to ask: a name under `models`, or a train step, whose student is then asked."""
@@ -118,6 +120,7 @@ class Generator(SamplingParameters, Map):
             self.request(context),
             self.read,
             None if self.check is None else self.check.open(context),
+            self.reads_whole,
         )
 
         async def apply(rows: list[Row]) -> list[list[Outcome]]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
 
 from ...contracts.errors import DataError
-from ...contracts.inference import Message, Request
+from ...contracts.inference import Capability, Message, Request
 from ...contracts.mistakes import at
 from ...contracts.operators import no_column
 from ...contracts.outcomes import Filtered, Kept, Outcome
-from ...contracts.rows import Row, turns
+from ...contracts.rows import Row, assistant_turn, turns
 from .conversations import conversation, with_system
 from .generator import Generator
 from .sampling_loop import Answer, ToRequest
+from .tools import call_type, tools_in, tools_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,15 +28,20 @@ class Respond(Generator):
     """Answers each row's prompt, or continues its conversation, one or several times.
 
     Each answer becomes a new row with its parent's columns. Empty answers are always filtered. In a
-    conversation, the answer is appended.
+    conversation, the answer is appended. What a thinking model thought is not part of the answer, but a
+    column of its own. With ``tools``, the model may answer with calls.
 
     Reads:
         prompt (text): question to answer.
         messages (list of turns): conversation to continue, if `prompt` is null or missing.
         system (text): system prompt of the row, if it has one.
+        the column that `tools` names, if it names one.
 
     Adds:
-        response (text): the answer.
+        response (text): the answer; null if it consists of calls.
+        reasoning (text): what a thinking model thought before the answer.
+        tool_calls (list of calls): calls of tools in OpenAI's form (id, type, function with its name and its
+            arguments as JSON text), if the model called any.
         sample (int32): index of the answer among the row's answers, from 0.
         finish (text): `stop`, or `length` if `max_tokens` truncated the answer.
         prompt_tokens (int32): length of the request in tokens.
@@ -48,11 +56,15 @@ class Respond(Generator):
 
     Filters:
         empty: an answer without text.
+        truncated_thinking: a model that thought until `max_tokens` was reached, and gave no answer. Raise
+            `max_tokens`, or limit what it thinks.
         truncated: an answer that `max_tokens` truncated, with `on_length: filter`.
 
     Example:
         answers: {generate: respond, from: tasks, model: base, samples: 4, temperature: 0.8, logprobs: 20}
     """
+
+    reads_whole: ClassVar[bool] = True
 
     system: str | None = None
     """System prompt of rows that have none of their own."""
@@ -60,6 +72,32 @@ class Respond(Generator):
     """Record the ids of the answer's tokens, which `train: grpo` reads. By default they are not."""
     on_length: Literal["keep", "filter"] = "keep"
     """Whether to `keep` or `filter` an answer that `max_tokens` truncated."""
+    keep_reasoning: bool = False
+    """Keep what was thought in the answer's turn of `messages` too, as `reasoning_content`. By default only
+    the column `reasoning` has it."""
+    tools: str | tuple[dict[str, Any], ...] | None = Field(default=None, union_mode="left_to_right")
+    """Functions that the model may call: the name of a column that has them, or a list of them in OpenAI's
+    form. A column holds a list or JSON text; a row that has none is asked without. By default there are
+    none."""
+
+    @field_validator("tools")
+    @classmethod
+    def _are_tools(
+        cls, tools: str | tuple[dict[str, Any], ...] | None
+    ) -> str | tuple[dict[str, Any], ...] | None:
+        if tools is not None and not isinstance(tools, str):
+            try:
+                tools_text(tools)
+            except DataError as error:
+                raise ValueError(error.message) from None
+        return tools
+
+    def needs(self) -> Mapping[str, frozenset[Capability]]:
+        more: frozenset[Capability] = frozenset({"tools"} if self.tools is not None else ())
+        return {"model": self.sampling().needs() | more}
+
+    def uses_columns(self) -> Iterable[str]:
+        return (self.tools,) if isinstance(self.tools, str) else ()
 
     def made(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa
@@ -74,7 +112,8 @@ class Respond(Generator):
             "top_logprobs": pa.list_(pa.list_(pa.float32())),
             "vocab_size": pa.int32(),
             **({"response_tokens": pa.list_(pa.int32())} if self.record_tokens else {}),
-            "messages": pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
+            "reasoning": pa.string(),
+            "tool_calls": pa.list_(call_type()),
         }
 
     def check_columns(self, columns: Sequence[str]) -> None:
@@ -86,11 +125,18 @@ class Respond(Generator):
         with at("check"):
             self.check_verifier(columns)
 
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        found = super().makes_columns(columns)
+        return None if found is None else list(dict.fromkeys([*found, "messages"]))
+
     def request(self, context: Context) -> ToRequest:
         sampling = self.sampling()
 
+        given = None if self.tools is None or isinstance(self.tools, str) else tools_text(self.tools)
+
         def request(row: Row) -> Request:
-            return Request("", 0, sampling, messages=tuple(self._asked(row)))
+            tools = tools_in(row, self.tools) if isinstance(self.tools, str) else given
+            return Request("", 0, sampling, messages=tuple(self._asked(row)), tools=tools)
 
         return request
 
@@ -111,19 +157,28 @@ class Respond(Generator):
     def read(self, row: Row, answer: Answer) -> list[Outcome]:
         completion = answer.completion
         made: Row = {
-            "response": answer.text,
+            "response": None if completion.tool_calls and not answer.text.strip() else answer.text,
             "sample": answer.ordinal,
             "finish": completion.finish,
             "prompt_tokens": completion.prompt_tokens,
             "completion_tokens": len(completion.tokens),
             **answer.confidence(),
+            **answer.thought(row),
         }
+        if completion.tool_calls or row.get("tool_calls"):
+            made["tool_calls"] = list(completion.tool_calls or ()) or None
         if self.record_tokens:
             made["response_tokens"] = list(completion.tokens)
         if not isinstance(row.get("prompt"), str):
-            made["messages"] = [*conversation(row), {"role": "assistant", "content": answer.text}]
-        if not answer.text.strip():
+            made["messages"] = [*conversation(row), self._turn(answer)]
+        if completion.cut_thinking:
+            return [Filtered("truncated_thinking", row=made)]
+        if not answer.text.strip() and not completion.tool_calls:
             return [Filtered("empty", row=made)]
         if completion.finish == "length" and self.on_length == "filter":
             return [Filtered("truncated", row=made)]
         return [Kept(made)]
+
+    def _turn(self, answer: Answer) -> Message:
+        thought = answer.completion.reasoning if self.keep_reasoning else None
+        return assistant_turn(answer.text, thought, list(answer.completion.tool_calls or ()))

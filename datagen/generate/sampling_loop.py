@@ -33,7 +33,17 @@ class Answer:
 
     @property
     def text(self) -> str:
+        """The answer alone, without what was thought before it."""
         return self.completion.text
+
+    def thought(self, row: Row, column: str = "reasoning") -> Row:
+        """Return what was thought before the answer, as a column.
+
+        A row that has such a column already gets null where nothing was thought: what it has belongs to
+        another answer.
+        """
+        told = self.completion.reasoning
+        return {} if told is None and row.get(column) is None else {column: told}
 
     def confidence(self) -> Row:
         """Return the recorded probabilities of the answer's tokens.
@@ -58,7 +68,10 @@ ToOutcomes = Callable[[Row, Answer], list[Outcome]]
 
 @dataclass(frozen=True, slots=True)
 class SamplingPlan:
-    """Everything that :func:`sample_rows` needs except the rows."""
+    """Everything that :func:`sample_rows` needs except the rows.
+
+    ``whole``: ``read`` also gets completions without a text: calls of tools, and thoughts that were cut.
+    """
 
     engine: Engine
     seed: int
@@ -66,6 +79,7 @@ class SamplingPlan:
     request: ToRequest
     read: ToOutcomes
     judge: AnswerJudge | None = None
+    whole: bool = False
 
 
 async def sample_rows(plan: SamplingPlan, rows: Sequence[Row]) -> list[list[Trial] | Failed]:
@@ -88,7 +102,7 @@ async def sample_rows(plan: SamplingPlan, rows: Sequence[Row]) -> list[list[Tria
         for number in range(plan.policy.more(trials[index]))
     ]:
         asked = [_sample(plan, rows[index], requests[index], ordinal) for index, ordinal in wave]
-        answers = await ask(plan.engine, asked)
+        answers = await ask(plan.engine, asked, whole=plan.whole)
         made: list[list[Outcome]] = []
         for (index, ordinal), request, answer in zip(wave, asked, answers, strict=True):
             if isinstance(answer, EngineError):

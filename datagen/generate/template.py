@@ -11,7 +11,7 @@ from pydantic import Field
 from ...contracts.inference import Message, Request
 from ...contracts.mistakes import Collected
 from ...contracts.outcomes import Failed, Kept, Outcome
-from ...contracts.rows import Row, turns
+from ...contracts.rows import Row, assistant_turn, turns
 from ..parsers import AnyParser, TextParser, Unparsed
 from ..prompts import Prompt, find_prompt
 from ..prompts.collection import text_prompt
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: Columns that describe the answer to the parent's prompt. They do not apply to a new prompt.
 _STALE = (
     "response", "messages", "finish", "prompt_tokens", "completion_tokens", "logprobs", "top_logprobs",
-    "vocab_size",
+    "vocab_size", "reasoning", "tool_calls",
 )  # fmt: skip
 _SHOWN = 80
 
@@ -45,6 +45,8 @@ class Template(Generator):
         item (int32): index of the record in the answer, from 0.
         answer (text): text of an answer that did not parse, in the failed row.
         messages (list of turns): the conversation with both turns appended, with `conversation: true`.
+        reasoning (text): what a thinking model thought before the answer, in the column that `reasoning`
+            names; the parser sees the answer alone.
         logprobs (list of float32): log-probabilities of the whole answer, if `logprobs` is set,
             with `top_logprobs` and `vocab_size`.
 
@@ -71,6 +73,18 @@ class Template(Generator):
     conversation: bool = False
     """Take the prompt as the next turn of the row's `messages`, and append both turns to them. The default,
     false, asks without a history."""
+    reasoning: str | None = None
+    """Column for what a thinking model thought before its answer. By default `reasoning` if the parser writes
+    `response`, so that training has both; else none, and a thought about the answer of an earlier step stays
+    with that answer."""
+    keep_reasoning: bool = False
+    """With `conversation: true`, keep what was thought in the turn that is appended, as `reasoning_content`.
+    By default it is left out of `messages`."""
+
+    def model_post_init(self, context: Any) -> None:
+        super().model_post_init(context)
+        if self.keep_reasoning and not self.conversation:
+            raise ValueError("`keep_reasoning` is about `messages`: it goes with `conversation: true`")
 
     def content(self) -> Mapping[str, str]:
         digests = {"template": find_prompt(self.template).digest}
@@ -104,7 +118,7 @@ class Template(Generator):
         floats = pa.list_(pa.float32())
         stale = {
             "response": pa.string(),
-            "messages": pa.list_(turn),
+            **({} if self.conversation else {"messages": pa.list_(turn)}),
             "finish": pa.string(),
             "prompt_tokens": pa.int32(),
             "completion_tokens": pa.int32(),
@@ -112,8 +126,10 @@ class Template(Generator):
             "top_logprobs": pa.list_(floats),
             "vocab_size": pa.int32(),
         }
+        thought = self._thought_column()
         return {
             **stale,
+            **({} if thought is None else {thought: pa.string()}),
             **self.parser.types(),
             "sample": pa.int32(),
             "item": pa.int32(),
@@ -133,14 +149,19 @@ class Template(Generator):
 
         return request
 
+    def _thought_column(self) -> str | None:
+        return self.reasoning or ("reasoning" if "response" in self.parser.types() else None)
+
     def read(self, row: Row, answer: Answer) -> list[Outcome]:
+        column = self._thought_column()
+        thought = {} if column is None else answer.thought(row, column)
         parsed = self.parser.parse(answer.text)
         if isinstance(parsed, Unparsed):
             cut = ", cut off by max_tokens" if answer.completion.finish == "length" else ""
             return [
                 Failed(
                     f"{self.parser.kind}: {parsed.reason}{cut}: {_short(answer.text)!r}",
-                    row={"sample": answer.ordinal, "answer": _encodable(answer.text)},
+                    row={**thought, "sample": answer.ordinal, "answer": _encodable(answer.text)},
                 )
             ]
         outcomes: list[Outcome] = []
@@ -149,14 +170,14 @@ class Template(Generator):
             if "prompt" in columns:
                 stale = dict.fromkeys((name for name in _STALE if name in row), None)
             if self.conversation:
-                stale["messages"] = [*(answer.request.messages or ()), self.turn(answer.text)]
-            confidence = answer.confidence()
-            outcomes.append(Kept({**stale, **confidence, **columns, "sample": answer.ordinal, "item": item}))
+                stale["messages"] = [*(answer.request.messages or ()), self.turn(answer)]
+            told = {**stale, **answer.confidence(), **thought, **columns}
+            outcomes.append(Kept({**told, "sample": answer.ordinal, "item": item}))
         return outcomes
 
-    def turn(self, text: str) -> Message:
+    def turn(self, answer: Answer) -> Message:
         """Return an answer as the next turn of the conversation."""
-        return {"role": "assistant", "content": text}
+        return assistant_turn(answer.text, answer.completion.reasoning if self.keep_reasoning else None)
 
     def filled(self, prompt: Callable[[Mapping[str, Any]], str], row: Row) -> str:
         """Render the prompt from the row's columns and ``variables``. Raises DataError."""

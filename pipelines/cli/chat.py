@@ -80,6 +80,7 @@ class Talk:
 
     def answer(self, text: str) -> str:
         """The model's answer to the next message. A message that cannot be answered is forgotten."""
+        from ...contracts.asking import without_answer
         from ...contracts.errors import EngineError
         from ...contracts.inference import Request
 
@@ -90,6 +91,8 @@ class Talk:
         (completion,) = asyncio.run(self.engine.generate([request]))
         if isinstance(completion, EngineError):
             raise completion
+        if (missing := without_answer(completion)) is not None:
+            raise EngineError(missing, retryable=False)
         self.turns = [*asked, {"role": "assistant", "content": completion.text}]
         return completion.text.strip()
 

@@ -11,13 +11,17 @@ from typing import TypeAlias, cast
 
 from ...contracts.errors import EngineError
 from ...contracts.inference import Completion, Request
+from .answers import AnswerReader
 from .prompts import RequestTokens
 
 Answer: TypeAlias = "asyncio.Future[list[Completion]]"
 
 
 class RequestBatch:
-    """The requests of one ``generate`` call, their tokens and the future of the caller."""
+    """The requests of one ``generate`` call, their tokens and the future of the caller.
+
+    ``reader``: takes what the model wrote apart.
+    """
 
     def __init__(
         self,
@@ -25,11 +29,13 @@ class RequestBatch:
         tokens: list[RequestTokens],
         loop: asyncio.AbstractEventLoop,
         future: Answer,
+        reader: AnswerReader | None = None,
     ) -> None:
         self.requests = requests
         self.tokens = tokens
         self.loop = loop
         self.future = future
+        self._reader = reader
         self.done: list[Completion | None] = [None] * len(requests)
         self.left = len(requests)
         self.over = False
@@ -38,7 +44,10 @@ class RequestBatch:
 
     def answer(self, index: int, completion: Completion) -> bool:
         """Record one completion. Return true if it was the last and the caller was notified."""
-        self.done[index] = replace(completion, slot=(0.0, time.monotonic() - self._began))
+        request, ended = self.requests[index], time.monotonic() - self._began
+        if self._reader is not None and request.continuation is None and not request.reward:
+            completion = self._reader.read(request, completion, begun=self.tokens[index].begun)
+        self.done[index] = replace(completion, slot=(0.0, ended))
         self.left -= 1
         if self.left == 0:
             self._tell(lambda future: future.set_result(cast(list[Completion], self.done)))

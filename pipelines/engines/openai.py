@@ -20,6 +20,7 @@ from .openai_spending import Spending
 from .openai_wire import Json, Wire
 from .requests import check
 from .server_address import key_in
+from .tool_calls import without_secrets
 
 NEEDS_WEIGHTS = False
 APART = False
@@ -58,7 +59,9 @@ class OpenAIEngine:
             for (url, _), key in zip(options.places, keys, strict=True)
         ]
         dialect = Dialect(options.extra, options.unsupported)
-        self._wire = Wire(options.model, vllm=options.flavor == "vllm", dialect=dialect)
+        self._wire = Wire(
+            options.model, vllm=options.flavor == "vllm", dialect=dialect, thinking=options.thinking
+        )
         self._spending = Spending(options, endpoints[0].place)
         self._asking = Asking(options, endpoints, dialect, self._spending)
         self._first: asyncio.Event | None = None  # while the first call has no answer yet
@@ -123,10 +126,13 @@ class OpenAIEngine:
         except EngineError as error:
             error.spent = asked.wasted if asked.wasted.requests else None
             return error
+        thought, calls = completion.reasoning, completion.tool_calls
         return replace(
             completion,
             # The key is removed in case the server repeats it.
             text=without(completion.text, self._secrets),
+            reasoning=None if thought is None else without(thought, self._secrets),
+            tool_calls=None if calls is None else without_secrets(calls, self._secrets),
             slot=(asked.slots[0][0] - began, asked.slots[-1][1] - began),
             wasted=asked.wasted if asked.wasted.requests else None,
         )

@@ -39,7 +39,8 @@ class BatchEngine:
         self.vocab_size: int | None = None
         self._options = options
         self._server = BatchServer(options, key)
-        self._wire = Wire(options.model, vllm=False, dialect=Dialect(options.extra))
+        dialect = Dialect(options.extra)
+        self._wire = Wire(options.model, vllm=False, dialect=dialect, thinking=options.thinking)
         self._spending = Spending(options, self._server.place)
         #: The requests that are in no batch yet, by name: where they go, and their bodies.
         self._waiting: dict[str, tuple[str, Json]] = {}

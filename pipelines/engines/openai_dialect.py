@@ -16,7 +16,7 @@ OPTIONAL = (
     "chat_template_kwargs",
 )  # fmt: skip
 #: Fields whose absence is no question of sampling: the step requires them.
-_REQUIRED = ("stop", "logprobs", "top_logprobs", "response_format", "structured_outputs")
+_REQUIRED = ("stop", "logprobs", "top_logprobs", "response_format", "structured_outputs", "tools")
 _UNKNOWN = re.compile(
     r"unsupported|not supported|n[o']t support|unrecogni[sz]ed|unknown|unexpected|not permitted|forbidden"
     r"|cannot find field|not allowed|deprecated",

@@ -8,13 +8,15 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ...contracts.frozen import Frozen
 from ...contracts.inference import Capability
+from .openai_thinking import thinking_fields
 from .options import EngineOptions
 from .server_address import Key, ServerAddress
+from .thinking import Thinking, settings_of
 
-_EVERYWHERE: frozenset[Capability] = frozenset({"seed", "logprobs", "stop", "json_schema"})
+_EVERYWHERE: frozenset[Capability] = frozenset({"seed", "logprobs", "stop", "json_schema", "tools"})
 _VLLM: frozenset[Capability] = frozenset({"regex", "prompt_tokens", "likelihood"})
 #: What the engine writes into a request itself.
-_OWN = frozenset({"model", "messages", "prompt", "stream", "n"})
+_OWN = frozenset({"model", "messages", "prompt", "stream", "n", "tools"})
 
 
 class Price(Frozen):
@@ -67,6 +69,14 @@ class OpenAIOptions(EngineOptions):
     """What to do if the server refuses a sampling parameter (`seed`, `temperature`, `top_p`, `top_k`,
     `min_p`, `repetition_penalty`), `reasoning_effort` or `chat_template_kwargs`: `refuse` stops the run,
     `drop` leaves it out of all requests and says so."""
+    thinking: Thinking = "auto"
+    """Whether the model is told to think: `true` or `false`, in the server's own field, or settings as
+    `{enabled: true, markers: ["<think>", "</think>"]}`. By default, `auto`, the server decides. What the
+    model thought is kept apart from its answer, whether the server gives it a field of its own or leaves it
+    in the text between markers."""
+    thinking_tokens: int | None = Field(default=None, ge=1)
+    """Most tokens of a thought. Servers of vLLM, Anthropic, Gemini, DashScope and OpenRouter take it, each in
+    a field of its own; give that of others with `extra_body`. By default the server decides."""
     reasoning_effort: str | None = None
     """How long a reasoning model thinks, in the server's words: `low`, `medium`, `high`. By default the
     server decides."""
@@ -126,6 +136,15 @@ class OpenAIOptions(EngineOptions):
             raise ValueError(f"{taken[0]!r} is written by the engine itself: leave it out")
         return extra
 
+    @model_validator(mode="after")
+    def _can_be_told_to_think(self) -> OpenAIOptions:
+        self._thinking_fields()
+        return self
+
+    def _thinking_fields(self) -> dict[str, Any]:
+        enabled = settings_of(self.thinking).enabled
+        return thinking_fields(self.url, self.flavor, enabled, self.thinking_tokens)
+
     @property
     def slots(self) -> int:
         return self.batch if self.mode == "batch" else self.concurrency * (1 + len(self.also))
@@ -140,8 +159,10 @@ class OpenAIOptions(EngineOptions):
     @property
     def extra(self) -> dict[str, Any]:
         """The fields that every request gets."""
-        own = {"reasoning_effort": self.reasoning_effort, "chat_template_kwargs": self.chat_template_kwargs}
-        return {**{name: value for name, value in own.items() if value}, **self.extra_body}
+        thinking = self._thinking_fields()
+        arguments = {**thinking.pop("chat_template_kwargs", {}), **self.chat_template_kwargs}
+        own = {"reasoning_effort": self.reasoning_effort, "chat_template_kwargs": arguments}
+        return {**thinking, **{name: value for name, value in own.items() if value}, **self.extra_body}
 
     @property
     def places(self) -> tuple[tuple[str, str | None], ...]:

@@ -51,7 +51,8 @@ class Spending:
 
     def priced(self, request: Request, completion: Completion, usage: object) -> Completion:
         """Return the completion with its cost, and with counted tokens if the server reports none."""
-        charged = self.charged(request, usage, completion.text + (completion.reasoning or ""))
+        called = "".join(call["function"]["arguments"] for call in completion.tool_calls or ())
+        charged = self.charged(request, usage, completion.text + (completion.reasoning or "") + called)
         return replace(
             completion,
             prompt_tokens=charged.prompt_tokens,

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from ...contracts.inference import Completion, Request
+from ...contracts.inference import Completion, Message, Request
 from .openai_dialect import Dialect
 from .openai_trouble import Trouble
+from .thinking import Thinking, settings_of, split_by_any
+from .tool_calls import given_calls
 
 Json = dict[str, Any]
 
-_STOP = frozenset({"", "stop", "eos", "eos_token", "end_turn", "stop_sequence", "none"})
+_STOP = frozenset(
+    {
+        "",
+        "stop",
+        "eos",
+        "eos_token",
+        "end_turn",
+        "stop_sequence",
+        "none",
+        "tool_calls",
+        "tool_use",
+        "function_call",
+    }
+)
 _LENGTH = frozenset({"length", "max_tokens", "model_length", "max_output_tokens"})
 _WITHHELD = frozenset({"content_filter", "safety", "recitation", "prohibited_content", "sensitive"})
 _BROKEN = frozenset({"error", "abort", "insufficient_system_resource"})
@@ -20,8 +36,11 @@ _BROKEN = frozenset({"error", "abort", "insufficient_system_resource"})
 class Wire:
     """Writes request bodies for one model and reads the answers."""
 
-    def __init__(self, model: str, *, vllm: bool, dialect: Dialect | None = None) -> None:
+    def __init__(
+        self, model: str, *, vllm: bool, dialect: Dialect | None = None, thinking: Thinking = "auto"
+    ) -> None:
         self._model = model
+        self._thinking = settings_of(thinking)
         self._vllm = vllm
         self._dialect = dialect or Dialect()
 
@@ -55,7 +74,9 @@ class Wire:
         if self._vllm:
             body["return_token_ids"] = True
         if request.messages is not None:
-            body["messages"] = [dict(turn) for turn in request.messages]
+            body["messages"] = _without_old_thoughts(request.messages)
+            if request.tools is not None:
+                body["tools"] = json.loads(request.tools)
             if sampling.logprobs is not None:
                 body |= {"logprobs": True, "top_logprobs": sampling.logprobs}
             return "/chat/completions", self._dialect.spoken(body)
@@ -75,7 +96,10 @@ class Wire:
         choice = answer["choices"][0]
         message = choice["message"] if "message" in choice else {"content": choice["text"]}
         text, reasoning = _content(message)
-        finish = _finish(choice, message, text, reasoning)
+        if reasoning is None and request.messages is not None:
+            text, reasoning = split_by_any(text, self._thinking)
+        calls = given_calls(message, request)
+        finish = _finish(choice, message)
         usage = answer.get("usage") or {}
         logprobs = top = texts = None
         if request.sampling.logprobs is not None:
@@ -97,6 +121,7 @@ class Wire:
             top_texts=texts,
             cached_tokens=cached_tokens(usage),
             reasoning=reasoning,
+            tool_calls=calls,
         )
 
 
@@ -112,7 +137,7 @@ def _content(message: Json) -> tuple[str, str | None]:
     content = message.get("content")
     thoughts = message.get("reasoning_content") or message.get("reasoning")
     if not isinstance(content, list):
-        return content or "", thoughts if isinstance(thoughts, str) else None
+        return content or "", (thoughts.strip() or None) if isinstance(thoughts, str) else None
     texts: list[str] = []
     thinking: list[str] = [thoughts] if isinstance(thoughts, str) else []
     for part in content:
@@ -123,32 +148,33 @@ def _content(message: Json) -> tuple[str, str | None]:
             thinking += [thought] if isinstance(thought, str) else [each["text"] for each in thought]
         elif "text" in part:
             texts.append(part["text"])
-    return "".join(texts), "".join(thinking) or None
+    return "".join(texts), "".join(thinking).strip() or None
 
 
-def _finish(choice: Json, message: Json, text: str, reasoning: str | None) -> str:
+def _without_old_thoughts(messages: Sequence[Message]) -> list[Json]:
+    """Return the turns without what was thought before the user's last one.
+
+    Chat templates leave it out too, and some servers refuse it. Within a turn of several calls it stays.
+    """
+    last = max((place for place, turn in enumerate(messages) if turn["role"] == "user"), default=0)
+    return [
+        {name: value for name, value in turn.items() if name != "reasoning_content" or place > last}
+        for place, turn in enumerate(messages)
+    ]
+
+
+def _finish(choice: Json, message: Json) -> str:
     """Return how a completion ended: ``stop`` or ``length``. Raises Trouble if it is not to be used."""
     said = str(choice.get("finish_reason") or "").lower()
     if message.get("refusal"):
         raise Trouble("refused", f"the model refused: {message['refusal']}")
     if said in _WITHHELD:
         raise Trouble("refused", f"the server's content filter withheld the answer ({said})")
-    if message.get("tool_calls") or message.get("function_call"):
-        raise Trouble("refused", f"the model called a tool ({_tool(message)}) and did not answer")
     if said in _BROKEN:
         raise Trouble("broken", f"an answer that is not a completion: it ended with {said!r}")
     if said not in _STOP | _LENGTH:
         raise Trouble("refused", f"the answer ended with {said!r}")
-    if said in _LENGTH and not text and reasoning:
-        raise Trouble(
-            "refused", "the model thought until max_tokens was reached, and did not answer: raise max_tokens"
-        )
     return "length" if said in _LENGTH else "stop"
-
-
-def _tool(message: Json) -> str:
-    calls = message.get("tool_calls") or [{"function": message["function_call"]}]
-    return ", ".join(str(call["function"]["name"]) for call in calls)
 
 
 def _logprobs(said: Json, wanted: int) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -11,6 +11,7 @@ from ...contracts.errors import ModelError
 from ...contracts.frozen import Frozen
 from ...contracts.nearest import did_you_mean
 from ...contracts.validation import told
+from .thinking import ModelTemplate, Thinking, settings_of
 
 
 class EngineOptions(Frozen):
@@ -26,6 +27,22 @@ class EngineOptions(Frozen):
     def slots(self) -> int:
         """Number of requests that one engine processes at once."""
         return self.max_num_seqs
+
+
+class ChatOptions(EngineOptions):
+    """Options of the engines that render a model's chat template themselves."""
+
+    thinking: Thinking = "auto"
+    """Whether the model is told to think: `true` or `false`, for which its chat template needs a variable, or
+    settings as `{enabled: true, markers: ["<think>", "</think>"]}`. By default, `auto`, the template decides,
+    and the markers are found in it or in the tokenizer. What the model wrote between them is kept apart from
+    its answer."""
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Values of the chat template's variables, such as `{enable_thinking: false}`. By default none are
+    given."""
+
+    def template(self) -> ModelTemplate:
+        return ModelTemplate(settings_of(self.thinking), self.chat_template_kwargs)
 
 
 Options = TypeVar("Options", bound=Frozen)

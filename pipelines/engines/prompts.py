@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from ...contracts.errors import EngineError, ModelError
 from ...contracts.inference import Request
 from .end_of_turn import end_of_answer
 from .requests import check_length
+from .thinking import ModelTemplate, markers_of, template_switch
+from .tool_calls import for_template
 from .user_turn import end_tokens, open_user_turn
-
-#: The key of requests with the same prompt: whose turn is opened, if any, and the turns before it.
-_Chat: TypeAlias = tuple[str, bool, tuple[tuple[str, str], ...]]
 
 
 def context_length(path: Path, asked: int | None, default: int) -> int:
@@ -48,10 +47,14 @@ def _config(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class RequestTokens:
-    """``prompt``: at least one token. ``given``: tokens of the request's continuation, if it has one."""
+    """``prompt``: at least one token. ``given``: tokens of the request's continuation, if it has one.
+
+    ``begun``: the chat template opened a thought at the end of the prompt.
+    """
 
     prompt: list[int]
     given: list[int]
+    begun: bool = False
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.given)
@@ -60,7 +63,13 @@ class RequestTokens:
 class Prompts:
     """Tokenizes requests for one model. Safe to call from several threads."""
 
-    def __init__(self, path: Path, context: int, adapter: Path | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        context: int,
+        adapter: Path | None = None,
+        template: ModelTemplate | None = None,
+    ) -> None:
         """``path``: a model directory with a tokenizer. ``context``: context length in tokens.
 
         ``adapter``: a student's directory. Its chat template is used if it has one: that of its training.
@@ -71,9 +80,12 @@ class Prompts:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(str(path))
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"{path}: the tokenizer cannot be loaded: {error}") from None
-        template = None if adapter is None else adapter / "chat_template.jinja"
-        if template is not None and template.is_file():
-            self.tokenizer.chat_template = template.read_text(encoding="utf-8")
+        trained = None if adapter is None else adapter / "chat_template.jinja"
+        if trained is not None and trained.is_file():
+            self.tokenizer.chat_template = trained.read_text(encoding="utf-8")
+        told = template or ModelTemplate()
+        self.markers = markers_of(told.thinking, self.tokenizer)
+        self._arguments = {**template_switch(told.thinking, self.tokenizer), **told.arguments}
         self.context = context
         self._ends = end_tokens(path, self.tokenizer)
         self._lock = threading.Lock()
@@ -87,20 +99,21 @@ class Prompts:
         the template refuses it or it is too long.
         """
         with self._lock:
-            chats = self._encode({self._chat_key(r): r for r in requests if r.messages is not None})
+            chats = self._encode({_chat_key(r): r for r in requests if r.messages is not None})
             texts = self._encode_plain({r.prompt for r in requests if r.prompt is not None})
             given = self._encode_given(requests)
         encoded = []
         for request, own in zip(requests, given, strict=True):
+            begun = False
             if request.messages is not None:
-                ids = chats[self._chat_key(request)]
+                ids, begun = chats[_chat_key(request)]
             elif request.prompt is not None:
                 ids = texts[request.prompt]
             else:
                 ids = list(request.prompt_tokens or ())
             if request.continuation is not None and not ids:
                 ids = self._start()
-            tokens = RequestTokens(ids, own)
+            tokens = RequestTokens(ids, own, begun)
             check_length(request, len(tokens.prompt), self.context, len(tokens.given))
             encoded.append(tokens)
         return encoded
@@ -137,18 +150,15 @@ class Prompts:
     def _after_answer(self) -> list[int]:
         return end_of_answer(self.tokenizer, self._ends)
 
-    @staticmethod
-    def _chat_key(request: Request) -> _Chat:
-        turns = request.messages or ()
-        return request.opening, request.reward, tuple((turn["role"], turn["content"]) for turn in turns)
-
-    def _encode(self, chats: dict[_Chat, Request]) -> dict[_Chat, list[int]]:
+    def _encode(self, chats: dict[str, Request]) -> dict[str, tuple[list[int], bool]]:
+        """Return the tokens of each prompt, and whether it ends inside of a thought."""
         if not chats:
             return {}
         rendered = [self._render(request) for request in chats.values()]
         # The template writes the special tokens itself.
         ids = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
-        return dict(zip(chats, ids, strict=True))
+        begun = [self.markers.begun(text) for text in rendered]
+        return dict(zip(chats, zip(ids, begun, strict=True), strict=True))
 
     def _encode_plain(self, texts: set[str]) -> dict[str, list[int]]:
         ordered = sorted(texts)
@@ -166,7 +176,11 @@ class Prompts:
             if request.opening == "user":
                 return open_user_turn(self.tokenizer, turns, self._ends)
             text: str = self.tokenizer.apply_chat_template(
-                [dict(turn) for turn in turns], add_generation_prompt=not request.reward, tokenize=False
+                [for_template(dict(turn)) for turn in turns],
+                tools=None if request.tools is None else json.loads(request.tools),
+                add_generation_prompt=not request.reward,
+                tokenize=False,
+                **self._arguments,
             )
         except Exception as error:  # a template may raise anything: roles it refuses, missing turns
             raise EngineError(
@@ -174,3 +188,9 @@ class Prompts:
                 retryable=False,
             ) from None
         return text
+
+
+def _chat_key(request: Request) -> str:
+    """Return the key of requests with the same prompt: whose turn is opened, the turns before it, the
+    tools."""
+    return json.dumps([request.opening, request.reward, request.messages, request.tools])

@@ -30,6 +30,12 @@ def check(requests: Sequence[Request], offered: frozenset[Capability], engine: s
             needed.add("likelihood")
         if request.reward:
             needed = {"reward"}
+        if request.tools is not None:
+            needed.add("tools")
+            if request.messages is None:
+                raise EngineError(
+                    f"request {request.id!r}: tools require a conversation (messages)", retryable=False
+                )
         if request.opening == "user":
             needed.add("user_turn")
             if request.messages is None:

@@ -14,10 +14,12 @@ import random
 import re
 from bisect import bisect
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from hashlib import blake2b
 from itertools import accumulate
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import Field
 
@@ -25,7 +27,10 @@ from ...contracts.errors import EngineError, ModelError
 from ...contracts.inference import Capability, Completion, EngineSettings, Request, Sampling
 from .options import EngineOptions
 from .requests import check, check_length
+from .synthetic_calls import drawn_call
+from .tool_calls import numbered
 
+T = TypeVar("T")
 NEEDS_WEIGHTS = False
 APART = False
 
@@ -51,6 +56,8 @@ class SyntheticOptions(EngineOptions):
     """Duration of each call, in seconds."""
     max_model_len: int = Field(default=8192, ge=2)
     """Maximum length of prompt and answer together, in words."""
+    thinking: bool = False
+    """Write a thought before each answer, of at most half the words."""
     request_log: Path | None = None
     """File to which the id of each request is appended, one per line, before it is answered. By default there
     is none."""
@@ -61,7 +68,7 @@ OPTIONS = SyntheticOptions
 
 def capabilities(options: SyntheticOptions) -> frozenset[Capability]:
     students: frozenset[Capability] = frozenset({"adapter", "dora", "trained_parts", "delta"})
-    return students | {"seed", "logprobs", "stop", "prompt_tokens", "user_turn", "likelihood"}
+    return students | {"seed", "logprobs", "stop", "prompt_tokens", "user_turn", "likelihood", "tools"}
 
 
 def start(settings: EngineSettings, options: SyntheticOptions) -> SyntheticEngine:
@@ -120,7 +127,29 @@ class SyntheticEngine:
         draw = random.Random(blake2b(key.encode(), digest_size=16).digest())
         shift = draw.randrange(len(topics)) if request.sampling.temperature > 0 else 0
         names = ["", *_LEXICON, *(topics[(shift + i) % len(topics)].lower() for i in range(_TOPICS))]
+        if request.tools is not None and (call := drawn_call(request.tools, topics, draw)) is not None:
+            return Completion(request.id, "", (0,), "stop", len(words), tool_calls=numbered([call], request))
+        if self._options.thinking and request.messages is not None and request.opening == "assistant":
+            return self._think(request, names, draw, len(words))
         return self._decode(request, names, draw, len(words))
+
+    def _think(self, request: Request, names: list[str], draw: random.Random, prompt: int) -> Completion:
+        most = request.sampling.max_tokens
+        aside = replace(request, sampling=replace(request.sampling, max_tokens=max(1, most // 2), stop=()))
+        thought = self._decode(aside, names, draw, prompt)
+        left = most - len(thought.tokens)
+        if left < 1:
+            return replace(thought, text="", reasoning=thought.text)
+        rest = replace(request, sampling=replace(request.sampling, max_tokens=left))
+        answer = self._decode(rest, names, draw, prompt)
+        return replace(
+            answer,
+            reasoning=thought.text,
+            tokens=thought.tokens + answer.tokens,
+            logprobs=_joined(thought.logprobs, answer.logprobs),
+            top_logprobs=_joined(thought.top_logprobs, answer.top_logprobs),
+            top_texts=_joined(thought.top_texts, answer.top_texts),
+        )
 
     def _decode(self, request: Request, names: list[str], draw: random.Random, prompt: int) -> Completion:
         sampling = request.sampling
@@ -184,6 +213,10 @@ class SyntheticEngine:
         if row is None:
             row = self._rows[last] = _WordDistribution(self._digest, last)
         return row
+
+
+def _joined(first: tuple[T, ...] | None, second: tuple[T, ...] | None) -> tuple[T, ...] | None:
+    return None if first is None or second is None else first + second
 
 
 def _hash(text: str) -> int:

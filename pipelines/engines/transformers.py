@@ -16,15 +16,17 @@ from pydantic import Field
 
 from ...contracts.errors import EngineError, ModelError
 from ...contracts.inference import Capability, Completion, EngineSettings, ModelWeights, Request
+from .answers import AnswerReader
 from .batch import RequestBatch
 from .decoding import Row, decode
 from .likelihood import GivenRow, score
-from .options import EngineOptions
+from .options import ChatOptions
 from .peft_adapters import merge
 from .prompts import Prompts, context_length, vocabulary
 from .quiet import quiet_loading
 from .requests import check
 from .reward import load_reward_model, rate
+from .tool_calls import hermes
 
 NEEDS_WEIGHTS = True
 APART = False
@@ -33,7 +35,7 @@ APART = False
 _Place: TypeAlias = tuple[RequestBatch, int]
 
 
-class TransformersOptions(EngineOptions):
+class TransformersOptions(ChatOptions):
     """Options of the transformers engine."""
 
     task: Literal["generate", "reward"] = "generate"
@@ -50,6 +52,10 @@ class TransformersOptions(EngineOptions):
     device: str | None = None
     """PyTorch device such as `cuda:1`. By default a GPU where there is one, else the CPU."""
 
+    tool_parser: Literal["hermes"] | None = None
+    """How the model writes calls of tools: `hermes` for Qwen2.5, Qwen3 and Hermes; vLLM knows more. Steps
+    with `tools` require it. By default a call is a text like any other."""
+
     @property
     def slots(self) -> int:
         return self.batch_size
@@ -63,6 +69,8 @@ def capabilities(options: TransformersOptions) -> frozenset[Capability]:
     if options.task == "reward":
         return frozenset(found | {"reward"})
     found |= {"seed", "logprobs", "stop", "prompt_tokens", "user_turn", "likelihood"}
+    if options.tool_parser is not None:
+        found.add("tools")
     return frozenset(found)
 
 
@@ -106,7 +114,10 @@ class TransformersEngine:
             weights.path,
             context_length(weights.path, options.max_model_len, default=2048),
             weights.adapter,
+            options.template(),
         )
+        calls = None if options.tool_parser is None else hermes
+        self._reader = AnswerReader(self._prompts.tokenizer, self._prompts.markers, calls)
         self._inbox: queue.SimpleQueue[RequestBatch | None] = queue.SimpleQueue()
         model = _load(weights, options)
         worker = threading.Thread(
@@ -132,7 +143,7 @@ class TransformersEngine:
             return []
         tokens = await asyncio.to_thread(self._prompts.tokens, requests)
         loop = asyncio.get_running_loop()
-        batch = RequestBatch(requests, tokens, loop, loop.create_future())
+        batch = RequestBatch(requests, tokens, loop, loop.create_future(), self._reader)
         with self._gate:
             if self._closed:
                 raise EngineError("the engine was closed", retryable=True)

@@ -17,12 +17,15 @@ from pydantic import Field
 
 from ...contracts.errors import ModelError
 from ...contracts.inference import Capability, Completion, EngineSettings, ModelWeights, Request
+from ...contracts.thinking_markers import Markers
+from .answers import AnswerReader
 from .batch import RequestBatch
-from .options import EngineOptions
+from .options import ChatOptions
 from .peft_adapters import adapter_rank
 from .prompts import Prompts, context_length, vocabulary
 from .requests import check
 from .vllm_thread import VllmThread
+from .vllm_tools import tool_parser
 
 NEEDS_WEIGHTS = True
 APART = True
@@ -31,7 +34,7 @@ APART = True
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
-class VllmOptions(EngineOptions):
+class VllmOptions(ChatOptions):
     """Options of the vLLM engine."""
 
     max_model_len: int | None = Field(default=None, ge=16)
@@ -48,6 +51,12 @@ class VllmOptions(EngineOptions):
     faster, and false on a GPU."""
     max_lora_rank: int = Field(default=64, ge=1)
     """Maximum rank of an adapter."""
+    thinking_tokens: int | None = Field(default=None, ge=1)
+    """Most tokens of a thought; then its end is written for the model, which answers. By default it thinks as
+    long as `max_tokens` allows."""
+    tool_parser: str | None = None
+    """How the model writes calls of tools, as the name of one of vLLM's tool parsers: `hermes` for Qwen2.5,
+    Qwen3 and Hermes. Steps with `tools` require it. By default a call is a text like any other."""
     resident: bool = False
     """One engine serves the model and all students that are trained from it. New adapters are handed to it
     without a restart, and it keeps its memory while they are trained: for reinforcement, where sampling and
@@ -63,19 +72,11 @@ OPTIONS = VllmOptions
 
 
 def capabilities(options: VllmOptions) -> frozenset[Capability]:
-    return frozenset(
-        {
-            "seed",
-            "logprobs",
-            "json_schema",
-            "regex",
-            "stop",
-            "adapter",
-            "prompt_tokens",
-            "user_turn",
-            "likelihood",
-        }
-    )
+    offered: set[Capability] = {"seed", "logprobs", "json_schema", "regex", "stop"}
+    offered |= {"adapter", "prompt_tokens", "user_turn", "likelihood"}
+    if options.tool_parser is not None:
+        offered.add("tools")
+    return frozenset(offered)
 
 
 def start(settings: EngineSettings, options: VllmOptions) -> VllmEngine:
@@ -104,8 +105,9 @@ def prepare_environment() -> None:
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 
 
-def _engine_args(weights: ModelWeights, options: VllmOptions, context: int) -> Any:
+def _engine_args(weights: ModelWeights, options: VllmOptions, context: int, markers: Markers) -> Any:
     from vllm.config import StructuredOutputsConfig
+    from vllm.config.reasoning import ReasoningConfig
     from vllm.engine.arg_utils import EngineArgs
     from vllm.platforms import current_platform
 
@@ -132,6 +134,10 @@ def _engine_args(weights: ModelWeights, options: VllmOptions, context: int) -> A
         # A prompt prefilled in two parts makes vLLM 0.32 rewind the request's random generator, which
         # a CPU generator cannot do: the engine would die on the first seeded one. So: whole prompts.
         arguments |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(context, 4096)}
+    if options.thinking_tokens is not None:
+        arguments["reasoning_config"] = ReasoningConfig(
+            reasoning_start_str=markers.opening, reasoning_end_str=markers.closing
+        )
     if options.resident:
         rank = next((size for size in _LORA_RANKS if options.max_lora_rank <= size), _LORA_RANKS[-1])
         arguments |= {"enable_lora": True, "max_lora_rank": rank, "max_loras": 2, "max_cpu_loras": 4}
@@ -166,10 +172,16 @@ class VllmEngine:
         self.capabilities = capabilities(options)
         context = context_length(weights.path, options.max_model_len, default=2048)
         prepare_environment()
-        self._prompts = Prompts(weights.path, context, weights.adapter)
+        self._prompts = Prompts(weights.path, context, weights.adapter, options.template())
+        markers, tokenizer = self._prompts.markers, self._prompts.tokenizer
+        calls = None if options.tool_parser is None else tool_parser(options.tool_parser, tokenizer)
+        self._reader = AnswerReader(tokenizer, markers, calls)
         self.vocab_size: int | None = vocabulary(weights.path)
         self._thread = VllmThread(
-            _engine_args(weights, options, context), weights.adapter, resident=options.resident
+            _engine_args(weights, options, context, markers),
+            weights.adapter,
+            resident=options.resident,
+            thinking_tokens=options.thinking_tokens,
         )
         # If the engine is never closed, the thread stops with this object or at exit.
         self._stop = weakref.finalize(self, self._thread.stop)
@@ -191,7 +203,7 @@ class VllmEngine:
             return []
         tokens = await asyncio.to_thread(self._prompts.tokens, requests)
         loop = asyncio.get_running_loop()
-        batch = RequestBatch(requests, tokens, loop, loop.create_future())
+        batch = RequestBatch(requests, tokens, loop, loop.create_future(), self._reader)
         self._thread.submit(batch)
         try:
             return await batch.future

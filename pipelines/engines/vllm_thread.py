@@ -16,18 +16,29 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from ...contracts.inference import Completion, Request, Sampling
+from ...contracts.inference import Sampling
 from . import vllm_cpu_lora
 from .batch import RequestBatch
-from .prompts import RequestTokens
+from .vllm_requests import completion_of, parameters_of, scored
 
 
 class VllmThread:
     """Owns a vLLM engine. ``submit``, ``abort`` and ``stop`` may be called from any thread."""
 
-    def __init__(self, engine_args: Any, adapter: Path | None, *, resident: bool = False) -> None:
-        """``adapter``: served with every request that names none. ``resident``: whether requests may."""
+    def __init__(
+        self,
+        engine_args: Any,
+        adapter: Path | None,
+        *,
+        resident: bool = False,
+        thinking_tokens: int | None = None,
+    ) -> None:
+        """``adapter``: served with every request that names none. ``resident``: whether requests may.
+
+        ``thinking_tokens``: most tokens of a thought.
+        """
         self._arguments = engine_args
+        self._thinking_tokens = thinking_tokens
         self._adapter = adapter
         self._resident = resident
         self._loras: dict[Path, Any] = {}
@@ -148,14 +159,15 @@ class VllmThread:
         from vllm.inputs.engine import tokens_input
 
         self._open.add(batch)
-        settings: dict[Sampling | None, Any] = {}
+        settings: dict[tuple[Sampling, bool, bool] | None, Any] = {}
         for index, request in enumerate(batch.requests):
             tokens = batch.tokens[index]
             sampling = request.sampling if request.continuation is None else None
+            kind = None if sampling is None else (sampling, request.messages is None, request.tools is None)
             try:
-                base = settings.get(sampling)
+                base = settings.get(kind)
                 if base is None:
-                    base = settings[sampling] = _sampling_params(sampling) if sampling else _scoring_params()
+                    base = settings[kind] = parameters_of(request, self._thinking_tokens)
                 # vLLM clones the parameters of each request, so one object may serve all.
                 base.seed = request.seed if sampling and sampling.temperature > 0 else None
                 ticket = str(next(self._tickets))
@@ -189,9 +201,9 @@ class VllmThread:
             self._drop(engine, batch)
             return
         if request.continuation is None:
-            completion = _completion(request, output, answer)
+            completion = completion_of(request, output, answer)
         else:
-            completion = _scored(request, batch.tokens[index], output)
+            completion = scored(request, batch.tokens[index], output)
         if batch.answer(index, completion):
             self._open.discard(batch)
 
@@ -204,84 +216,6 @@ class VllmThread:
             batch.fail(reason, retryable=True)
         self._open.clear()
         self._live.clear()
-
-
-def _sampling_params(sampling: Sampling) -> Any:
-    from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
-
-    shape = None
-    if sampling.json_schema is not None:
-        shape = StructuredOutputsParams(json=sampling.json_schema)
-    elif sampling.regex is not None:
-        shape = StructuredOutputsParams(regex=sampling.regex)
-    return SamplingParams(
-        max_tokens=sampling.max_tokens,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        min_p=sampling.min_p,
-        repetition_penalty=sampling.repetition_penalty,
-        stop=list(sampling.stop) or None,
-        logprobs=sampling.logprobs,
-        flat_logprobs=sampling.logprobs is not None,
-        structured_outputs=shape,
-        output_kind=RequestOutputKind.FINAL_ONLY,
-    )
-
-
-def _scoring_params() -> Any:
-    """Settings that report the log-probability of each prompt token. vLLM always generates one token."""
-    from vllm.sampling_params import RequestOutputKind, SamplingParams
-
-    return SamplingParams(
-        max_tokens=1,
-        temperature=0.0,
-        prompt_logprobs=0,
-        flat_logprobs=True,
-        detokenize=False,
-        output_kind=RequestOutputKind.FINAL_ONLY,
-    )
-
-
-def _scored(request: Request, tokens: RequestTokens, output: Any) -> Completion:
-    """Read the log-probabilities of the given tokens, which vLLM served as the end of the prompt."""
-    flat = output.prompt_logprobs
-    return Completion(
-        request_id=request.id,
-        text=request.continuation or "",
-        tokens=tuple(tokens.given),
-        finish="stop",
-        prompt_tokens=len(tokens.prompt),
-        logprobs=tuple(flat.logprobs[start] for start in flat.start_indices[len(tokens.prompt) :]),
-        cached_tokens=max(output.num_cached_tokens or 0, 0),
-    )
-
-
-def _completion(request: Request, output: Any, answer: Any) -> Completion:
-    logprobs = top = texts = None
-    wanted = request.sampling.logprobs
-    if wanted is not None:
-        # Flat: per position first the sampled token, then the likeliest tokens in descending order.
-        flat = answer.logprobs
-        starts = flat.start_indices
-        logprobs = tuple(flat.logprobs[start] for start in starts)
-        top = tuple(tuple(flat.logprobs[start + 1 : start + 1 + wanted]) for start in starts)
-        if request.sampling.top_texts:
-            told = flat.decoded_tokens
-            texts = tuple(
-                tuple(text or "" for text in told[start + 1 : start + 1 + wanted]) for start in starts
-            )
-    return Completion(
-        request_id=request.id,
-        text=answer.text,
-        tokens=tuple(answer.token_ids),
-        finish=answer.finish_reason,
-        prompt_tokens=len(output.prompt_token_ids),
-        logprobs=logprobs,
-        top_logprobs=top,
-        top_texts=texts,
-        cached_tokens=max(output.num_cached_tokens or 0, 0),
-    )
 
 
 def _one_line(error: BaseException) -> str:

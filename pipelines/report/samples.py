@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KEPT, PER_RULE, REJECTED, LONGEST = 6, 2, 14, 1500
+#: The columns shown, in this order. ``reasoning`` is folded: it is long, and not the answer.
 TEXTS = (
     "system",
     "prompt",
+    "reasoning",
     "response",
     "chosen",
     "rejected",

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from ...contracts.errors import DataError
-from ...contracts.rows import Row
+from ...contracts.rows import THOUGHT, Row
 from .reward_formats import to_grpo, to_rlvr, to_verifiers
 from .sharegpt import sharegpt_turns
-from .turns import beside_text, name_of, tools_of, turns_of
+from .turns import beside_text, name_of, tools_of, turns_of, without_thought
 
 Format = Literal[
     "rows",
@@ -34,24 +34,26 @@ def to_messages(row: Row) -> Row:
 
 
 def to_prompt_completion(row: Row) -> Row:
-    """``system``, ``prompt`` and ``completion``, of one exchange."""
-    system, user, assistant = _one_exchange(row, "prompt_completion")
-    return {"system": system, "prompt": user, "completion": assistant}
+    """``system``, ``prompt`` and ``completion``, of one exchange; ``reasoning``."""
+    system, user, assistant, thought = _one_exchange(row, "prompt_completion")
+    return {"system": system, "prompt": user, "completion": assistant, "reasoning": thought}
 
 
 def to_alpaca(row: Row) -> Row:
-    """``system``, ``instruction``, ``input`` (empty) and ``output``, of one exchange."""
-    system, user, assistant = _one_exchange(row, "alpaca")
-    return {"system": system, "instruction": user, "input": "", "output": assistant}
+    """``system``, ``instruction``, ``input`` (empty) and ``output``, of one exchange; ``reasoning``."""
+    system, user, assistant, thought = _one_exchange(row, "alpaca")
+    return {"system": system, "instruction": user, "input": "", "output": assistant, "reasoning": thought}
 
 
 def to_sharegpt(row: Row) -> Row:
-    """``conversations``: list of {from, value}, with calls of tools in the function form; ``tools``."""
+    """``conversations``: list of {from, value}, with calls of tools in the function form; ``tools``;
+    ``reasoning`` of the last turn."""
+    *before, last = turns_of(row)
     try:
-        turns = sharegpt_turns(turns_of(row))
+        turns = sharegpt_turns([*before, without_thought(last)])
     except DataError as error:
         raise DataError(error.message, row=name_of(row)) from None
-    return {"conversations": turns, "tools": tools_of(row)}
+    return {"conversations": turns, "tools": tools_of(row), "reasoning": last.get(THOUGHT)}
 
 
 def to_prompt_chosen_rejected(row: Row) -> Row:
@@ -66,8 +68,10 @@ def to_prompt_chosen_rejected(row: Row) -> Row:
     return {name: row.get(name) for name in ("system", "prompt", "chosen", "rejected")}
 
 
-def _one_exchange(row: Row, name: str) -> tuple[str | None, str, str]:
-    turns = turns_of(row)
+def _one_exchange(row: Row, name: str) -> tuple[str | None, str, str, str | None]:
+    """The system prompt, the question, the answer, and what was thought before it."""
+    *before, last = turns_of(row)
+    turns = [*before, without_thought(last)]
     roles = [turn["role"] for turn in turns]
     system = turns[0]["content"] if roles[0] == "system" else None
     rest = turns[1:] if system is not None else turns
@@ -82,7 +86,7 @@ def _one_exchange(row: Row, name: str) -> tuple[str | None, str, str]:
     lost = lost or ("tools" if tools_of(row) is not None else None)
     if lost is not None:
         raise DataError(f"it has {lost!r}, which {name} would drop: use format: messages", row=name_of(row))
-    return system, rest[0]["content"], rest[1]["content"]
+    return system, rest[0]["content"], rest[1]["content"], last.get(THOUGHT)
 
 
 #: Format -> function from a row to a record; "rows" leaves rows as they are and is not here.

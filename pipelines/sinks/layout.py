@@ -44,8 +44,8 @@ class Layout:
         import pyarrow as pa
 
         own = pa.schema([]) if form == "rows" else schema_of(rows, form)
-        if "tools" in own.names and "tools" in columns:  # asked for as they are
-            own = own.remove(own.get_field_index("tools"))
+        for name in {"tools", "reasoning"} & set(columns) & set(own.names):  # asked for as they are
+            own = own.remove(own.get_field_index(name))
         for name in columns:
             if name in own.names:
                 raise DataError(f"export: column {name!r} is already part of the format {form}: leave it out")

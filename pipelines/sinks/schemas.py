@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 _BATCH_ROWS = 4096
 _TEXTS: Mapping[str, tuple[str, ...]] = {
-    "prompt_completion": ("system", "prompt", "completion"),
-    "alpaca": ("system", "instruction", "input", "output"),
+    "prompt_completion": ("system", "prompt", "completion", "reasoning"),
+    "alpaca": ("system", "instruction", "input", "output", "reasoning"),
     "prompt_chosen_rejected": ("system", "prompt", "chosen", "rejected"),
 }
 #: Columns of a format that it has only if a row has a value there.
-_OPTIONAL = ("system", "tools")
+_OPTIONAL = ("system", "tools", "reasoning")
 #: The columns of rows that may bring them.
-_SYSTEM = ("system", "messages", "turns")
+_BRINGING = ("system", "messages", "turns", "reasoning")
 
 
 def schema_of(rows: StoredRows, form: Format) -> pa.Schema:
@@ -41,14 +41,14 @@ def schema_of(rows: StoredRows, form: Format) -> pa.Schema:
     found = _Filled()
     for row in _rows(rows) if _varies(rows, form) else ():
         found.add(row, FORMATS[form](row))
-        if "system" in found.filled:  # the only optional column of its formats
+        if form in _TEXTS and {"system", "reasoning"} <= found.filled:  # all that its formats may have
             break
     own = [(name, pa.string()) for name in _TEXTS.get(form, ())]
     if form == "messages":
         own = [("messages", pa.list_(pa.struct([*_turn(), *found.types.items()]))), ("tools", pa.string())]
     if form == "sharegpt":
         turn = pa.struct([("from", pa.string()), ("value", pa.string())])
-        own = [("conversations", pa.list_(turn)), ("tools", pa.string())]
+        own = [("conversations", pa.list_(turn)), ("tools", pa.string()), ("reasoning", pa.string())]
     return pa.schema([(name, kind) for name, kind in own if name not in _OPTIONAL or name in found.filled])
 
 
@@ -87,11 +87,11 @@ def _varies(rows: StoredRows, form: Format) -> bool:
     if not rows.num_rows:
         return False
     if form in _TEXTS:
-        return bool(names & set(_SYSTEM))
-    turns = [name for name in ("messages", "turns") if name in names and form == "messages"]
-    if "tools" in names or not turns:
-        return "tools" in names
-    return any(map(_has_more, next(rows.batches(turns)).select(turns).schema.types))
+        return bool(names & set(_BRINGING))
+    if names & {"tools", "reasoning", "tool_calls"}:
+        return True
+    turns = [name for name in ("messages", "turns") if name in names]
+    return bool(turns) and any(map(_has_more, next(rows.batches(turns)).select(turns).schema.types))
 
 
 def _has_more(kind: pa.DataType) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from ...contracts.errors import DataError
-from ...contracts.rows import Row, messages_of, without_nulls
+from ...contracts.rows import THOUGHT, Row, reasoned_messages_of, without_nulls
 
 #: ``role``, ``content`` (None beside calls), and what else has a value: ``tool_calls``, ``tool_call_id``, …
 Turn: TypeAlias = dict[str, Any]
@@ -23,7 +23,7 @@ def turns_of(row: Row) -> list[Turn]:
     DataError, with the row, unless they end with an assistant's turn, and for what cannot be written.
     """
     try:
-        turns = [_turn(turn) for turn in messages_of(row)]
+        turns = [_turn(turn) for turn in reasoned_messages_of(row)]
     except DataError as error:
         raise DataError(error.message, row=name_of(row)) from None
     except (ValueError, KeyError, TypeError) as error:
@@ -58,6 +58,11 @@ def tools_of(row: Row) -> str | None:
 def name_of(row: Row) -> str:
     """The name of a row in an error."""
     return str(row.get("_id", row.get("id", "?")))
+
+
+def without_thought(turn: Turn) -> Turn:
+    """The turn without what was thought before its text."""
+    return {key: value for key, value in turn.items() if key != THOUGHT}
 
 
 def beside_text(turn: Turn) -> list[str]:

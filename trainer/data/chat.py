@@ -90,7 +90,10 @@ class ChatEncoder(Encoder):
                 for number, turn in enumerate(turns)
                 if turn["role"] == "assistant" and written_by_model(turn).strip()
             ]
-        answers = [self._answers.of(turns, number, functions) for number in numbers]
+        answers = [
+            self._answers.of(self.template.with_thoughts(turns, number), number, functions)
+            for number in numbers
+        ]
         self._answers.check_context(turns[:-1], functions, answers[-1].prompt)
         groups = _group(answers)
         sequences = [self._sequence(group) for group in groups[:-1]]

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import DataError, ModelError, first_line
 from ...contracts.nearest import did_you_mean
+from ...contracts.thinking_markers import markers_in
 from .named_templates import NAMED_TEMPLATES
-from .turns import Turn, in_parts, with_text_arguments
+from .turns import THOUGHTS, Turn, in_parts, text_of, thought_of, with_text_arguments
 from .unfit import Unfit
 
 if TYPE_CHECKING:
@@ -114,6 +115,42 @@ class ChatTemplate:
         self._parts = False
         self._parts = self._needs_parts(path)
         self._calls: _CallForm | None = None
+        self._thought = self._find_thought()
+        self._markers = markers_in(*self._templates.values(), *tokenizer.get_added_vocab())
+
+    def with_thoughts(self, turns: Sequence[Turn], number: int) -> list[Turn]:
+        """Return the turns with their thoughts as this template takes them, for the answer in
+        ``turns[number]``.
+
+        A template that knows thoughts gets them in its own key, and leaves out those that it does not want.
+        For any other, the thoughts since the user's last turn stand between markers before their answers, and
+        earlier ones are left out, as thinking models are served.
+        """
+        if all(thought_of(turn) is None for turn in turns):
+            return list(turns)
+        asked = max((place for place in range(number) if turns[place]["role"] == "user"), default=-1)
+        return [self._with_thought(turn, written=place > asked) for place, turn in enumerate(turns)]
+
+    def _with_thought(self, turn: Turn, *, written: bool) -> Turn:
+        thought = thought_of(turn)
+        if thought is None:
+            return turn
+        turn = {key: value for key, value in turn.items() if key not in THOUGHTS}
+        if self._thought is not None:
+            return turn | {self._thought: thought}
+        if not written:
+            return turn
+        return turn | {"content": self._markers.joined(thought, text_of(turn["content"]))}
+
+    def _find_thought(self) -> str | None:
+        """Return the key in which the template takes what was thought before an answer; None if in none."""
+        for key in THOUGHTS:
+            try:
+                if "lookup" in self.render([PROBE[0], PROBE[1] | {key: "lookup"}]):
+                    return key
+            except Unfit:
+                continue
+        return None
 
     def render(
         self, turns: Sequence[Turn], tools: list[dict[str, Any]] | None = None, *, opening: bool = False

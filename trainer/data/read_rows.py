@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 from ...contracts.inference import Message
-from ...contracts.rows import Row, messages_of, turns_in
+from ...contracts.rows import Row, reasoned_messages_of, turns_in
 from .turns import check_answered, read_tools, read_turns
 from .unfit import Unfit
 
@@ -39,7 +39,7 @@ def row_weight(row: Row) -> float:
     return float(given)
 
 
-def read_messages(row: Row, read: Callable[[Row], list[Message]] = messages_of) -> list[Message]:
+def read_messages(row: Row, read: Callable[[Row], list[Message]] = reasoned_messages_of) -> list[Message]:
     """Return the conversation of a row. ``read``: finds it in the columns."""
     try:
         return read(row)

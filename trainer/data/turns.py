@@ -55,6 +55,11 @@ def in_parts(turn: Turn) -> Turn:
     return turn | {"content": [{"type": "text", "text": content}]} if isinstance(content, str) else turn
 
 
+def thought_of(turn: Turn) -> str | None:
+    """Return what was thought before the answer of a turn; None if nothing was."""
+    return next((turn[key] for key in THOUGHTS if isinstance(turn.get(key), str) and turn[key].strip()), None)
+
+
 def calls_of(turn: Turn) -> list[dict[str, Any]]:
     """Return the functions that the turn calls, each ``{name, arguments}``."""
     return [call["function"] for call in turn.get("tool_calls", ())]

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ...contracts.inference import Message
-from ...contracts.rows import Row, messages_of
+from ...contracts.rows import Row, reasoned_messages_of
 from ...kernels.cross_entropy import CHUNK, linear_cross_entropy
 from ...kernels.head import Head, capped, parts
 from ...kernels.log_probs import linear_log_probs
@@ -145,7 +145,9 @@ class TokenObjective(TokenMean):
     token of the response and for its end of turn) holds the weights of its tokens.
     """
 
-    def __init__(self, losses: TokenLosses, read: Callable[[Row], list[Message]] = messages_of) -> None:
+    def __init__(
+        self, losses: TokenLosses, read: Callable[[Row], list[Message]] = reasoned_messages_of
+    ) -> None:
         super().__init__(losses)
         self.read = read
 

@@ -238,6 +238,11 @@ def answered(listen: Listen, message: Message, finish: str | None = "stop") -> C
         ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "ab", None),
         ({"content": "a", "reasoning_content": "hm"}, "a", "hm"),
         ({"content": "a", "reasoning": "hm"}, "a", "hm"),
+        ({"content": "", "reasoning_content": "hm\n"}, "", "hm"),
+        ({"content": "<think>\nhm\n</think>\n\na"}, "a", "hm"),
+        ({"content": "<thought>hm</thought>a"}, "a", "hm"),
+        ({"content": "hm</think>a"}, "a", "hm"),
+        ({"content": "<think>hm</think>a", "reasoning": "so"}, "<think>hm</think>a", "so"),
         ({"content": "a", "refusal": None, "tool_calls": []}, "a", None),
         (
             {"content": [{"type": "thinking", "thinking": [{"text": "h"}, {"text": "m"}]}, {"text": "a"}]},
@@ -272,8 +277,6 @@ def test_ends_of_every_name_are_read(listen: Listen, finish: str | None, told: s
         ({"content": None, "refusal": "I cannot."}, "stop", "the model refused: I cannot."),
         ({"content": "par"}, "content_filter", "content filter withheld the answer"),
         ({"content": None}, "SAFETY", "content filter withheld the answer"),
-        ({"content": None, "tool_calls": [{"function": {"name": "look"}}]}, "tool_calls", r"a tool \(look\)"),
-        ({"content": "", "reasoning_content": "hm"}, "length", "thought until max_tokens .*raise max_tokens"),
         ({"content": "a"}, "elsewise", "the answer ended with 'elsewise'"),
     ],
 )

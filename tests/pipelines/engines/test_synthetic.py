@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.contracts.errors import ModelError
+from gristmill.contracts.inference import Request, Sampling
 from gristmill.pipelines.engines.synthetic import SyntheticEngine, SyntheticOptions
 
 from .conftest import answers, ask, serve
@@ -87,3 +90,32 @@ def test_the_log_has_a_line_a_request_before_it_is_answered(tmp_path: Path) -> N
 def test_a_log_in_no_folder_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="request_log: there is no folder"):
         serve("synthetic", None, request_log=str(tmp_path / "none" / "log"))
+
+
+def test_a_thought_and_its_answer_share_the_tokens() -> None:
+    engine = serve("synthetic", None, thinking=True)
+    for most in (1, 2, 24):
+        (found,) = answers(engine, ask("Tell me about rivers.", max_tokens=most, logprobs=1))
+        assert found.reasoning
+        assert len(found.tokens) == len(found.logprobs or ()) == len(found.top_logprobs or ()) <= most
+        assert found.cut_thinking == (most == 1)
+    (plain,) = answers(engine, Request("p", 1, Sampling(max_tokens=8), prompt="Tell me about rivers."))
+    assert plain.reasoning is None
+
+
+def test_tools_are_called_with_what_they_require() -> None:
+    kinds = {"city": {"type": "string"}, "days": {"type": "integer"}, "unit": {"enum": ["C", "F"]}}
+    parameters = {"type": "object", "properties": kinds, "required": list(kinds)}
+    tools = json.dumps([{"type": "function", "function": {"name": "look", "parameters": parameters}}])
+    requests = [replace(ask("Weather in Ulm tomorrow?", n), tools=tools) for n in range(12)]
+    engine = serve("synthetic", None)
+    found = answers(engine, *requests)
+    assert found == answers(engine, *requests)
+    called = [each.tool_calls[0]["function"] for each in found if each.tool_calls]
+    assert 0 < len(called) < 12
+    for function in called:
+        arguments = json.loads(function["arguments"])
+        assert list(arguments) == list(kinds)
+        assert isinstance(arguments["city"], str)
+        assert isinstance(arguments["days"], int)
+        assert arguments["unit"] in ("C", "F")

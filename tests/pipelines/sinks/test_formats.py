@@ -68,7 +68,28 @@ def test_a_prompt_and_its_response_are_a_conversation() -> None:
         "instruction": "Why?",
         "input": "",
         "output": "Because.",
+        "reasoning": None,
     }
+
+
+@pytest.mark.parametrize("name", ["messages", "alpaca", "prompt_completion", "sharegpt"])
+def test_what_was_thought_is_in_every_format(name: str) -> None:
+    """In ``messages`` in the turn, in the others in a column."""
+    record = FORMATS[name]({"prompt": "Why?", "response": "Because.", "reasoning": "hm"})
+    if name == "messages":
+        assert record["messages"][-1] == {
+            "role": "assistant", "content": "Because.", "reasoning_content": "hm"
+        }  # fmt: skip
+        return
+    assert record["reasoning"] == "hm"
+    assert "hm" not in json.dumps({key: value for key, value in record.items() if key != "reasoning"})
+
+
+def test_calls_in_a_column_are_an_answer() -> None:
+    row = {"prompt": "Weather?", "response": None, "tool_calls": [CALL], "reasoning": "hm"}
+    assert FORMATS["messages"](row)["messages"][-1] == {
+        "role": "assistant", "content": "", "tool_calls": [CALL], "reasoning_content": "hm"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -160,7 +181,7 @@ def test_sharegpt_has_calls_in_its_function_form() -> None:
     ("name", "turn", "message"),
     [
         ("sharegpt", {"content": "Let me look.", "tool_calls": [CALL]}, "both a text and calls"),
-        ("sharegpt", {"content": "a", "reasoning_content": "hm"}, "'reasoning_content', which sharegpt"),
+        ("sharegpt", {"content": "a", "weight": 1}, "'weight', which sharegpt"),
         ("alpaca", {"content": "", "tool_calls": [CALL]}, "'tool_calls', which alpaca would drop"),
         ("prompt_completion", {"content": "a", "name": "x"}, "'name', which prompt_completion would drop"),
         ("messages", {"content": None, "tool_calls": [{**CALL, "index": 0}]}, "a call has 'index'"),

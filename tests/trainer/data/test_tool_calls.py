@@ -127,11 +127,6 @@ def test_a_template_that_only_takes_parts_gets_texts_as_parts(
         (TALK, "left out by the chat template", "leaves out the call of 'lookup' of turn 2"),
         (TALK[:2], "left out by the chat template", "leaves out the call of 'lookup' of turn 2"),
         (
-            [TALK[0], {**TALK[3], "reasoning_content": "so cold"}],
-            "left out by the chat template",
-            "leaves out 'reasoning_content' of turn 2",
-        ),
-        (
             [{"role": "user", "content": [{"type": "text", "text": "q"}]}, TALK[3]],
             "refused by the chat template",
             'can only concatenate str (not "list") to str',

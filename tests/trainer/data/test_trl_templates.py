@@ -39,6 +39,12 @@ def _said(*texts: str) -> list[dict[str, Any]]:
 TALKS: dict[str, list[Any]] = {
     "plain": _said("q1", "a1", "q2", "a2"),
     "thought": _said("q1", "<think>\nhm\n</think>\n\na1", "q2", "<think>\nso\n</think>\n\na2"),
+    "reasoning": [
+        {"role": "user", "content": "q1"},
+        {"role": "assistant", "content": "a1", "reasoning_content": "hm"},
+        {"role": "user", "content": "q2"},
+        {"role": "assistant", "content": "a2", "reasoning_content": "so"},
+    ],
     "calls": [
         {"role": "user", "content": "q1"},
         {"role": "assistant", "content": "", "tool_calls": [CALL]},

@@ -1,0 +1,53 @@
+"""The recipe distill_reasoning with a scripted teacher that thinks between markers, as it is told to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+GOOD = "I take the number that is given and add ten to it, which moves its tens digit up by one place."
+LONGER = GOOD.replace("which moves", "which of course moves")
+OTHER = "Ten more means that the units stay as they are, and there is one more ten than there was before."
+LOOP = "Wait, let me add ten to the number again. " * 12
+#: What the teacher thinks and answers at each of its samples of a problem, by its number.
+SAID: dict[int, list[tuple[str, int | None]]] = {
+    1: [(LONGER, 11), (GOOD, 11), (OTHER, 11), (GOOD + " No.", 99)],
+    2: [
+        (LOOP, 12),
+        ("Easy.", 12),
+        ("I am not sure that I can tell what the answer is, but 12.", None),
+        ("", 12),
+    ],
+    3: [(f"{OTHER} So it is \\boxed{{13}}.", 14)] * 4,
+}
+
+
+def problem(number: int) -> dict[str, Any]:
+    return {"question": f"What is {number} + 10?", "answer": f"We add.\n#### {number + 10}"}
+
+
+def test_distill_reasoning(recipe: Any, exported: Any) -> None:
+    """Problem 1 keeps the shorter of two like thoughts and another one. Of 2 and 3 nothing is fit to learn
+    from: a loop, a word, no answer, no thought, and answers that are wrong after thoughts that are right.
+    """
+    asked: Counter[int] = Counter()
+
+    def teacher(messages: list[dict[str, str]], seed: int) -> str:
+        system, question = messages
+        assert "between <think> and </think>" in system["content"]
+        number = int(question["content"].split()[2])
+        thought, answer = SAID[number][asked[number]]
+        asked[number] += 1
+        said = "I give up." if answer is None else f"It is \\boxed{{{answer}}}."
+        return f"<think>\n{thought}\n</think>\n\n{said}" if thought else said
+
+    files = {"problems": [problem(n) for n in (1, 2, 3, 7)], "evals": [problem(7)]}
+    run = recipe("distill_reasoning", teacher, {"rows": 9}, until="dataset", talk=True, **files)
+    assert asked == {1: 4, 2: 4, 3: 4}  # 7 is an evaluation problem
+    found = {row["reasoning"]: row for row in run["shortest"].to_arrow().to_pylist()}
+    assert set(found) == {GOOD, OTHER}
+    assert {row["question"] for row in found.values()} == {"What is 1 + 10?"}
+    assert {row["pass_rate"] for row in found.values()} == {0.75}
+    turn = {"role": "assistant", "content": "It is \\boxed{11}.", "reasoning_content": GOOD}
+    assert turn in [row["messages"][-1] for row in exported("dataset")]
+    assert [each["role"] for each in exported("dataset")[0]["messages"]] == ["user", "assistant"]
