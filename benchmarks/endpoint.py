@@ -52,11 +52,11 @@ def served(errors: float) -> Iterator[str]:
 def measure(client: str, errors: float, count: int) -> dict[str, float]:
     """Return {"share", "paid", "lost", "seconds", "asked"} of one client. ``lost`` is that of the server, and
     ``seconds`` the limit, if it was stopped."""
-    python = [sys.executable, "-P"] if client == "ours" else [str(PEERS), "-P"]
+    python = sys.executable if client == "ours" else str(PEERS)
     with served(errors) as address:
         arguments = [client, f"{address}/v1", str(count), str(AT_ONCE)]
         try:
-            answer = run_case([*python, str(HERE / "endpoint_case.py"), *arguments], timeout=LIMIT).answer
+            answer = run_case([python, str(HERE / "endpoint_case.py"), *arguments], timeout=LIMIT).answer
         except RuntimeError as error:
             print(f"{client} is not done after {LIMIT} seconds, or failed: {str(error)[-500:]}", flush=True)
             answer = {"seconds": LIMIT, "answered": None}
