@@ -34,6 +34,9 @@ BUILDS = ("cpu", "cuda", "docs", "newest")
 #: Disk space of an environment, including the part of the caches, in bytes.
 NEEDED = {"cpu": 5_000_000_000, "newest": 5_000_000_000, "cuda": 15_000_000_000, "docs": 300_000_000}
 
+#: Published as source alone, and built here with the pinned setuptools.
+BUILT = "langdetect"
+
 
 def install(build: str, environment: Environment, torch: str) -> None:
     """Install a build. Raises InstallError with one sentence that says what to do."""
@@ -104,14 +107,17 @@ def no_cpu_build(version: str, said: str, environment: Environment) -> InstallEr
 def pinned(build: str, environment: Environment) -> None:
     """Install the packages of the lock, and Gristmill itself (except for the docs build).
 
-    This uses no resolver and builds no package except Gristmill.
+    This uses no resolver and builds no package except Gristmill and :data:`BUILT`.
     """
     lock = locks.path(build)
     print(f"installing the packages of {lock.relative_to(ROOT)}", flush=True)
     uv = _uv(environment)
     environment.run(
         "installing the packages of the lock",
-        [*uv, "--no-deps", "--no-build", "--require-hashes", "-r", str(lock)],
+        [
+            *(*uv, "--no-deps", "--require-hashes", "-r", str(lock)),
+            *("--only-binary", ":all:", "--no-binary", BUILT, "--no-build-isolation-package", BUILT),
+        ],
     )
     if build == "docs":
         return

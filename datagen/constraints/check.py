@@ -19,6 +19,11 @@ class Check(BaseModel):
         """Whether the response satisfies the constraint. Never raises; an empty response satisfies none."""
         return bool(response.strip()) and self.holds(response, prompt)
 
+    @property
+    def bounded(self) -> bool:
+        """Whether judging any response takes time about linear in its length."""
+        return True
+
     @abstractmethod
     def holds(self, response: str, prompt: str) -> bool:
         """The check itself, on a response that is not blank."""

@@ -15,7 +15,7 @@ from ..generate.answer_check import AnswerCheck
 from ..generate.respond import Respond
 from ..generate.sampling_loop import Answer, ToRequest
 from ..generate.sampling_policies import Trial
-from ..verify.constraints import check_row
+from ..verify.constraints import readable
 from .comparison import Comparison
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class _Responses(Respond):
         ask = super().request(context)
 
         def request(row: Row) -> Request:
-            check_row({**row, "response": ""})
+            readable({**row, "response": ""})
             return ask(row)
 
         return request

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections import ChainMap, Counter
+from collections.abc import Callable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from random import Random
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
@@ -18,6 +17,7 @@ from ...contracts.inference import derive_seed
 from ...contracts.operators import Apply, Estimate, Map, StepRef
 from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
+from .samplers import Depending, Number, Weights, category, drawing, type_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,46 +26,10 @@ if TYPE_CHECKING:
 
 #: The columns that the operator itself adds.
 _COPY, _EXAMPLES = "copy", "examples"
-#: :func:`derive_seed` gives numbers below this.
-_SEEDS = 2**31
-
-
-def _text(value: object) -> str:
-    """Convert a category, which is text or a number, to text. Booleans are refused: a prompt would print
-    True."""
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ValueError(f"a category must be text or a number; found {value!r}: write it in quotes")
-    return value if isinstance(value, str) else str(value)
 
 
 def _texts(value: object) -> object:
-    return [_text(each) for each in value] if isinstance(value, (list, tuple)) else value
-
-
-def _weighted(value: object) -> object:
-    """Return the weight of each category, from a list (equal weights) or a mapping."""
-    if isinstance(value, (list, tuple)):
-        texts = [_text(each) for each in value]
-        if len(set(texts)) < len(texts):
-            raise ValueError(f"a category is listed twice in {texts}: give weights, such as {{a: 2, b: 1}}")
-        value = dict.fromkeys(texts, 1.0)
-    if not isinstance(value, Mapping):
-        raise ValueError(
-            f"expected categories, [a, b] or {{a: 2, b: 1}}; found {value!r} (parameters stand "
-            "beside `draw:`)"
-        )
-    weights = {_text(name): weight for name, weight in value.items()}
-    numbers = [weight for weight in weights.values() if isinstance(weight, (int, float))]
-    if any(not math.isfinite(weight) or weight < 0 for weight in numbers) or not sum(numbers) > 0:
-        raise ValueError(f"weights must be numbers of at least 0, and not all 0; found {weights}")
-    # In a fixed order: the canonical request of a step does not preserve the order of a mapping.
-    return dict(sorted(weights.items()))
-
-
-Weights: TypeAlias = Annotated[
-    dict[str, float],
-    BeforeValidator(_weighted, json_schema_input_type=list[str | float] | dict[str, float]),
-]
+    return [category(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 class Several(Frozen):
@@ -88,7 +52,7 @@ class Draw(Map):
 
     For example ``draw: {area: [bugs, speed], level: {easy: 4, hard: 1}}``. A draw depends only on the step's
     seed, the row's ``_id``, the copy and the column's name, so adding a column changes no other. A row fails
-    if the pool has too few other rows.
+    if the pool has too few other rows, or if there is no case for what another column holds.
 
     Adds:
         copy (int32): index of the copy, from 0, if `times` is above 1.
@@ -99,6 +63,7 @@ class Draw(Map):
           draw: {area: [bugs, performance], level: {function: 4, class: 1, file: 1}}
           from: slots
           distinct: {skills: {of: [parsing, recursion, caching, testing], count: 2}}
+          numbers: {lines: {kind: integer, low: 10, high: 80}}
           times: 3
           pool: seeds
     """
@@ -110,6 +75,12 @@ class Draw(Map):
     draw: dict[str, Weights]
     """Columns to add, each drawn from a list (with equal weights) or from a mapping of items to weights.
     Values are text; numbers in a list become text."""
+    numbers: dict[str, Number] = Field(default_factory=dict)
+    """Columns of numbers: `{NAME: {kind: integer, low: 1, high: 6}}`, `{kind: uniform, low: 0, high: 1}` or
+    `{kind: normal, mean: 100, deviation: 20}`."""
+    depending: dict[str, Depending] = Field(default_factory=dict)
+    """Columns that depend on another one, of the rows or drawn too: `{NAME: {by: level, cases: {easy: [a, b],
+    hard: {c: 2, d: 1}}, otherwise: [e]}}`. A case draws categories, or a number as in `numbers`."""
     distinct: dict[str, Several] = Field(default_factory=dict)
     """Columns that hold several different items each, as a list of texts: `{NAME: {of: [...], count: 2}}`."""
     times: PositiveInt = 1
@@ -126,16 +97,43 @@ class Draw(Map):
     def _named(self) -> Self:
         own = {_COPY} if self.times > 1 else set()
         own |= {_EXAMPLES} if self.pool is not None else set()
-        for name in (*self.draw, *self.distinct):
+        named = Counter((*self.draw, *self.numbers, *self.depending, *self.distinct))
+        for name in named:
             if not name or name.startswith("_"):
                 raise ValueError(
                     f"a column cannot be called {name!r}: names that start with _ are reserved for the runner"
                 )
-            if name in own or (name in self.draw and name in self.distinct):
+            if name in own or named[name] > 1:
                 raise ValueError(f"the column {name!r} is made twice: rename the drawn column")
-        if not (self.draw or self.distinct or self.pool or self.times > 1):
+        self._order()
+        if not (named or self.pool or self.times > 1):
             raise ValueError("nothing to draw: name a column, such as `draw: {level: [easy, hard]}`")
         return self
+
+    @property
+    def _samplers(self) -> dict[str, Any]:
+        return {**self.draw, **self.numbers, **self.depending}
+
+    def _order(self) -> list[str]:
+        """Return the drawn columns so that each comes after the one that decides it."""
+        for name, each in self.depending.items():
+            if each.by in self.distinct:
+                raise ValueError(f"{name}: the column {each.by!r} holds several items and cannot decide")
+            unknown = sorted(set(self.draw.get(each.by, ())) - set(each.cases))
+            if unknown and each.otherwise is None:
+                raise ValueError(
+                    f"{name}: no case for {', '.join(unknown)} of the column {each.by!r}: add it, or "
+                    "`otherwise`"
+                )
+        samplers = self._samplers
+        before = {name: {each.by} & set(samplers) for name, each in self.depending.items()}
+        try:
+            return list(TopologicalSorter({**{name: set() for name in samplers}, **before}).static_order())
+        except CycleError as error:
+            raise ValueError(f"columns that decide each other: {' -> '.join(error.args[1])}") from None
+
+    def uses_columns(self) -> Sequence[str]:
+        return sorted({each.by for each in self.depending.values()} - set(self._samplers))
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=rows * self.times)
@@ -147,7 +145,7 @@ class Draw(Map):
         import pyarrow as pa
 
         text = pa.string()
-        types: dict[str, pa.DataType] = dict.fromkeys(self.draw, text)
+        types: dict[str, pa.DataType] = {name: type_of(each) for name, each in self._samplers.items()}
         types |= dict.fromkeys(self.distinct, pa.list_(text))
         if self.times > 1:
             types[_COPY] = pa.int32()
@@ -158,32 +156,54 @@ class Draw(Map):
     def open(self, context: Context) -> Apply:
         seed = context.seed
         pool = None if self.pool is None else Pool(context.table(self.pool), self.pool, self.pool_columns)
-        weights = {name: (list(each), list(accumulate(each.values()))) for name, each in self.draw.items()}
+        samplers = self._samplers
+        columns = {name: _column(name, samplers[name]) for name in self._order()}
 
-        def drawn(row: Row, copy: int) -> Row | str:
+        def drawn(row: Row, copy: int) -> Row:
             made: Row = {_COPY: copy} if self.times > 1 else {}
-            for name, (values, ends) in weights.items():
-                point = derive_seed(seed, row["_id"], copy, name) / _SEEDS * ends[-1]
-                made[name] = values[bisect_right(ends, point)]
+            known = ChainMap(made, row)
+            for name, draw in columns.items():
+                made[name] = draw(known, derive_seed(seed, row["_id"], copy, name))
             for name, several in self.distinct.items():
                 random = Random(derive_seed(seed, row["_id"], copy, name))
                 made[name] = random.sample(list(dict.fromkeys(several.of)), several.count)
             if pool is not None:
                 random = Random(derive_seed(seed, row["_id"], copy, _EXAMPLES))
-                examples = pool.draw(random, self.pool_rows, row["_id"])
-                if isinstance(examples, str):
-                    return examples
-                made[_EXAMPLES] = examples
+                made[_EXAMPLES] = pool.draw(random, self.pool_rows, row["_id"])
             return made
 
         async def apply(rows: list[Row]) -> list[list[Outcome]]:
-            return [[_outcome(drawn(row, copy)) for copy in range(self.times)] for row in rows]
+            return [[outcome(row, copy) for copy in range(self.times)] for row in rows]
+
+        def outcome(row: Row, copy: int) -> Outcome:
+            try:
+                return Kept(drawn(row, copy))
+            except DataError as error:
+                return Failed(error.message)
 
         return apply
 
 
-def _outcome(drawn: Row | str) -> Outcome:
-    return Failed(drawn) if isinstance(drawn, str) else Kept(drawn)
+def _column(name: str, sampler: Any) -> Callable[[Mapping[str, Any], int], object]:
+    """Return what draws a column of a row at a point. It raises DataError if no case fits."""
+    if not isinstance(sampler, Depending):
+        plain = drawing(sampler)
+        return lambda row, point: plain(point)
+    cases = {value: drawing(each) for value, each in sampler.cases.items()}
+    otherwise = None if sampler.otherwise is None else drawing(sampler.otherwise)
+
+    def decided(row: Mapping[str, Any], point: int) -> object:
+        value = row.get(sampler.by)
+        text = json.dumps(value) if isinstance(value, bool) else str(value)
+        chosen = cases.get(text, otherwise) if value is not None else otherwise
+        if chosen is None:
+            raise DataError(
+                f"draw: {name}: column {sampler.by!r} holds {value!r:.80}, and there is no case for it: add "
+                "it, or `otherwise`"
+            )
+        return chosen(point)
+
+    return decided
 
 
 class Pool:
@@ -202,12 +222,14 @@ class Pool:
             for row in table.select(list(columns)).to_pylist()
         ]
 
-    def draw(self, random: Random, count: int, but: str) -> list[dict[str, str | None]] | str:
-        """Draw ``count`` different rows other than ``but``, or return why there are too few."""
+    def draw(self, random: Random, count: int, but: str) -> list[dict[str, str | None]]:
+        """Draw ``count`` different rows other than ``but``. Raises DataError if there are too few."""
         own = self.places.get(but)
         others = len(self.rows) - (own is not None)
         if others < count:
-            return f"draw: the pool {self.step!r} holds {others} other rows, and pool_rows is {count}"
+            raise DataError(
+                f"draw: the pool {self.step!r} holds {others} other rows, and pool_rows is {count}"
+            )
         # One more than needed, because the row itself may be drawn.
         places = random.sample(range(len(self.rows)), count + (own is not None))
         return [self.rows[place] for place in places if place != own][:count]

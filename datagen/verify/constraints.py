@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from ...contracts.errors import DataError
 from ...contracts.operators import Apply, Context, Map
 from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
-from ..constraints.loose import holds_loosely
 from ..constraints.of_rows import checks_of
+from ..constraints.verdicts import Verdicts, judge, judge_written
+from ..execution.limited_processes import CallLimitReached, shared
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-
-@dataclass(frozen=True, slots=True)
-class Verdicts:
-    """Which constraints of a row hold, strictly and loosely, in their order."""
-
-    strict: list[bool]
-    loose: list[bool]
+    from ..constraints.check import Check
 
 
-def check_row(row: Row) -> Verdicts:
-    """Check the row's ``response`` to its ``prompt``.
+#: Processor seconds and bytes for the verdicts on a response by patterns that may backtrack.
+SECONDS, MEMORY = 5, 1 << 30
+
+
+def readable(row: Row) -> list[Check]:
+    """Return the checks of a row whose ``response`` to its ``prompt`` can be judged.
 
     Raises DataError, naming the column, if one is missing, is not text, or does not list constraints.
     """
@@ -36,17 +35,32 @@ def check_row(row: Row) -> Verdicts:
             raise DataError(
                 f"column {column!r} {found}; rows come from `source: constraints` through `generate: respond`"
             )
-    prompt, response = row["prompt"], row["response"]
-    checks = checks_of(row)
-    strict = [check.check(response, prompt) for check in checks]
-    loose = [held or holds_loosely(check, response, prompt) for check, held in zip(checks, strict)]
-    return Verdicts(strict, loose)
+    return checks_of(row)
+
+
+async def verdicts_of(row: Row) -> Verdicts:
+    """Return which constraints of a row hold.
+
+    Patterns that may backtrack are matched in another process. Raises DataError as :func:`readable` does, and
+    if they take too long.
+    """
+    checks = readable(row)
+    if all(check.bounded for check in checks):
+        return judge(checks, row["response"], row["prompt"])
+    processes = shared(judge_written.__module__, judge_written.__name__, seconds=SECONDS, memory=MEMORY)
+    written = [check.arguments() for check in checks]
+    try:
+        told = await processes.call(checks=written, response=row["response"], prompt=row["prompt"])
+    except CallLimitReached as reached:
+        raise DataError(f"its constraints cannot be judged: {reached.message}") from None
+    return Verdicts(**told)
 
 
 class VerifyConstraints(Map):
     """Checks which constraints of its prompt a response satisfies.
 
-    It filters nothing: use ``keep: "passed"`` for that. A row whose constraints cannot be read fails.
+    It filters nothing: use ``keep: "passed"`` for that. A row whose constraints cannot be read, or whose
+    keywords are patterns that take too long, fails.
 
     Reads:
         prompt (text): the prompt.
@@ -83,14 +97,14 @@ class VerifyConstraints(Map):
 
     def open(self, context: Context) -> Apply:
         async def apply(rows: list[Row]) -> list[list[Outcome]]:
-            return [[_outcome(row)] for row in rows]
+            return [[each] for each in await asyncio.gather(*map(_outcome, rows))]
 
         return apply
 
 
-def _outcome(row: Row) -> Outcome:
+async def _outcome(row: Row) -> Outcome:
     try:
-        verdicts = check_row(row)
+        verdicts = await verdicts_of(row)
     except DataError as error:
         return Failed(str(error))
     return Kept(

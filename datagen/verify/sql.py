@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ...contracts.operators import Context
 
-_FENCE = re.compile(r"```(?:\w+)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
+_FENCE = re.compile(r"```(?:\w+)?[ \t]*\n(.*?)```", re.DOTALL)
 
 
 class VerifySql(Map):

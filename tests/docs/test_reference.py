@@ -37,7 +37,7 @@ def test_the_pages_are_those_that_the_code_makes(made: dict[str, str]) -> None:
 
 def _words(text: str) -> str:
     """The text without what only one form has: line breaks, marks of Markdown, ways to other pages."""
-    text = re.sub(r"; see (\[\w+\]\([^)]*\)|gristmill help\s+\w+)", "", text)
+    text = re.sub(r";\s+see\s+(\[\w+\]\([^)]*\)|gristmill\s+help\s+\w+)", "", text)
     text = re.sub(r"^\s*- ", " ", text, flags=re.MULTILINE)
     text = re.sub(r"^#+ .*$|^```\w*$|\*\*|`", "", text, flags=re.MULTILINE)
     return re.sub(r"[\s:]+", " ", text)

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import StringConstraints
 
 from ..check import Check
-from .parameters import StrippedPattern
+from .parameters import StrippedPattern, never_backtracks
 
 Phrase = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
@@ -18,6 +18,10 @@ class PostscriptMarker(Check):
 
     kind = "detectable_content:postscript"
     postscript_marker: StrippedPattern
+
+    @property
+    def bounded(self) -> bool:
+        return never_backtracks(self.postscript_marker)
 
     def holds(self, response: str, prompt: str) -> bool:
         spaced = {"P.P.S": r"p\.\s?p\.\s?s", "P.S.": r"p\.\s?s\."}

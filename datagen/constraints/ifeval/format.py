@@ -8,7 +8,7 @@ import re
 from pydantic import PositiveInt
 
 from ..check import Check
-from .parameters import StrippedPattern
+from .parameters import StrippedPattern, never_backtracks
 
 
 class NumberPlaceholders(Check):
@@ -69,6 +69,10 @@ class MultipleSections(Check):
     kind = "detectable_format:multiple_sections"
     section_spliter: StrippedPattern
     num_sections: PositiveInt
+
+    @property
+    def bounded(self) -> bool:
+        return never_backtracks(self.section_spliter)
 
     def holds(self, response: str, prompt: str) -> bool:
         parts = re.split(rf"\s?{self.section_spliter}\s?\d+\s?", response)

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, PositiveInt
 
 from ..check import Check
-from .parameters import Pattern, Relation, StrippedPattern, stands
+from .parameters import Pattern, Relation, StrippedPattern, never_backtracks, stands
 
 
 class Existence(Check):
@@ -16,6 +16,10 @@ class Existence(Check):
 
     kind = "keywords:existence"
     keywords: Annotated[tuple[Pattern, ...], Field(min_length=1)]
+
+    @property
+    def bounded(self) -> bool:
+        return never_backtracks(*self.keywords)
 
     def holds(self, response: str, prompt: str) -> bool:
         return all(re.search(word, response, flags=re.IGNORECASE) for word in self.keywords)
@@ -29,6 +33,10 @@ class Frequency(Check):
     frequency: PositiveInt
     relation: Relation
 
+    @property
+    def bounded(self) -> bool:
+        return never_backtracks(self.keyword)
+
     def holds(self, response: str, prompt: str) -> bool:
         found = len(re.findall(self.keyword, response, flags=re.IGNORECASE))
         return stands(self.relation, found, self.frequency)
@@ -39,6 +47,10 @@ class NoForbiddenWords(Check):
 
     kind = "keywords:forbidden_words"
     forbidden_words: Annotated[tuple[Pattern, ...], Field(min_length=1)]
+
+    @property
+    def bounded(self) -> bool:
+        return never_backtracks(*self.forbidden_words)
 
     def holds(self, response: str, prompt: str) -> bool:
         return not any(

@@ -27,6 +27,14 @@ StrippedPattern = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_compiles)
 ]
 
+#: Without repetition and alternatives a pattern never backtracks. Most keywords are plain words.
+_MAY_BACKTRACK = re.compile(r"[*+?{|(]")
+
+
+def never_backtracks(*patterns: str) -> bool:
+    """Whether each pattern is matched in linear time for certain."""
+    return not any(_MAY_BACKTRACK.search(pattern) for pattern in patterns)
+
 
 def stands(relation: Relation, found: int, asked: int) -> bool:
     """Whether ``found`` is less than, or at least, what is asked for."""

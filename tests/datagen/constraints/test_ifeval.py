@@ -5,7 +5,6 @@ benchmarks/ifeval_agreement.py compares them with IFEval's own code on real answ
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -146,13 +145,6 @@ CASES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
     "punctuation:no_comma": ({}, ["None here; none."], ["One, here."]),
 }
 
-LANGUAGE = [kind for kind, check in IFEVAL.items() if "langdetect" in getattr(check, "needs", ())]
-with_langdetect = pytest.mark.skipif(
-    importlib.util.find_spec("langdetect") is None,
-    reason="langdetect is not installed: pip install 'gristmill[ifeval]'",
-)
-EACH = [pytest.param(kind, marks=[with_langdetect] if kind in LANGUAGE else []) for kind in sorted(IFEVAL)]
-
 
 def read(kind: str, **changed: Any) -> Check:
     return constraint_from({"kind": kind, **CASES[kind][0], **changed})
@@ -164,7 +156,7 @@ def test_all_25_checks_of_ifeval_are_kinds_and_none_is_drawn_for_training() -> N
     assert not set(IFEVAL) & set(KINDS)
 
 
-@pytest.mark.parametrize("kind", EACH)
+@pytest.mark.parametrize("kind", sorted(IFEVAL))
 def test_what_passes_and_what_nearly_does(kind: str) -> None:
     check, (_, passing, missing) = read(kind), CASES[kind]
     assert [response for response in passing if not check.check(response, "")] == []
@@ -218,7 +210,6 @@ def test_a_mark_is_counted_where_ifeval_draws_a_letter() -> None:
     assert [check.check(text, "") for text in ("Oh!", "Oh! Ah!")] == [False, True]
 
 
-@with_langdetect
 def test_a_language_is_the_same_each_time_and_whatever_others_seed() -> None:
     from langdetect import DetectorFactory
 
@@ -277,14 +268,14 @@ PIECES = st.sampled_from(
 )
 
 
-@pytest.mark.parametrize("kind", [kind for kind in sorted(IFEVAL) if kind not in LANGUAGE])
+@pytest.mark.parametrize("kind", sorted(IFEVAL))
 @given(response=st.one_of(st.text(max_size=60), st.lists(PIECES, max_size=20).map("".join)))
 @settings(max_examples=30, deadline=None)
 def test_a_check_answers_on_any_text(kind: str, response: str) -> None:
     assert isinstance(read(kind).check(response, ""), bool)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in sorted(IFEVAL) if kind not in LANGUAGE])
+@pytest.mark.parametrize("kind", sorted(IFEVAL))
 @pytest.mark.parametrize(
     "hostile", ["\n" * 30_000, " " * 30_000, "*" * 30_000, "[" * 30_000, "<" * 30_000, '{"a":' * 30_000]
 )

@@ -73,7 +73,6 @@ DATA = Path(__file__).parents[4] / "shared" / "data" / "ifeval_dev.jsonl"
 
 @pytest.mark.skipif(not DATA.is_file(), reason="shared/data/ifeval_dev.jsonl is not here")
 def test_every_real_item_is_read_as_the_source_gives_it(context: Any) -> None:
-    pytest.importorskip("langdetect")
     import pyarrow as pa
 
     from gristmill.pipelines.sources.jsonl import Jsonl

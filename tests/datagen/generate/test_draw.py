@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from statistics import fmean, stdev
 from typing import Any
 
 import pyarrow as pa
@@ -69,6 +70,60 @@ def test_categories_are_texts(context: Any) -> None:
     ):
         with pytest.raises(ValidationError):
             Draw(draw={"x": wrong})
+
+
+def test_numbers_have_their_distribution(context: Any) -> None:
+    operator = Draw(
+        draw={},
+        numbers={
+            "die": {"kind": "integer", "low": 1, "high": 6},
+            "share": {"kind": "uniform", "low": -1, "high": 1},
+            "words": {"kind": "normal", "mean": 100, "deviation": 20, "digits": 0},
+            "tail": {"kind": "normal", "mean": 0, "deviation": 1, "low": 2, "high": 2.5},
+        },
+    )
+    made = columns(operator, context, ROWS)
+    assert Counter(row["die"] for row in made).keys() == {1, 2, 3, 4, 5, 6}
+    # Five standard deviations of a mean of 3000 draws.
+    for name, mean, deviation in (("die", 3.5, 1.71), ("share", 0, 0.58), ("words", 100, 20)):
+        found = [row[name] for row in made]
+        assert fmean(found) == pytest.approx(mean, abs=5 * deviation / len(ROWS) ** 0.5)
+        assert stdev(found) == pytest.approx(deviation, rel=0.07)
+    assert all(2 <= row["tail"] <= 2.5 for row in made)
+    # Of the tail, 0.637 is below 2.25.
+    assert sum(row["tail"] < 2.25 for row in made) / len(ROWS) == pytest.approx(0.637, abs=0.045)
+    assert all(round(row["share"], 2) == row["share"] for row in made)
+    assert pa.Table.from_pylist(made, schema=pa.schema(list(operator.types().items()))).num_rows == len(ROWS)
+
+
+def test_another_column_decides(context: Any) -> None:
+    small, large = ({"kind": "integer", "low": low, "high": high} for low, high in ((3, 12), (20, 80)))
+    operator = Draw(
+        draw={},
+        depending={
+            # Before the one that decides it, in the file and in the alphabet.
+            "age": {"by": "stage", "cases": {"child": small, "adult": large}},
+            "stage": {"by": "kind", "cases": {"1": ["child"], "true": ["adult"]}, "otherwise": ["child"]},
+        },
+    )
+    assert list(operator.uses_columns()) == ["kind"]
+    kinds = [1, True, "1", None, "other"] * 40
+    made = columns(operator, context, [{"_id": f"r{n}", "kind": kind} for n, kind in enumerate(kinds)])
+    assert [row["stage"] for row in made[:5]] == ["child", "adult", "child", "child", "child"]
+    assert all((3 if row["stage"] == "child" else 20) <= row["age"] <= 80 for row in made)
+    assert max(row["age"] for row in made if row["stage"] == "child") == 12
+    without = Draw(draw={}, depending={"age": operator.depending["age"]})
+    [[lost], [kept]] = drawn(without, context, [{"_id": "a", "stage": "old"}, {"_id": "b", "stage": "child"}])
+    assert lost == Failed(
+        "draw: age: column 'stage' holds 'old', and there is no case for it: add it, or `otherwise`"
+    )
+    assert isinstance(kept, Kept)
+
+
+def test_a_category_may_be_called_kind(context: Any) -> None:
+    case = {"by": "_id", "cases": {"x": ["a"]}, "otherwise": {"kind": 1, "rude": 1}}
+    made = columns(Draw(draw={}, depending={"tone": case}), context, ROWS[:50])
+    assert {row["tone"] for row in made} == {"kind", "rude"}
 
 
 @given(st.integers(1, 6), st.integers(0, 10_000))
@@ -149,6 +204,17 @@ def test_the_mapping_after_the_verb_is_the_columns() -> None:
         ("draw: {copy: [a]}, times: 2", "'copy' is made twice"),
         ("draw: {_area: [a]}", "cannot be called '_area'"),
         ("draw: {}", "nothing to draw"),
+        ("draw: {}, numbers: {n: {kind: integer, low: 6, high: 1}}", "low 6 must not be above high 1"),
+        ("draw: {}, numbers: {n: {kind: uniform, low: 2, high: 2}}", "low 2.0 must be below high 2.0"),
+        ("draw: {}, numbers: {n: {kind: normal, mean: 5, deviation: 0}}", "must be greater than 0"),
+        ("draw: {}, numbers: {n: {kind: normal, mean: 5, deviation: 1, low: 99}}", "hardly any number"),
+        ("draw: {}, numbers: {n: {kind: even, low: 1, high: 2}}", "even"),
+        ("draw: {n: [a]}, numbers: {n: {kind: integer, low: 1, high: 2}}", "'n' is made twice"),
+        ("draw: {}, depending: {n: {by: number, cases: {a: [x], b: {kind: integer, low: 1, high: 2}}}}",
+         "all cases must draw the same type of value; found int64 and string"),
+        ("draw: {m: [a, b]}, depending: {n: {by: m, cases: {a: [x]}}}", "n: no case for b of the column 'm'"),
+        ("draw: {}, depending: {n: {by: m, cases: {a: [x]}}, m: {by: n, cases: {x: [a]}}}",
+         "each other: n -> m"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_clear_error(step: str, said: str) -> None:

@@ -114,3 +114,14 @@ def test_a_row_with_a_bad_list_of_constraints_fails_alone(context: Any, constrai
     assert good is None
     assert bad is not None
     assert told in bad
+
+
+def test_a_keyword_that_backtracks_costs_its_row_alone(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gristmill.datagen.verify.constraints.SECONDS", 1)
+    keyword = json.dumps([{"kind": "keywords:existence", "keywords": ["(a+)+$"]}])
+    endless, fits = (row("a" * 40 + end, constraints=keyword) for end in ("!", ""))
+    [[lost], [kept]] = asyncio.run(VerifyConstraints().open(context)([endless, fits]))
+    assert isinstance(lost, Failed)
+    assert lost.error == "its constraints cannot be judged: it takes longer than 1 s"
+    assert isinstance(kept, Kept)
+    assert kept.row["constraint_results"] == [True]

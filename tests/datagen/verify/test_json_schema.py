@@ -58,3 +58,25 @@ def test_schemas() -> None:
     assert (
         judged(own, response=None, schema="{}").error == "column 'response' holds NoneType; text is required"
     )
+
+
+def test_a_pattern_that_backtracks_costs_its_row_alone() -> None:
+    schema = {"type": "string", "pattern": "^(a+)+$"}
+    operator = VerifyJsonSchema(schema=schema, seconds=1)
+    rows = [{"_id": str(number), "response": json.dumps("a" * 40 + "!" * number)} for number in range(2)]
+    [[fits], [endless]] = asyncio.run(operator.open(None)(rows))  # type: ignore[arg-type]
+    assert fits.row["passed"] is True
+    assert endless.row == {
+        "passed": False,
+        "found": None,
+        "reason": "it cannot be judged: it takes longer than 1 s",
+    }
+
+
+def test_a_pattern_that_is_none_is_found_before_anything_runs() -> None:
+    schema = {"properties": {"name": {"pattern": "(a"}}}
+    with pytest.raises(
+        DataError, match=r"not valid at \$\.properties\.name\.pattern: '\(a' is not a 'regex'"
+    ):
+        VerifyJsonSchema(schema=schema).inspect()
+    assert "is not a 'regex'" in judged(VerifyJsonSchema(), response="1", schema=json.dumps(schema)).error

@@ -154,6 +154,7 @@ def test_closing_leaves_the_requests_in_flight_their_connections(listen: Listen)
     (completion,) = asyncio.run(closed())
     assert isinstance(completion, Completion)
     assert completion.text == "you said x"
+    assert len(server.seen) == 1
 
 
 def test_an_answer_too_late_is_asked_again(listen: Listen) -> None:

@@ -244,3 +244,52 @@ def test_a_simulated_user_who_says_again_what_was_said_is_stuck(context: Any) ->
         for number, text in enumerate(said)
     ]
     assert keep.apply(pa.Table.from_pylist(rows), context).kept.tolist() == [False, True, False]
+
+
+def test_personas(recipe: Any, exported: Any) -> None:
+    """Those inferred and those who know them ask, each once; what is drawn is in the question."""
+    described: Counter[str] = Counter()
+    asked: list[str] = []
+
+    def teacher(prompt: str, seed: int) -> str:
+        if "Who is likely to write, read" in prompt:
+            text = prompt.split("\n")[0]
+            described[text] += 1
+            # The second description of each text repeats the first.
+            return f"<persona>Someone who knows all about {text}</persona>"
+        if "Describe in a sentence or two another person" in prompt:
+            known = re.search(r"about (.*)", prompt)[1]  # type: ignore[index]
+            return (
+                "<persona>too short</persona>"
+                if "tea" in known
+                else f"<persona>Kin of who knows {known}</persona>"
+            )
+        if "Write only the request" in prompt:
+            asked.append(prompt)
+            return f"<request>{' '.join(f'word{len(asked)}x{n}' for n in range(8))}</request>"
+        return f"Done: {prompt}"
+
+    texts = [{"text": text} for text in ("the history of tea", "the building of bridges")]
+    kinds = ["logic", "mathematics", "instruction", "knowledge"]
+    run = recipe("personas", teacher, {"prompts": 6, "kinds": kinds}, *by_text("personas"), texts=texts)
+    assert set(described.values()) == {2}
+    tea, bridges = (f"Someone who knows all about {row['text']}" for row in texts)
+    people = {tea, bridges, "Kin of who knows the building of bridges"}
+    assert Counter(run["people"].to_arrow()["persona"].to_pylist()) == dict.fromkeys(people, 1)
+
+    rows = run["asking"].to_arrow().to_pylist()
+    assert len(rows) == len(asked) == 18
+    assert all(12 <= row["age"] <= 90 and row["age"] == int(row["age"]) for row in rows)
+    assert {row["kind"] for row in rows} == set(kinds)
+    for row in rows:
+        many = {"logic": range(3, 7), "mathematics": range(2, 5)}.get(row["kind"], range(1, 4))
+        assert row["sentences"] in many
+        moods = {"instruction": {"in a hurry", "relaxed", "annoyed"}, "knowledge": {"curious", "doubtful"}}
+        assert row["mood"] in moods.get(row["kind"], {"focused"})
+        about = f"about {row['age']:.0f} years, who is {row['mood']}: {row['persona']}\n"
+        assert any(about in prompt and f"about {row['sentences']} sentence" in prompt for prompt in asked)
+
+    made = exported("dataset")
+    assert len(made) == 18
+    assert told(made).keys() == {row["prompt"] for row in run["asked"].to_arrow().to_pylist()}
+    assert {row["persona"] for row in made} == people

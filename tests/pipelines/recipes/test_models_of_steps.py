@@ -14,7 +14,8 @@ ONE = {
     "acecoder": "teacher", "alchemist_coder": "teacher", "best_of_n": "base", "cdas": "learner",
     "code_edit": "teacher",
     "code_evol_instruct": "teacher", "code_instructions": "teacher", "code_soliloquies": "teacher",
-    "codeact": "teacher", "critique": "teacher", "dart": "teacher", "dstc": "teacher",
+    "codeact": "teacher", "constitutional": "teacher", "critique": "teacher", "dart": "teacher",
+    "dstc": "teacher",
     "evol_instruct": "teacher", "genetic_instruct": "teacher", "grape": "target", "iad": "teacher",
     "ilf": "teacher",
     "instruct_skillmix": "teacher", "iter_select_tune": "teacher",
@@ -22,6 +23,7 @@ ONE = {
     "magpie": "teacher", "multi_critique": "teacher", "mumath_code": "teacher",
     "non_instructional": "teacher", "offset_bias": "teacher", "openmathinstruct2": "teacher",
     "oss_instruct": "teacher", "qa_from_documents": "teacher", "retrieval_triplets": "teacher",
+    "personas": "teacher",
     "text_to_sql": "teacher",
     "r_tuning": "learner", "refcritic": "teacher", "self_instruct": "teacher", "tasks_from_text": "teacher",
     "wavecoder": "teacher",
@@ -72,6 +74,7 @@ SEVERAL = {
     "scalequest": {
         "base": "asker", "asker": "drafts tuned", "tuned": "asked", "teacher": "improved judged solved",
     },
+    "ultrafeedback": {"strong": "strong_answers", "weak": "weak_answers", "judge": "rated"},
 }  # fmt: skip
 #: Recipes with a loop: the step whose student replaces a model.
 PROMOTED = {name: {"student": "base"} for name in ("quickstart", "mates", "meta_ranking")}

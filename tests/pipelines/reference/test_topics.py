@@ -121,7 +121,7 @@ def test_what_an_operator_declares_to_add_is_told(title: str) -> None:
         if isinstance(operator, Template):
             added -= {*operator.parser.types(), *STALE}
         if isinstance(operator, Draw):
-            added -= {*operator.draw, *operator.distinct}
+            added -= {*operator.draw, *operator.numbers, *operator.depending, *operator.distinct}
         if isinstance(operator, Render):
             added -= {*operator.columns}
         if isinstance(operator, Execute):
