@@ -27,12 +27,14 @@ KINDS = {
     "item in a longer text": "unseen",
     "program of an item, renamed": "unseen",
     "item in other words": "unseen",
-    "no answer": "answered",
+    "no answer": "good",
     "repetition": "good",
     "another language": "spoken",
     "refusal": "helpful",
 }
 COPIES = ("equal copy", "near copy", "copy in other words")
+#: In an answer that is compared as code, or that may count as a refusal.
+_NO_PROSE = re.compile(r"[`{}<>=\\\[(;]|[^\x00-\x7f]|\bAI\b|^\s|sorry|cannot|can't", re.MULTILINE)
 _FILLERS = ("then", "also", "now", "there", "just", "here")
 #: Answers in other languages, and refusals, are put together from these.
 _FOREIGN = (
@@ -90,7 +92,7 @@ def _ordinary(folder: Path, draw: random.Random) -> Iterator[tuple[str, str]]:
     rows = [
         row
         for row in read(folder, "alpaca_demo")
-        if 80 <= len(row["output"].split()) <= 160 and row["output"].isascii() and "`" not in row["output"]
+        if 80 <= len(row["output"].split()) <= 160 and not _NO_PROSE.search(row["output"])
     ]
     draw.shuffle(rows)
     return ((_question(row), row["output"]) for row in rows)
@@ -159,10 +161,10 @@ def _edited(text: str) -> str:
 
 
 def _filled(text: str, draw: random.Random) -> str:
-    """With a word put in after every seventh: few sequences of words are left, and the meaning is."""
+    """With a word put in after every twelfth: few sequences of words are left, and the meaning is."""
     words: list[str] = []
     for number, word in enumerate(text.split(), start=1):
-        words += [word, draw.choice(_FILLERS)] if number % 7 == 0 else [word]
+        words += [word, draw.choice(_FILLERS)] if number % 12 == 0 else [word]
     return " ".join(words)
 
 

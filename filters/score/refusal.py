@@ -36,6 +36,8 @@ class Refusal(TextScore):
         helpful: {keep: "NOT refusal AND NOT disclaimer", from: judged}
     """
 
+    version: ClassVar[int] = 2
+
     adds: ClassVar[tuple[str, ...]] = ("refusal", "disclaimer", "refusal_pattern")
 
     def content(self) -> Mapping[str, str]:
@@ -51,7 +53,7 @@ def refusals(texts: pa.ChunkedArray) -> Mapping[str, pa.Array | pa.ChunkedArray]
     import pyarrow.compute as pc
 
     texts = pc.replace_substring_regex(prose(texts), r"[’‘`´]", "'")
-    texts = pc.utf8_trim_whitespace(texts)
+    texts = pc.utf8_trim_whitespace(pc.replace_substring_regex(texts, r"[\t\r\f\v\p{Zs}]+", " "))
     start = pc.utf8_slice_codeunits(texts, 0, START)
     named: pa.ChunkedArray = pa.chunked_array([pa.nulls(len(texts), pa.string())])
     columns: dict[str, pa.Array | pa.ChunkedArray] = {}

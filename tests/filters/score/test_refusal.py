@@ -19,6 +19,7 @@ REFUSED = [
     "I must respectfully decline. This would hurt people.",
     "That request goes against my guidelines, so let us talk about something else.",
     "I will not help you harass someone.",
+    "I'm  sorry, but I\u00a0can't\thelp   with\u3000that.",
 ]
 DISCLAIMED = [
     "Paris has many museums. As an AI assistant, I recommend that you check their hours.",
