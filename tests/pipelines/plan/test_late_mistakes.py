@@ -69,6 +69,12 @@ def test_one_plan_names_all_late_mistakes(count: int, capsys: pytest.CaptureFixt
     assert len(told) == count  # and nothing else
 
 
+def _told(steps: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    Path("f.yaml").write_text(HEAD + "".join(f"  {step}\n" for step in steps))
+    assert main(["plan", "f.yaml"]) == 2
+    return capsys.readouterr().err.splitlines()
+
+
 def test_two_steps_do_not_write_one_place(capsys: pytest.CaptureFixture[str]) -> None:
     lines = _told(
         [
@@ -114,7 +120,8 @@ def test_types_follow_the_rows_from_step_to_step() -> None:
 
 
 def test_a_loop_asks_only_for_what_is_measured() -> None:
-    verdict = 'verdict: {evaluate: answers, tasks: rows, model: m, template: "x", check: {verify: number}}'
+    asked = 'template: "{{ level }}", check: {verify: number}'
+    verdict = f"verdict: {{evaluate: answers, tasks: rows, model: m, {asked}}}"
     when = "verdict.gain.ci_low > 0 and verdict.model.pass_rate > 0"
     text = f'{HEAD}  {verdict}\nloop: {{rounds: 2, when: "{when}"}}\n'
     with_against = text.replace("model: m, template", "model: m, against: m, template")
