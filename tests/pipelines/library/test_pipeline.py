@@ -86,12 +86,8 @@ def test_a_step_tells_what_it_rejected_and_what_failed() -> None:
             raise ValueError("no zero")
         return row if row["n"] > 1 else None
 
-    step = (
-        gristmill.Pipeline("f")
-        .step("rows", source=ROWS)
-        .step("judged", map=judged, from_="rows")
-        .run()["judged"]
-    )
+    pipeline = gristmill.Pipeline("f").step("rows", source=ROWS).step("judged", map=judged, from_="rows")
+    step = pipeline.run()["judged"]
     assert [len(each) for each in (step, step.kept, step.rejected, step.failed, step.rows)] == [2, 2, 1, 1, 4]
     assert step.rejected.to_pandas()["n"].tolist() == [1]
     assert "no zero" in step.failed.to_arrow()["_reason"][0].as_py()["error"]
@@ -109,6 +105,8 @@ def test_mistakes_are_those_of_a_file_all_at_once() -> None:
         pipeline.step("a", keep="true", from_="rows")
     with pytest.raises(GristmillError, match=r"steps\.c\.keep: a pipeline cannot hold a set"):
         gristmill.Pipeline("w").step("c", keep={1}, from_="rows").plan()
+    with pytest.raises(SpecError, match="'nowhere'"):
+        gristmill.train({"train": "sft", "model": "nowhere", "data": ROWS})
     with pytest.raises(DataError, match="a source cannot be a Schema"):
         gristmill.Pipeline("w").step("rows", source=pa.schema([])).plan()
 
@@ -136,9 +134,8 @@ def test_a_pipeline_runs_where_an_event_loop_runs_already() -> None:
 def test_the_public_names_are_complete_and_light() -> None:
     look = "import sys, gristmill; print(set(gristmill.__all__) <= set(dir(gristmill)), len(sys.modules)); "
     look += "print({'pydantic', 'pyarrow', 'torch', 'duckdb', 'yaml'} & set(sys.modules))"
-    told = subprocess.run(
-        [sys.executable, "-P", "-c", look], capture_output=True, text=True, check=True
-    ).stdout
+    command = [sys.executable, "-P", "-c", look]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert told.splitlines()[0].startswith("True")
     assert told.splitlines()[1] == "set()"
     for name in gristmill.__all__:
