@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
-    "Conversation",
+    "Chat",
     "GristmillError",
     "Pipeline",
     "PlannedRun",
@@ -32,8 +32,8 @@ __all__ = [
 if TYPE_CHECKING:
     from .contracts.errors import GristmillError
     from .pipelines.api import Run, StepRows, open_run, run
+    from .pipelines.library.chat import Chat
     from .pipelines.library.commands import chat, merge, plan, preview, train, why
-    from .pipelines.library.conversation import Conversation
     from .pipelines.library.pipeline import Pipeline
     from .pipelines.library.planning import PlannedRun
 
@@ -42,7 +42,7 @@ _HOMES = {
     "GristmillError": "contracts.errors",
     **dict.fromkeys(("Run", "StepRows", "open_run", "run"), "pipelines.api"),
     **dict.fromkeys(("chat", "merge", "plan", "preview", "train", "why"), "pipelines.library.commands"),
-    "Conversation": "pipelines.library.conversation",
+    "Chat": "pipelines.library.chat",
     "Pipeline": "pipelines.library.pipeline",
     "PlannedRun": "pipelines.library.planning",
 }

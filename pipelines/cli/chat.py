@@ -26,12 +26,12 @@ def main(args: argparse.Namespace) -> int:
     """Read one message per line until the input ends; print each model's answer."""
     from ...contracts.errors import GristmillError
     from ...contracts.inference import Sampling
-    from ..library.conversation import Conversation
+    from ..library.chat import Chat
     from .printing import say
 
     sampling = Sampling(max_tokens=args.max_tokens, temperature=args.temperature)
     names = dict.fromkeys(args.models)
-    talks = [Conversation.start(model, args.system, sampling, args.seed) for model in names]
+    talks = [Chat.start(model, args.system, sampling, args.seed) for model in names]
     try:
         for line in _lines():
             for talk in talks:

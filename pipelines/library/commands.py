@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..inspect.lineage import Lineage
     from ..inspect.preview import PreviewedStep
     from ..inspect.students import Student
-    from .conversation import Conversation
+    from .chat import Chat
     from .pipeline import Pipeline
     from .planning import PlannedRun
 
@@ -104,16 +104,16 @@ def chat(
     max_tokens: int = 512,
     temperature: float = 0.7,
     seed: int = 0,
-) -> Conversation:
+) -> Chat:
     """Start a conversation with a model: ``chat("smollm2-135m-instruct").say("Hello!")``.
 
     ``model``: a packaged model, a Hugging Face id, or a directory of weights or of an adapter. Raises
     ModelError.
     """
     from ...contracts.inference import Sampling
-    from .conversation import Conversation
+    from .chat import Chat
 
-    return Conversation.start(model, system, Sampling(max_tokens=max_tokens, temperature=temperature), seed)
+    return Chat.start(model, system, Sampling(max_tokens=max_tokens, temperature=temperature), seed)
 
 
 def _file(file: str | Path | Pipeline) -> str | Path:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Conversation:
+class Chat:
     """A conversation with one model. ``turns``: what was said so far."""
 
     name: str
@@ -23,7 +23,7 @@ class Conversation:
     turns: list[Message] = field(default_factory=list)
 
     @classmethod
-    def start(cls, model: str, system: str | None, sampling: Sampling, seed: int) -> Conversation:
+    def start(cls, model: str, system: str | None, sampling: Sampling, seed: int) -> Chat:
         """Load a model. Raises ModelError."""
         from ...contracts.inference import EngineSettings
         from ..engines import start
@@ -60,4 +60,4 @@ class Conversation:
         wait(self.engine.close())
 
     def __repr__(self) -> str:
-        return f"Conversation({self.name!r}, {len(self.turns)} turns)"
+        return f"Chat({self.name!r}, {len(self.turns)} turns)"
