@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from .errors import DataError
-from .mistakes import Collected
+from .mistakes import Collected, ColumnError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,7 +39,7 @@ def check_types(texts: Iterable[str], numbers: Iterable[str], types: Mapping[str
                 if name in types and not holds(types[name]):
                     said = f"the column '{name}' holds {types[name]}, and this needs {wanted}"
                     fix = f'a step before it can convert it: `compute: {{{name}: "{_cast(name, wanted)}"}}`'
-                    found.add(DataError(f"{said}: {fix}"))
+                    found.add(ColumnError(f"{said}: {fix}", name))
 
 
 def _cast(name: str, wanted: str) -> str:

@@ -17,8 +17,8 @@ class Mistakes(DataError):
         super().__init__("\n".join(error.message for error in errors))
 
 
-class MissingColumn(DataError):
-    """A step needs a ``column`` that its rows do not have."""
+class ColumnError(DataError):
+    """A ``column`` that a step needs is missing, or holds something else."""
 
     def __init__(self, message: str, column: str) -> None:
         self.column = column

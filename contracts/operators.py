@@ -24,7 +24,7 @@ from .counting import counted
 from .errors import DataError, EngineError
 from .frozen import Frozen
 from .inference import Capability, Completion, Engine, ModelWeights, Request, StoredEmbedder
-from .mistakes import Collected, MissingColumn
+from .mistakes import Collected, ColumnError
 from .nearest import did_you_mean
 from .outcomes import NewRows, Outcome, TableResult
 from .rows import Row
@@ -269,12 +269,12 @@ def check_names(names: Iterable[str], columns: Sequence[str], whose: str = "") -
         for name in names:
             if name not in columns:
                 told = f"{whose}{': ' if whose else ''}{no_column(name, columns)}"
-                found.add(MissingColumn(told, name))
+                found.add(ColumnError(told, name))
 
 
 def no_column(name: str, columns: Sequence[str]) -> str:
     """The error message for an unknown column ``name``, with the closest existing one."""
-    own = [each for each in columns if not each.startswith("_")]
+    own = [each for each in dict.fromkeys(columns) if not each.startswith("_")]
     meant = did_you_mean(name, own) or "."
     return f"no column '{name}'{meant} The columns are: {', '.join(own) or 'none'}"
 
@@ -382,6 +382,10 @@ class Evaluate(Map):
     input_field: ClassVar[str] = "tasks"
     tasks: StepRef
     """Step whose rows are the items to evaluate on."""
+
+    def metrics(self) -> Sequence[str] | None:
+        """The dotted names of the numbers among its metrics; None if they are not known."""
+        return None
 
 
 #: A column of the rows of a training whose step has ``mix``: which of its inputs each row is from, as a

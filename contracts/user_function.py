@@ -25,6 +25,9 @@ from .nearest import did_you_mean
 _OWN = "write your own function that calls it, in a module next to the pipeline file (under another name)"
 _PACKAGE = Path(__file__).resolve().parents[1]
 _folders: list[Path] = []
+#: The module in references of functions that exist in this program only.
+LIVE = "live"
+_live: dict[str, Callable[..., Any]] = {}
 #: module name -> digest of its source when it was imported here, to notice an edit since.
 _imported: dict[str, str] = {}
 
@@ -51,6 +54,8 @@ def load(reference: str) -> Callable[..., Any]:
     callable, or if it belongs to the standard library or to a package that offers no functions
     (nothing is imported then).
     """
+    if reference in _live:
+        return _live[reference]
     if not is_reference(reference):
         raise DataError(
             f"'{reference}' does not name a function: write module:function, as in my_rules:is_short"
@@ -82,6 +87,8 @@ def source_digest(reference: str) -> str:
     imports do not. Raises DataError as :func:`load` does, and if the function has no Python source
     (a built-in).
     """
+    if is_live(reference):
+        return _live_digest(load(reference))
     home, qualified = defining(load(reference))
     module = sys.modules.get(home)
     file = _source_file(module)
@@ -92,6 +99,40 @@ def source_digest(reference: str) -> str:
     return blake2b(
         f"{module.__name__}:{qualified}\0".encode() + file.read_bytes(), digest_size=16
     ).hexdigest()
+
+
+def reference_of(function: Callable[..., Any]) -> str:
+    """The reference of a function: ``module:function`` if its module can be imported.
+
+    Otherwise (in a notebook or a script, or inside another function) it is known by its name and its source
+    to this program alone: see :func:`is_live`. Raises DataError if its source is not known.
+    """
+    home, qualified = defining(function)
+    module = sys.modules.get(home)
+    reference = f"{home}:{qualified}"
+    if home != "__main__" and is_reference(reference) and _source_file(module) is not None:
+        return reference
+    name = function.__name__ if getattr(function, "__name__", "").isidentifier() else "function"
+    reference = f"{LIVE}:{name}_{_live_digest(function)[:8]}"
+    _live[reference] = function
+    return reference
+
+
+def is_live(reference: str) -> bool:
+    """Whether a reference names a function of this program alone."""
+    return reference.startswith(f"{LIVE}:")
+
+
+def _live_digest(function: Callable[..., Any]) -> str:
+    """Digest (32 hex digits) of a function's source, its defaults and the values that it captured."""
+    target = inspect.unwrap(function)
+    try:
+        source = inspect.getsource(target)
+    except (OSError, TypeError):
+        raise DataError(f"{function!r} has no source that can be read: write it into a module") from None
+    held = [cell.cell_contents for cell in getattr(target, "__closure__", None) or ()]
+    more = repr((getattr(target, "__defaults__", None), getattr(target, "__kwdefaults__", None), held))
+    return blake2b(f"{source}\0{more}".encode(), digest_size=16).hexdigest()
 
 
 def _import(name: str, reference: str) -> ModuleType:

@@ -12,8 +12,9 @@ import os
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..contracts.errors import GristmillError
 from ..contracts.guard import guard_log
@@ -21,7 +22,7 @@ from .run.allocation import allocation
 from .run.budget import Stop
 from .run.events import Observer, Observers
 from .run.loop import MakeExecutor, RoundLoop, run_here
-from .store.parts import FATE, REASON
+from .store.parts import FAILED, FATE, FILTERED, KEPT, REASON
 from .store.run_directory import RunDirectory
 from .store.step_store import StepStore
 from .store.vectors import remove_remains
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ExecutorName = Literal["local", "ray"]
+T = TypeVar("T")
 
 
 def run(
@@ -137,15 +139,37 @@ class Run:
 
 
 class StepRows:
-    """The kept rows of a step."""
+    """Rows of a step: those that it kept, or with another ``fate``; None for all."""
 
-    def __init__(self, store: StepStore) -> None:
+    def __init__(self, store: StepStore, fate: str | None = KEPT) -> None:
         self.store = store
+        self.fate = fate
+
+    @property
+    def kept(self) -> StepRows:
+        """The rows that the step kept."""
+        return StepRows(self.store, KEPT)
+
+    @property
+    def rejected(self) -> StepRows:
+        """The rows that the step filtered. ``_reason`` says by which rule, and at which score."""
+        return StepRows(self.store, FILTERED)
+
+    @property
+    def failed(self) -> StepRows:
+        """The rows that could not be made or judged. ``_reason`` says why."""
+        return StepRows(self.store, FAILED)
+
+    @property
+    def rows(self) -> StepRows:
+        """All rows that the step finished; ``_fate`` says what happened to each."""
+        return StepRows(self.store, None)
 
     def to_arrow(self) -> pa.Table:
-        """The rows with their ``_id`` and ``_parents``."""
-        table = self.store.table()
-        return table.drop_columns([name for name in (FATE, REASON) if name in table.column_names])
+        """The rows with their ``_id`` and ``_parents``; those that were not kept also with ``_reason``."""
+        table = self.store.table(fate=self.fate)
+        own = {KEPT: (FATE, REASON), None: ()}.get(self.fate, (FATE,))
+        return table.drop_columns([name for name in own if name in table.column_names])
 
     def outcomes(self) -> pa.Table:
         """All rows that the step finished, including those that were filtered or failed.
@@ -159,27 +183,32 @@ class StepRows:
         frame: pd.DataFrame = self.to_arrow().to_pandas()
         return frame
 
+    def to_polars(self) -> Any:
+        """The rows as a polars frame. polars must be installed; it is no dependency of Gristmill."""
+        return import_module("polars").from_arrow(self.to_arrow())
+
     def to_hf(self) -> datasets.Dataset:
         from datasets import Dataset
 
         return Dataset(self.to_arrow())
 
     def __len__(self) -> int:
-        return self.store.ledger().kept
+        ledger = self.store.ledger()
+        counts = {KEPT: ledger.kept, FILTERED: ledger.filtered, FAILED: ledger.failed}
+        return sum(counts.values()) if self.fate is None else counts[self.fate]
 
     def __repr__(self) -> str:
-        return f"Rows({self.store.name!r}, {len(self)} kept)"
+        return f"Rows({self.store.name!r}, {len(self)}{f' {self.fate}' if self.fate else ''})"
 
 
-def wait(work: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine to its end, in a new thread if an event loop is already running (in a notebook)."""
+def wait(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine, run in a new thread if an event loop is already running (in a notebook)."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        asyncio.run(work)
-        return
+        return asyncio.run(work)
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, work).result()
+        return pool.submit(asyncio.run, work).result()
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from pydantic import Field, PositiveInt
 
 from ..contracts.counting import counted
 from ..contracts.errors import DataError, EngineError, SandboxDied
+from ..contracts.mistakes import at
 from ..contracts.operators import Apply, Map, Operator, Source, TableApply, TableMap
 from ..contracts.outcomes import Failed, Filtered, Kept, Outcome, TableResult
 from ..contracts.rows import Row
@@ -39,6 +40,18 @@ class _UserStep(Operator):
 
     args: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of every call, besides the rows."""
+
+    def check_call(self, reference: str, *given: object) -> None:
+        """Raise DataError if the function does not take what is ``given`` and these ``args``."""
+        try:
+            signature = inspect.signature(load(reference))
+        except ValueError:
+            return  # a function without a signature
+        try:
+            signature.bind(*given, **self.args)
+        except TypeError as error:
+            with at("args"):
+                raise DataError(f"'{reference}' cannot be called: {error}; it takes {signature}") from None
 
 
 class UserMap(Map, _UserStep):
@@ -77,6 +90,9 @@ class UserMap(Map, _UserStep):
             return UserTableMap
         return UserMake if _is_many(returned) else cls
 
+    def inspect(self) -> None:
+        self.check_call(self.map, None)
+
     def content(self) -> Mapping[str, str]:
         return {self.map: source_digest(self.map)}
 
@@ -110,6 +126,9 @@ class UserTableMap(TableMap, _UserStep):
     map: str
     """Function to call, as `module:function`. It is looked for in the folder of the pipeline file and in
     the current directory."""
+
+    def inspect(self) -> None:
+        self.check_call(self.map, None)
 
     def content(self) -> Mapping[str, str]:
         return {self.map: source_digest(self.map)}
@@ -148,6 +167,9 @@ class UserSource(Source, _UserStep):
     the current directory."""
     rows: PositiveInt | None = None
     """Maximum number of rows to take. By default all rows are taken."""
+
+    def inspect(self) -> None:
+        self.check_call(self.source)
 
     def content(self) -> Mapping[str, str]:
         return {self.source: source_digest(self.source)}

@@ -17,6 +17,7 @@ PARTS = ("contracts", "datagen", "filters", "kernels", "pipelines", "trainer")
 #: layer.
 LAYERS = (
     ("cli",),
+    ("library",),
     ("inspect", "doctor", "reference"),
     ("api",),
     ("report",),
@@ -28,7 +29,7 @@ LAYERS = (
 )
 #: They lie above the runner and call tools of `datagen`, `filters` and `trainer` directly: `gristmill merge`.
 #: The runner and what lies below reach those three by name, through the registry.
-ABOVE_THE_RUNNER = ("cli", "inspect", "doctor")
+ABOVE_THE_RUNNER = ("cli", "library", "inspect", "doctor")
 
 HEAVY = ("torch", "vllm", "ray", "transformers", "sentence_transformers", "datasets", "sklearn")
 SPARING = (*HEAVY, "numpy", "pyarrow", "pandas", "duckdb")

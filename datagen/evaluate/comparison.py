@@ -49,6 +49,12 @@ class Comparison(PairedEvaluation):
     def content(self) -> Mapping[str, str]:
         return self.asking().content()
 
+    def inspect(self) -> None:
+        self.asking().inspect()
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        self.asking().check_columns(columns)
+
     def needs(self) -> Mapping[str, frozenset[Capability]]:
         wanted = self.asking().sampling().needs()
         return {"model": wanted, "against": wanted} if self.against is not None else {"model": wanted}

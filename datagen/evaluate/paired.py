@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from ...contracts.operators import Evaluate, ModelRef
 from ...contracts.rows import Row
-from .paired_bootstrap import paired_bootstrap
+from .paired_bootstrap import Gain, paired_bootstrap
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,6 +69,15 @@ class PairedEvaluation(Evaluate):
                     "abstain" if not gain.decided else "better" if gain.mean > 0 else "worse"
                 )
         return metrics
+
+    def metrics(self) -> Sequence[str]:
+        sides = ["model"] if self.against is None else ["model", "against"]
+        names = ["n", *(f"{side}.{name}" for side in sides for name in self.figures)]
+        if self.against is not None:
+            others = list(self.figures)[1:]
+            gains = ["gain", *(f"gain_{name}" for name in others)]
+            names += [f"{gain}.{field.name}" for gain in gains for field in fields(Gain)]
+        return names
 
     def models(self) -> dict[str, str]:
         """The models to ask, by the prefix of their columns."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from jinja2 import Environment, TemplateError, nodes
 
 from ...contracts.errors import DataError
-from ...contracts.mistakes import Collected, MissingColumn
+from ...contracts.mistakes import Collected, ColumnError
 from ...contracts.nearest import did_you_mean, nearest
 from ...contracts.operators import no_column
 from .collection import Prompt
@@ -50,7 +50,7 @@ def check_names(prompt: Prompt, columns: Collection[str], variables: Collection[
     close = {name for name in maybe if nearest(name, here) is not None}
     with Collected() as found:
         for name in sorted(always | close):
-            found.add(MissingColumn(f"the template {prompt.name}: {no_column(name, list(columns))}", name))
+            found.add(ColumnError(f"the template {prompt.name}: {no_column(name, list(columns))}", name))
 
 
 def _unknown(tree: nodes.Template, environment: PromptEnvironment) -> Iterator[tuple[int, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jinja2 import meta, nodes
+from jinja2 import Environment, meta, nodes
 
 from .environment import PromptEnvironment
 
@@ -28,7 +28,11 @@ def optional(source: str) -> frozenset[str]:
 def _parsed(source: str) -> tuple[nodes.Template, set[str]]:
     """Return the tree of a template, and the names that it does not define."""
     environment = PromptEnvironment()
-    tree = environment.parse(source)
+    # Not the environment's own parser, which refuses templates whose names are still of interest.
+    tree = Environment().parse(source)
+    for node in tree.find_all((nodes.Filter, nodes.Test)):
+        if node.name not in (environment.filters if isinstance(node, nodes.Filter) else environment.tests):
+            node.name = "string"
     return tree, meta.find_undeclared_variables(tree) - set(environment.globals)
 
 

@@ -132,6 +132,8 @@ class Binding:
 
 
 _ERROR = "error: "
+#: Classes of nodes that have no value by themselves, or always one.
+_NO_VALUE = ("LAMBDA", "CONSTANT", "TYPE")
 #: Functions with a pattern that DuckDB reads only when a query runs.
 _PATTERNS = ("regexp_", "strftime", "strptime", "try_strptime")
 AGGREGATE = "an aggregate over all rows needs OVER (), as in 'x > avg(x) OVER ()'"
@@ -142,7 +144,7 @@ def _parts(tree: object) -> Iterator[Node]:
     inside = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
     for each in inside:
         if isinstance(each, dict) and "class" in each:
-            if each["class"] not in ("LAMBDA", "CONSTANT"):
+            if each["class"] not in _NO_VALUE:
                 yield each
         else:
             yield from _parts(each)

@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import DataError
-from ...contracts.mistakes import Collected, MissingColumn
+from ...contracts.mistakes import Collected, ColumnError
 from ...contracts.nearest import did_you_mean
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def refuse_unknown_columns(conjuncts: list[Node], columns: Sequence[str], expres
                 continue
             meant = did_you_mean(name, columns) or " (text goes in single quotes)."
             told = f"{who}: no column '{name}' in '{expression}'{meant}"
-            found.add(MissingColumn(f"{told} The columns are: {', '.join(columns)}", name))
+            found.add(ColumnError(f"{told} The columns are: {', '.join(columns)}", name))
 
 
 def lambda_parameters(tree: object) -> set[str]:

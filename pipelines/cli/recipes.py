@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..file.spec import About
 
+#: Maximum width of a line of the list.
+LINE = 110
 _PARTS = ("method", "paper", "inputs", "outputs", "cost")
 
 
@@ -59,20 +61,11 @@ def _parts(each: About | None) -> dict[str, Any]:
 
 
 def _show(found: dict[str, About | None]) -> None:
-    """A table of recipes with their names and descriptions."""
-    from rich.table import Table
+    """One line per recipe: its name and its method."""
+    from .printing import say, short
 
-    from .printing import console
-
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True, style="bold")
-    table.add_column(no_wrap=True, style="dim")
-    table.add_column(overflow="fold")
+    width = max(len(name) for name in found)
     for name, each in found.items():
-        said = [(part, text) for part, text in _parts(each).items() if text is not None]
-        for number, (part, text) in enumerate(said or [("", "")]):
-            table.add_row(name if number == 0 else "", part, text)
-        table.add_row()
-    out = console()
-    out.print(table)
-    out.print("gristmill run NAME runs one; gristmill recipes NAME prints its file.", highlight=False)
+        said = "" if each is None else short(each.method, LINE - width - 2)
+        say(f"{name:<{width}}  {said}".rstrip())
+    say("\ngristmill run NAME runs one, gristmill init NAME copies it to edit.")

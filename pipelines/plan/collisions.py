@@ -56,28 +56,27 @@ def _read(step: StepSpec) -> list[Path]:
 
 
 def _columns(spec: PipelineSpec, schemas: Mapping[str, Schema]) -> Iterator[SpecProblem]:
-    """Columns that a step replaces before anything read what the step before it wrote there.
-
-    Only columns that a parameter names, and the verdict ``passed``: the others are side products.
-    """
-    unread = _unread(spec, schemas)
-    for step in spec.steps.values():
-        if isinstance(step.operator, (Source, Sink, Train, Evaluate)):
-            continue
-        words = _words(step)
-        for name in sorted(own_columns(step.operator)):
-            for source in step.inputs:
-                maker = schemas.get(source, Schema()).makers.get(name)
-                if maker is None or (maker, name) not in unread or words.count(name) > 1:
-                    continue
-                chosen = name == _VERDICT or (name in words and name in _words(spec.steps[maker]))
-                if chosen and name not in step.operator.uses_columns():
+    """Verdicts and scores that a step replaces before anything read what a step before it wrote there."""
+    judges = {step.name: step for step in spec.steps.values() if step.verb in _JUDGING}
+    unread = _unread(spec, schemas) if len(judges) > 1 else set()
+    for step in judges.values():
+        for name in sorted(own_columns(step.operator) & _verdicts(step)):
+            for maker in {schemas.get(source, Schema()).makers.get(name) for source in step.inputs}:
+                if maker in judges and (maker, name) in unread:
                     said = f"it writes the column {name!r}, which the step {maker!r} wrote and nothing read"
                     fix = f"read it before (`keep: {name}`), or save it (`compute: {{other: {name}}}`)"
                     yield spec.problem(("steps", step.name), f"{said}: {fix}")
 
 
-_VERDICT = "passed"
+#: Verbs whose columns are what the step is for.
+_JUDGING = ("verify", "score")
+
+
+def _verdicts(step: StepSpec) -> frozenset[str]:
+    """The columns for which a judging step is there: its verdict, and those that its parameters name."""
+    if step.verb == "verify":
+        return frozenset({"passed"})
+    return own_columns(step.operator) & frozenset(_words(step))
 
 
 def _unread(spec: PipelineSpec, schemas: Mapping[str, Schema]) -> set[tuple[str, str]]:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeAlias
 
-from ...contracts.errors import GristmillError, SpecError, SpecProblem
+from ...contracts.errors import SpecError
 from ..file.spec import EmbedderModel, ModelSpec, PipelineSpec, StepSpec, WeightsModel
 from ..weights import DEFAULT_EMBEDDER
 from .digests import digest_of
 from .environment import missing
 from .fingerprint import canonical, draws, fingerprint_of, model_request, parameters, step_seed
-from .mistakes import inspect
+from .mistakes import DigestOf, Inspected, inspect
 from .nodes import Carry, Plan, PlannedModel, PlannedStep
 from .order import base_of, order
 
 __all__ = ["DigestOf", "digest_of", "make_plan"]
-
-#: Returns the digest of a model's weights. Raises ModelError if they cannot be found.
-DigestOf: TypeAlias = Callable[[ModelSpec], str]
 
 
 def make_plan(
@@ -36,45 +32,34 @@ def make_plan(
     ``carry``: model name -> the promoted student that replaces it. Raises SpecError, with all of them, for
     the mistakes that show before a run: see :mod:`.mistakes`.
     """
-    found = inspect(spec)
-    maker = _Maker(spec, round, carry or {}, digest_of, found.content)
+    found = inspect(spec, digest_of)
+    if found.problems:
+        raise SpecError([*found.problems, *missing(spec)])
+    maker = _Maker(found, round, carry or {}, digest_of)
     steps = maker.make()
-    if problems := [*found.problems, *maker.problems]:
-        raise SpecError([*problems, *missing(spec)])
     return Plan(spec=spec, file=file, round=round, steps=steps, models=maker.models)
 
 
 class _Maker:
     def __init__(
-        self,
-        spec: PipelineSpec,
-        number: int,
-        carry: Mapping[str, Carry],
-        digest_of: DigestOf,
-        content: Mapping[str, Mapping[str, str]],
+        self, found: Inspected, number: int, carry: Mapping[str, Carry], digest_of: DigestOf
     ) -> None:
-        self.spec = spec
+        self.spec = found.spec
+        self.found = found
         self.round = number
         self.carry = carry
         self.digest_of = digest_of
-        self.content = content
-        self.problems: list[SpecProblem] = []
         self.models: dict[str, PlannedModel] = {}
         self.done: dict[str, PlannedStep] = {}
 
     def make(self) -> tuple[PlannedStep, ...]:
         for name, model in self.spec.models.items():
-            self.models[name] = self._model(name, model)
+            self.models[name] = self._model(name, model, self.found.digests[name])
         for name in order(self.spec):
             self.done[name] = self._step(self.spec.steps[name])
         return tuple(self.done.values())
 
-    def _model(self, name: str, model: ModelSpec) -> PlannedModel:
-        try:
-            digest = self.digest_of(model)
-        except GristmillError as error:
-            self.problems.append(self.spec.problem(("models", name), str(error)))
-            digest = ""
+    def _model(self, name: str, model: ModelSpec, digest: str) -> PlannedModel:
         adapter = model.adapter if isinstance(model, WeightsModel) else None
         student = self.carry.get(name)
         if student is not None:
@@ -108,7 +93,7 @@ class _Maker:
             "operator": operator_name(step),
             "version": type(operator).version,
             "params": parameters(operator),
-            "content": self.content[step.name],
+            "content": self.found.content[step.name],
             "models": asked,
             "seed": seed if draws(operator) else None,
             "inputs": [self.done[name].fingerprint for name in step.inputs],
@@ -146,9 +131,9 @@ class _Maker:
         packaged = EmbedderModel(engine="embedder", path=DEFAULT_EMBEDDER)
         declared = self.spec.models.get(DEFAULT_EMBEDDER)
         if declared is not None and declared != packaged:
-            return self._model(DEFAULT_EMBEDDER, packaged)
+            return self._model(DEFAULT_EMBEDDER, packaged, self.digest_of(packaged))
         if DEFAULT_EMBEDDER not in self.models:
-            self.models[DEFAULT_EMBEDDER] = self._model(DEFAULT_EMBEDDER, packaged)
+            self.models[DEFAULT_EMBEDDER] = self._model(DEFAULT_EMBEDDER, packaged, self.digest_of(packaged))
         return self.models[DEFAULT_EMBEDDER]
 
 

@@ -7,41 +7,58 @@ known is still asked for everything else.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from ...contracts.errors import GristmillError, ModelError, SpecProblem
-from ...contracts.mistakes import MissingColumn, at, single
+from ...contracts.mistakes import ColumnError, at, single
+from ...contracts.nearest import suggestion
+from ...contracts.operators import Evaluate
+from ..file import when
 from ..file.load import texts
-from ..file.spec import PipelineSpec, StepSpec, WeightsModel
+from ..file.spec import ModelSpec, PipelineSpec, StepSpec, WeightsModel
 from ..weights import on_disk
 from .collisions import collisions
+from .digests import digest_of
 from .order import base_of, order
 from .schemas import ENGINES_OWN, Schema, coming, made
+
+#: Returns the digest of a model's weights. Raises ModelError if they cannot be found.
+DigestOf: TypeAlias = Callable[[ModelSpec], str]
 
 
 @dataclass(slots=True)
 class Inspected:
     """``problems``: every mistake. ``content``: by step, the digests of what its parameters refer to.
 
-    ``schemas``: by step, the columns of its rows.
+    ``digests``: by model, the digest of its weights, empty if they cannot be found. ``schemas``: by step, the
+    columns of its rows.
     """
 
     spec: PipelineSpec
     problems: list[SpecProblem] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
     content: dict[str, dict[str, str]] = field(default_factory=dict)
     schemas: dict[str, Schema] = field(default_factory=dict)
 
 
-def inspect(spec: PipelineSpec) -> Inspected:
-    """Look at every step of a specification.
+def inspect(spec: PipelineSpec, digest_of: DigestOf = digest_of) -> Inspected:
+    """Look at every model and step of a specification.
 
     It may be that of a file with other mistakes, and then lack some of the steps and models that it names.
     """
     found = Inspected(spec, [*spec.missing])
+    for name, model in spec.models.items():
+        try:
+            found.digests[name] = digest_of(model)
+        except GristmillError as error:
+            found.digests[name] = ""
+            found.problems.append(spec.problem(("models", name), str(error)))
     for name in order(spec):
         _Step(found, spec.steps[name]).inspect()
+    found.problems += _unmeasured(spec)
     found.problems += collisions(spec, found.schemas)
     return found
 
@@ -111,14 +128,38 @@ class _Step:
             for each in single(error):
                 if str(each) not in self._told:
                     self._told.add(str(each))
-                    place = each.place or _named(self.step, each)
-                    path = ("steps", self.step.name, *place)
+                    path = ("steps", self.step.name, *_place(self.step, each))
                     self.found.problems.append(self.found.spec.problem(path, str(each)))
 
 
-def _named(step: StepSpec, error: GristmillError) -> tuple[str | int, ...]:
-    """The parameter that names the column that is missing; empty for the step as a whole."""
-    if not isinstance(error, MissingColumn):
-        return ()
-    given: Mapping[str, object] = step.params
-    return next((place for place, text in texts(given) if text == error.column), ())
+def _place(step: StepSpec, error: GristmillError) -> tuple[str | int, ...]:
+    """The parameter that an error is about; empty for the step as a whole.
+
+    For an error about a column this is the parameter, or the part of it, that names the column.
+    """
+    if not isinstance(error, ColumnError):
+        return error.place
+    given: Any = step.params
+    for part in error.place:
+        given = given.get(part) if isinstance(given, dict) else None
+    inside = next((place for place, text in texts(given) if text == error.column), ())
+    return (*error.place, *inside)
+
+
+def _unmeasured(spec: PipelineSpec) -> Iterator[SpecProblem]:
+    """Metrics in ``loop.when`` that their evaluation does not measure."""
+    if spec.loop.when is None:
+        return
+    steps = {name.replace("-", "_"): step for name, step in spec.steps.items()}
+    try:
+        names = when.parse(spec.loop.when).names
+    except when.WhenError:
+        return  # the check of the file reports it
+    for name in names:
+        first, _, metric = name.partition(".")
+        operator = steps[first].operator if first in steps else None
+        known = operator.metrics() if isinstance(operator, Evaluate) else None
+        if metric and known is not None and metric not in known:
+            said = f"{first!r} measures no {metric!r}: {suggestion(metric, known)}"
+            alone = metric.startswith(("against", "gain")) and "gain.mean" not in known
+            yield spec.problem(("loop", "when"), said + (" (a gain needs `against`)" if alone else ""))

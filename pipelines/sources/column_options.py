@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...contracts.errors import DataError
+from ...contracts.mistakes import at
 from ...contracts.nearest import did_you_mean
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ def final_names(
     """
     for name in rename:
         if name not in found:
-            raise DataError(f"{where}: rename: no column {name!r}{_nearest(name, found)}")
+            with at("rename", name):
+                raise DataError(f"{where}: rename: no column {name!r}{_nearest(name, found)}")
     renamed = [(name, rename.get(name, name)) for name in found]
     present = [new for _, new in renamed]
     for name in present:
@@ -30,7 +32,8 @@ def final_names(
     if columns is not None:
         for name in columns:
             if name not in present:
-                raise DataError(f"{where}: columns: no column {name!r}{_nearest(name, present)}")
+                with at("columns"):
+                    raise DataError(f"{where}: columns: no column {name!r}{_nearest(name, present)}")
         old = {new: name for name, new in renamed}
         renamed = [(old[name], name) for name in columns]
     for name, new in renamed:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveInt
 
+from ...contracts.mistakes import at
 from ...contracts.operators import Context, Estimate, Source
 from ...contracts.source_pieces import CarryOut, SourcePiece
 from .column_options import final_names, known_types, renamed
@@ -35,7 +36,8 @@ class FileSource(Source):
     """Columns to read, by their new names. By default all."""
 
     def files(self) -> list[File]:
-        return files(self.path, self.endings) if self.path else []
+        with at("path"):
+            return files(self.path, self.endings) if self.path else []
 
     def content(self) -> Mapping[str, str]:
         return {file.name: file.digest() for file in self.files()}

@@ -126,7 +126,7 @@ def test_mistakes_are_told_by_the_plan_at_their_step() -> None:
     ]
     first, second = (problem.message for problem in caught.value.problems)
     assert first.startswith("template of column 'x':1: ")
-    assert second == "template of column 'y': line 1: templates have no include"
+    assert second == "template of column 'y':1: templates have no include"
     with pytest.raises(SpecError, match="expected a mapping"):
         loads(HEAD + "  a: {render: x, from: rows}\n")
 

@@ -119,9 +119,8 @@ def test_a_key_that_is_not_set_is_told_before_a_step_runs(
     for command in ("plan", "run", "preview"):
         assert main([command, str(file)]) == 2
         said = capsys.readouterr().err
-        assert (
-            "4:3: models.teacher: the environment variable 'GRISTMILL_TEST_KEY' (key_env) is not set" in said
-        )
+        assert "4:78: models.teacher.key_env: the environment variable" in said
+        assert "'GRISTMILL_TEST_KEY' (key_env) is not set" in said
         assert "UNUSED" not in said
     assert not list((file.parent / "runs/keyed/steps").iterdir())
     monkeypatch.setenv("GRISTMILL_TEST_KEY", "some-key-0123")

@@ -22,13 +22,15 @@ def test_each_recipe_is_listed_with_what_it_says_of_itself(capsys: pytest.Captur
     assert main(["recipes"]) == 0
     out = capsys.readouterr().out
     lines = out.splitlines()
-    assert [line.split()[0] for line in lines if line[:1].strip() and "method" in line] == list(recipes())
+    assert [line.split()[0] for line in lines[: len(recipes())]] == list(recipes())
+    assert max(map(len, lines)) <= 110
     assert main(["recipes", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [each["name"] for each in listed] == list(recipes())
     for each in listed:
         assert set(each) == {"name", "method", "paper", "inputs", "outputs", "cost"}
-        assert each["method"].split()[0] in out
+        assert f"{each['name']} " in out
+        assert each["method"][:60] in out
 
 
 @pytest.mark.parametrize("name", list(recipes()))

@@ -1,0 +1,52 @@
+"""The rows of a step of a run, by their fate and by a condition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...contracts.errors import DataError
+from ...filters.expressions.condition import evaluate_expression
+from ..report.gather import gather
+from ..store.run_directory import RunDirectory
+from .find_step import find_step
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FATES = ("kept", "filtered", "failed", "all")
+
+
+def rows_of(
+    run: RunDirectory, step: str, *, fate: str = "kept", where: str | None = None, limit: int | None = None
+) -> tuple[pa.Table, int]:
+    """The first ``limit`` rows of a step, and the number of all that were found.
+
+    ``step``: its name, or ``name@round``. ``fate``: one of :data:`FATES`. ``where``: a condition in the
+    syntax of ``keep`` over the columns; ``_rule``, ``_error`` and ``_duplicate_of`` say why a row was not
+    kept. Raises DataError if there is no such step, or for a condition that does not fit its rows.
+    """
+    data = gather(run)
+    verbs = {each.verb for each_round in data.rounds for each in each_round.steps}
+    _, found = find_step(data, step, sorted(verbs))
+    table = _with_reasons(found.store.table(fate=None if fate == "all" else fate))
+    if where is not None and table.num_columns:
+        decision = evaluate_expression(table, where)
+        failed = next((each for each in decision.errors or () if each is not None), None)
+        if failed is not None and not decision.mask.any():
+            raise DataError(failed)
+        table = table.filter(decision.mask)
+    return table.slice(0, limit), table.num_rows
+
+
+def _with_reasons(table: pa.Table) -> pa.Table:
+    """The rows with the parts of their reason as columns."""
+    import pyarrow as pa
+
+    if "_reason" not in table.column_names:
+        return table
+    reasons = table.column("_reason").to_pylist()
+    for part in ("rule", "score", "duplicate_of", "error"):
+        values: list[Any] = [None if reason is None else reason.get(part) for reason in reasons]
+        if any(value is not None for value in values):
+            table = table.append_column(f"_{part}", pa.array(values))
+    return table.drop_columns(["_reason"])
