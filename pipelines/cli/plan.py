@@ -51,8 +51,7 @@ def main(args: argparse.Namespace) -> int:
         )
     say(planned)
     for told in looks(planned.plan):
-        say(f"
-{told}")
+        say("\n" + told)
     if against is not None:
         say("\n" + show_difference(difference(earlier[-1], record), str(against.path)))
     return 0

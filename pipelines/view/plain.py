@@ -63,8 +63,8 @@ def done_line(step: StepView) -> str:
     parts += [f"{step.failed:,} failed"] if step.failed else []
     if step.completion_tokens:
         parts.append(f"{step.completion_tokens:,} tokens ({step.rate(0.0):,.0f}/s)")
-    parts += [step.trained] if step.trained else []
     parts.append("reused" if step.status == "reused" else duration(step.seconds))
+    parts += [step.trained] if step.trained else []
     line = f"{step.name} ({step.label}): {', '.join(parts)}"
     # Nobody filters everything on purpose, and the steps that follow say nothing about it.
     return f"{line}: no row is left for the steps that follow" if step.handled and not step.kept else line

@@ -84,7 +84,7 @@ name: t
 models: {base: {path: m}}
 steps:
   rows: {source: constraints, rows: 3}
-  student: {train: sft, from: rows, model: base}
+  student: {train: sft, from: rows, model: base, train_on: user}
   verdict: {evaluate: constraints, model: student, tasks: rows}
 """
     assert changed(plan_of(text), plan_of(text, "models.base.max_model_len=512")) == {"verdict"}

@@ -18,8 +18,8 @@ models: {base: {path: ./model}, wise: {path: ./wise}}
 steps:
   rows: {source: constraints, rows: 3}
   more: {source: jsonl, path: absent.jsonl}
-  student: {train: distill, from: rows, model: base, teacher: wise, max_length: 200}
-  again: {train: sft, from: rows, model: student, max_length: 200}
+  student: {train: distill, from: rows, model: base, teacher: wise, max_length: 200, train_on: user}
+  again: {train: sft, from: rows, model: student, max_length: 200, train_on: user}
 """
 
 LOOK = """
@@ -77,7 +77,8 @@ def test_rows_longer_than_the_model_and_layers_that_it_lacks_are_found(
         FILE.replace("  more: {source: jsonl, path: absent.jsonl}\n", "").replace(
             "model: student, max_length: 200", "model: student, max_length: 300"
         )
-        + "  other: {train: sft, from: rows, model: base, max_length: 9, adapter: {targets: [qkv_proj]}}\n"
+        + "  other: {train: sft, from: rows, model: base, train_on: user, max_length: 9,\n"
+        "    adapter: {targets: [qkv_proj]}}\n"
     )
     assert main(["plan", str(file)]) == 2
     told = capsys.readouterr().err

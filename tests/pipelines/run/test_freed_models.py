@@ -32,7 +32,7 @@ steps:
   rows: {{source: constraints, rows: 2}}
   unique: {{dedup: semantic, columns: [prompt], embedder: states, from: rows}}
   again: {{dedup: semantic, columns: [prompt], embedder: states, from: unique}}
-  student: {{train: sft, from: again, model: base, max_length: 128}}
+  student: {{train: sft, from: again, model: base, max_length: 128, train_on: user}}
   last: {{dedup: semantic, columns: [prompt], embedder: others, from: again}}
 """
 

@@ -33,8 +33,8 @@ models:
   remote: {{engine: openai, url: "http://127.0.0.1:9/v1", model: m}}
 steps:
   rows: {{source: constraints, rows: 2}}
-  first: {{train: sft, from: rows, model: base, max_length: 128}}
-  second: {{train: sft, from: rows, model: first, max_length: 128}}
+  first: {{train: sft, from: rows, model: base, max_length: 128, train_on: user}}
+  second: {{train: sft, from: rows, model: first, max_length: 128, train_on: user}}
   asked: {{generate: respond, from: rows, model: second}}
 """
 

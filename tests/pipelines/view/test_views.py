@@ -71,7 +71,7 @@ def test_what_a_training_reached_is_told_when_it_is_done(events: list[Event]) ->
     view = fold(view, done)
     step = view.step("student")
     assert step is not None
-    assert done_line(step).endswith(f"4 in, 4 kept, {told}, 4.0 s")
+    assert done_line(step).endswith(f"4 in, 4 kept, 4.0 s, {told}")
     for drawn, line in ((draw(view, 1021.0), told), (summary(view, (0, 0)), f"student: {told}")):
         console = Console(file=io.StringIO(), width=180, record=True)
         console.print(drawn)
