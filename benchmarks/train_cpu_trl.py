@@ -1,4 +1,7 @@
-"""One run of TRL + PEFT for ``train_cpu.py``, in the peers' environment: BASE MODEL ROWS WARM_UP."""
+"""One run of TRL + PEFT for ``train_cpu.py``, in the peers' environment: BASE MODEL ROWS WARM_UP [--packed].
+
+``--packed``: rows are packed (``packing: true``) into sequences of 1,024 tokens, one per step.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +40,13 @@ class Counting:
 
     def __call__(self, rows: list[Any]) -> Any:
         batch = self.collate(rows)
-        self.tokens.append(int(batch["attention_mask"].sum()))
+        whole = "attention_mask" not in batch  # packed rows have no padding
+        self.tokens.append(batch["input_ids"].numel() if whole else int(batch["attention_mask"].sum()))
         self.trained.append(int((batch["labels"][:, 1:] != -100).sum()))
         return batch
 
 
-def main(base: str, model: str, rows: str, warm_up: int) -> None:
+def main(base: str, model: str, rows: str, warm_up: int, *, packed: bool) -> None:
     loading: dict[str, Any] = {"dtype": torch.bfloat16}
     if base == "nf4":
         loading["quantization_config"] = BitsAndBytesConfig(
@@ -57,11 +61,12 @@ def main(base: str, model: str, rows: str, warm_up: int) -> None:
             model=model,
             args=SFTConfig(
                 output_dir=out,
-                per_device_train_batch_size=4,
+                per_device_train_batch_size=1 if packed else 4,
+                packing=packed,
                 num_train_epochs=1,
                 learning_rate=2e-4,
                 lr_scheduler_type="constant",
-                max_length=512,
+                max_length=1024 if packed else 512,
                 completion_only_loss=True,
                 gradient_checkpointing=False,
                 bf16=True,
@@ -103,4 +108,4 @@ def main(base: str, model: str, rows: str, warm_up: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), packed="--packed" in sys.argv)

@@ -60,7 +60,9 @@ class DoRA(LoRA):
         super().begin(factors, weight)
         self._restart(weight)
 
-    def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
+    def forward(  # type: ignore[override]  # its weight is never packed
+        self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None
+    ) -> Tensor:
         def norms(dense: Tensor) -> Tensor:
             return row_norms(dense, self.squares, self.a, self.b, self.scale)
 

@@ -24,13 +24,16 @@ def choose_packed(step: TrainSettings, config: ModelConfig, device: torch.device
     processes must call it.
     """
     wanted = step.prepack_weights
-    if wanted is False or not step.adapter.low_rank or not packable(step.torch_dtype(), device):
+    if wanted is False or not step.adapter.low_rank or step.dtype != "bf16" or device.type != "cpu":
         return False
-    if wanted is True:
-        return True
-    if step.quantize != "none" and step.cache_dequantized is False:
+    if wanted == "auto" and step.quantize != "none" and step.cache_dequantized is False:
         return False
-    return bool(chosen(kept, "packed", lambda: packed_bytes(step, config) < free_memory(device) / 4))
+
+    def fits() -> bool:  # processes may have other processors and other memory
+        room = wanted is True or packed_bytes(step, config) < free_memory(device) / 4
+        return room and packable(step.torch_dtype(), device)
+
+    return bool(chosen(kept, "packed", fits))
 
 
 def packed_bytes(step: TrainSettings, config: ModelConfig) -> int:

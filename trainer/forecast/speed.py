@@ -15,6 +15,7 @@ from functools import cache
 import torch
 
 from ...kernels.attention import pairs
+from ...kernels.products import times
 from ..data.examples import Example, count_tokens
 
 #: Seconds that the measurement may take, and the smallest and largest size of its square matrices.
@@ -66,7 +67,7 @@ def roofline(least: float, seconds: float) -> dict[str, float]:
 
 @cache
 def matmul_rate(dtype: torch.dtype, device: str) -> float:
-    """Measure the FLOP/s of ``x @ w.T`` in ``dtype`` on ``device`` ("cpu", "cuda").
+    """Measure the FLOP/s of ``x @ w.T`` in ``dtype`` on ``device`` ("cpu", "cuda"), as training computes it.
 
     Returns the best rate within the time limit, after a warm-up. The matrices are square; their size doubles
     while a product takes under 10 ms. Measured once per process, with a separate random generator.
@@ -95,7 +96,7 @@ def _timed(x: torch.Tensor, w: torch.Tensor) -> float:
     if x.is_cuda:
         torch.cuda.synchronize()
     started = time.perf_counter()
-    torch.mm(x, w.T)
+    times(x, w)
     if x.is_cuda:
         torch.cuda.synchronize()
     return time.perf_counter() - started

@@ -16,6 +16,7 @@ from gristmill.trainer.methods.sft import SupervisedFineTuning
 from gristmill.trainer.model.linear import Linear
 from gristmill.trainer.model.loading import load_model
 from gristmill.trainer.model.model_config import ModelConfig
+from gristmill.trainer.parallel import Processes
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.skipif(not packable(torch.bfloat16, CPU), reason="no bfloat16 products here")
@@ -58,6 +59,18 @@ def test_only_into_a_quarter_of_the_free_memory(
     monkeypatch.setattr(prepacking, "free_memory", lambda device: 0)
     assert choose_packed(step, config, CPU, tmp_path / f"{4 * needed + 1}.json")  # as it began
     assert choose_packed(_step(prepack_weights=True), config, CPU, tmp_path / "new.json")
+
+
+def test_no_process_packs_what_another_one_cannot(
+    make_model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All processes take part in the choice, also one whose processor has no bfloat16 products."""
+    config, asked = ModelConfig.read(make_model()), []
+    monkeypatch.setattr(Processes, "gather", lambda self, value: asked.append(value) or [value, True])
+    for able in (False, True):
+        monkeypatch.setattr(prepacking, "packable", lambda dtype, device, able=able: able)
+        assert choose_packed(_step(), config, CPU, tmp_path / f"{able}.json") is able
+    assert asked == [False, True]
 
 
 def test_the_packed_weights_take_what_the_plan_says(make_model) -> None:
