@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from ..contracts.errors import DataError
 from ..contracts.operators import Apply, Context, Failed, Kept, Map, Outcome
 from ..contracts.rows import Row
-from .layouts import ANSWERS, QUESTIONS, exchange
+from ..contracts.exchanges import exchange
+from ..contracts.layouts import ANSWERS, QUESTIONS
 
 if TYPE_CHECKING:
     import pyarrow as pa

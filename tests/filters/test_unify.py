@@ -8,7 +8,7 @@ import pytest
 
 from gristmill.contracts.errors import DataError
 from gristmill.contracts.operators import Failed, Kept
-from gristmill.filters.layouts import exchange
+from gristmill.contracts.exchanges import exchange
 from gristmill.filters.unify import Unify
 
 
