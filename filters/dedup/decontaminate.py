@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 from ...contracts.errors import DataError
 from ...contracts.operators import Context, EmbedderRef, StepRef, TableResult, WholeTable
 from ...contracts.stored_rows import StoredRows, TableRows
-from ..columns import reads_as_text, text_column, turns_as_text
+from ..columns import reads_as_text, text_column
 from .evaluation_items import KINDS, EvaluationItems, Matched, Passages
 from .meaning import Meaning
 from .ngram_index import SHORTEST
@@ -258,7 +258,6 @@ class Decontaminate(WholeTable):
         """The named columns as text; null if the table lacks one, or, by default, if it is not text."""
         import pyarrow as pa
 
-        table = turns_as_text(table, _TURNS) if _TURNS in names else table
         present = [name for name in names if name in table.column_names]
         if present and not any(self._readable(table, name) for name in present):
             held = ", ".join(f"{name} holds {table.column(name).type}" for name in present)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from pydantic import Field, PositiveInt
 
 from ...contracts.errors import DataError
+from ...contracts.layouts import Format, RowReader
 from ...contracts.operators import Estimate, Source
 from ...contracts.source_pieces import CarryOut, SourcePiece
 from .arrow_files import STATE, Batch, checked, common_schema, pieces_of, saved_data_set
-from .column_options import final_names
 from .file_pieces import Columns, NoRows, at_least_one, limited, read_in_order
 from .locations import File, files
-from .types import plain, refuse_unholdable
+from .types import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,6 +52,8 @@ class HuggingFaceDataset(Source):
     """New names for columns, as `{OLD: NEW}`."""
     columns: tuple[str, ...] | None = None
     """Columns to read, by their new names. By default all."""
+    format: Format = "auto"
+    """Layout of the rows, whose columns become Gristmill's own, as in a file. `as_is` leaves all columns."""
 
     def content(self) -> Mapping[str, str]:
         folder = self._folder()
@@ -109,9 +111,8 @@ class HuggingFaceDataset(Source):
         return None
 
     def _columns(self, schema: pa.Schema) -> Columns:
-        names = final_names(schema.names, self.rename, self.columns, self.path)
-        refuse_unholdable(schema, list(names), self.path)
-        return Columns(schema, names)
+        reader = RowReader(self.format, frozenset((*self.rename, *(self.columns or ()))))
+        return Columns.of_schema(schema, reader, self.rename, self.columns, self.path)
 
     def _from_hub(self, context: Context) -> Iterator[pa.RecordBatch]:
         import datasets

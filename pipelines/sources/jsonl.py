@@ -7,6 +7,7 @@ from itertools import islice
 from typing import ClassVar
 
 from ...contracts.errors import DataError
+from ...contracts.layouts import RowReader
 from ...contracts.operators import Context
 from ...contracts.source_pieces import CarryOut, SourcePiece
 from .column_options import final_names
@@ -14,6 +15,7 @@ from .file_pieces import Columns, Found, no_files
 from .file_source import FileSource
 from .json_blocks import Scan, pieces_of
 from .json_lines import LineBlock, parsed, rows_of
+from .shape import Shapes
 
 #: Maximum size in bytes of files whose columns are read when the plan is made: any line may add one.
 LOOKED_THROUGH = 8 << 20
@@ -40,10 +42,15 @@ class Jsonl(FileSource):
     as_json: tuple[str, ...] = ()
     """Columns to read as JSON text, whatever their values are."""
 
+    @property
+    def reader(self) -> RowReader:
+        own = super().reader
+        return RowReader(own.form, own.untouched | frozenset(self.as_json))
+
     def pieces(self, context: Context, carry_out: CarryOut | None = None) -> Sequence[SourcePiece]:
         """One piece per block of lines, or per compressed file."""
         found = [Found.of(file) for file in self.files()]
-        scan = Scan.of(found, self.as_json, self.rows, context, carry_out)
+        scan = Scan.of(found, Shapes(self.as_json), self.reader, self.rows, context, carry_out)
         if not scan.rows:
             return no_files(self.columns)
         schema, first = scan.shapes.schema(), found[0].file.name
@@ -59,7 +66,10 @@ class Jsonl(FileSource):
         found, read = dict[str, None](), 0
         lines = (line for file in self.files() for line in rows_of(LineBlock(file), parsed))
         for row, _, size in islice(lines, self.rows):
-            found |= dict.fromkeys(row)
+            try:
+                found |= dict.fromkeys(self.reader.read(row))
+            except ValueError as error:
+                raise DataError(str(error)) from None
             read += size
             if read > LOOKED_THROUGH:
                 return None
