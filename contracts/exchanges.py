@@ -8,13 +8,14 @@ such an operator; they are no columns of its rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .layouts import ANSWERS, QUESTIONS, exchange_columns, joined
+from .operators import Map, Operator, TableMap, WholeTable
 from .stored_rows import FileFunction, StoredRows, TableFunction
 from .turns import Turn, text_of, turns_from
 
@@ -98,11 +99,12 @@ def _first_text(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
 # --- the view of an operator ---------------------------------------------------------------------
 
 
-def viewed(used: Iterable[str], columns: Sequence[str]) -> tuple[str, ...]:
-    """Those of the columns that an operator uses which are read of the conversations of rows."""
-    if MESSAGES not in columns:
+def viewed(operator: Operator, columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns that the operator reads of the conversations of its rows, which have these ``columns``."""
+    if MESSAGES not in columns or not isinstance(operator, (Map, TableMap, WholeTable)):
         return ()
-    return tuple(name for name in VIEWED if name in set(used))
+    used = set(operator.uses_columns()) - set(operator.replaces_columns())
+    return tuple(name for name in VIEWED if name in used)
 
 
 def view(table: pa.Table, names: Sequence[str]) -> pa.Table:

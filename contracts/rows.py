@@ -185,9 +185,9 @@ def _no_chat_form(columns: Iterable[str]) -> str:
     found = sorted(name for name in columns if not name.startswith("_"))
     hint = ""
     if "conversations" in found:
-        hint = "; docs/coming-from.md turns ShareGPT's 'conversations' into 'messages'"
+        hint = "; a source reads ShareGPT's 'conversations' as 'messages' with `format: sharegpt`"
     elif {"instruction", "output"} <= set(found):
-        hint = "; write `rename: {instruction: prompt, output: response}` in the source"
+        hint = "; a source reads Alpaca's columns as 'prompt' and 'response' with `format: alpaca`"
     return (
         "no chat form: a row needs 'messages', or 'prompt' and 'response' (or the columns of another "
         f"record kind); found {found}{hint}"

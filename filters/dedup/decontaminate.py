@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -88,6 +88,9 @@ class Decontaminate(WholeTable):
 
     def embeds(self) -> bool:
         return self.semantic is not None
+
+    def uses_columns(self) -> Iterable[str]:
+        return self.columns
 
     def check_columns(self, columns: Sequence[str]) -> None:
         self._present(columns, "its rows")

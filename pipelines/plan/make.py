@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ...contracts.errors import GristmillError, ModelError, SpecError, SpecProblem
+from ...contracts.exchanges import MESSAGES, VIEWED, viewed
 from ...contracts.operators import Train
 from ..file.spec import EmbedderModel, ModelSpec, PipelineSpec, StepSpec, WeightsModel
 from ..weights import DEFAULT_EMBEDDER, on_disk
@@ -149,11 +150,12 @@ class _Maker:
             else None
         )
         if coming is not None:
-            step.operator.check_columns(coming)
+            step.operator.check_columns([*coming, *viewed(step.operator, coming)])
         for field, kind, name in step.operator.references():
             there = self.columns.get(name)
             if kind == "step" and field != type(step.operator).input_field and there:
-                step.operator.check_reference(field, name, [*ENGINES_OWN, *there])
+                seen = VIEWED if MESSAGES in there else ()
+                step.operator.check_reference(field, name, [*ENGINES_OWN, *there, *seen])
         made = step.operator.makes_columns(coming)
         self.columns[step.name] = None if made is None else list(dict.fromkeys(made))
 

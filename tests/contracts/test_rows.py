@@ -50,8 +50,8 @@ def test_messages_that_are_no_list_are_refused() -> None:
 @pytest.mark.parametrize(
     ("columns", "fix"),
     [
-        (["conversations"], r"docs/coming-from.md turns ShareGPT's 'conversations'"),
-        (["input", "instruction", "output"], r"write `rename: \{instruction: prompt, output: response\}`"),
+        (["conversations"], r"as 'messages' with `format: sharegpt`"),
+        (["input", "instruction", "output"], r"as 'prompt' and 'response' with `format: alpaca`"),
     ],
 )
 def test_rows_of_a_known_layout_are_refused_with_the_way_to_read_them(columns: list[str], fix: str) -> None:
