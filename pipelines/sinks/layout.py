@@ -78,8 +78,9 @@ class Layout:
     def as_json(self, record: Row) -> Row:
         """A record of :meth:`of_table` as JSON has it: turns without empty keys, tools as objects."""
         made = {name: turns_in(value) if is_turns(value) else value for name, value in record.items()}
-        if self.form != "rows" and "tools" in self.own.names and (tools := made.pop("tools")) is not None:
-            made["tools"] = json.loads(tools) if self.form != "sharegpt" else tools
+        objects = self.form in ("messages", "prompt_chosen_rejected") and "tools" in self.own.names
+        if objects and (tools := made.pop("tools")) is not None:
+            made["tools"] = json.loads(tools)
         return made
 
     def tables(self, rows: StoredRows) -> Iterator[pa.Table]:
