@@ -148,11 +148,15 @@ def _texts(messages: object) -> tuple[str | None, str | None]:
 
 
 class ViewedRows:
-    """Stored rows with columns that are read of their conversations, when they are asked for."""
+    """Stored rows with columns that are read of their conversations, when they are asked for.
+
+    ``derived``: those of ``names`` that the rows do not have at all.
+    """
 
     def __init__(self, rows: StoredRows, names: Sequence[str]) -> None:
         self._rows, self._names = rows, tuple(names)
         self.num_rows, self.memory = rows.num_rows, rows.memory
+        self.derived = frozenset(names) - frozenset(rows.column_names)
         self.column_names = list(dict.fromkeys([*rows.column_names, *names]))
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:

@@ -166,7 +166,7 @@ def _with_columns(
             for row, outcome in zip(rows, outcomes, strict=True)
         ]
         try:
-            column = pa.array(values, _type_of_turns(table, name, types.get(name)))
+            column = pa.array(values, _type_of(values, types.get(name)))
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             raise DataError(
                 f"the values of column {name!r} are of different types ({error}): give them one, or "
@@ -177,16 +177,13 @@ def _with_columns(
     return table
 
 
-def _type_of_turns(table: pa.Table, name: str, declared: pa.DataType | None) -> pa.DataType | None:
-    """The declared type of a column, for turns with the keys that those of ``table`` have as well."""
-    given = table.schema.field(name).type if name in table.column_names else None
-    if given is None or declared is None or given == declared:
+def _type_of(values: Sequence[Any], declared: pa.DataType | None) -> pa.DataType | None:
+    """The declared type of a column; for turns, with every key that a turn has: Arrow would drop the others."""
+    if declared is None or not pa.types.is_list(declared) or not pa.types.is_struct(declared.value_type):
         return declared
-    if not all(pa.types.is_list(kind) and pa.types.is_struct(kind.value_type) for kind in (given, declared)):
-        return declared
-    schemas = [pa.schema([(name, kind)]) for kind in (given, declared)]
     try:
-        return pa.unify_schemas(schemas, promote_options="permissive").field(name).type
+        schemas = [pa.schema([("", kind)]) for kind in (declared, pa.infer_type(values))]
+        return pa.unify_schemas(schemas, promote_options="permissive").field("").type
     except pa.ArrowException:
         return declared
 
