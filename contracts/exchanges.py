@@ -1,9 +1,9 @@
 """The conversation view of a row: the question and the answer that it holds, as texts, whatever its columns.
 
 An operator that names the columns ``prompt`` or ``response`` reads them of every row: of a conversation in
-``messages``, the prompt is what comes before the last turn of the assistant, and the response is that turn. The
-system prompt is no part of the prompt, as it is none of the column ``prompt``. The runner makes these columns for
-such an operator; they are no columns of its rows.
+``messages``, the prompt is what comes before the last turn of the assistant, and the response is that turn.
+The system prompt is no part of the prompt, as it is none of the column ``prompt``. The runner makes these
+columns for such an operator; they are no columns of its rows.
 """
 
 from __future__ import annotations
@@ -63,6 +63,21 @@ def split(turns: Sequence[Turn]) -> tuple[Sequence[Turn], str | None]:
     """(the turns before the last one of the assistant, the text of that turn, or None)."""
     last = max((place for place, turn in enumerate(turns) if turn.get("role") == "assistant"), default=None)
     return (turns, None) if last is None else (turns[:last], text_of(turns[last]))
+
+
+def texts_of(row: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The question and the answer of a row, to show: of its columns, or of its conversation."""
+    own = row.get("prompt"), row.get("response") or row.get("chosen")
+    read = _texts(row.get(MESSAGES))
+    prompt, response = (text if value in (None, "") else value for value, text in zip(own, read))
+    return _shown(prompt), _shown(response)
+
+
+def _shown(value: object) -> str | None:
+    turns = turns_from(value)
+    if turns is not None:
+        return joined([text_of(turn) for turn in turns])
+    return None if value is None else str(value)
 
 
 def _is_preference(row: Mapping[str, Any]) -> bool:

@@ -59,7 +59,7 @@ class Layout:
 class RowReader:
     """Reads rows of a layout (``auto``: of the one that each row's columns show; ``as_is``: of none).
 
-    ``untouched``: columns that the user names; a row's layout is left alone if it would take one of them away.
+    ``untouched``: columns that the user names. A layout that would take one of them away is not read.
     """
 
     form: Format = "auto"
@@ -203,9 +203,7 @@ def _prompt_completion(row: Mapping[str, Any]) -> dict[str, Any] | None:
     asked, answer = turns_from(before), turns_from(after)
     if asked is None or answer is None:
         return None
-    return _replaced(
-        row, ("prompt", "completion", "system"), {"messages": [*_opened(row, asked), *answer]}
-    )
+    return _replaced(row, ("prompt", "completion", "system"), {"messages": [*_opened(row, asked), *answer]})
 
 
 def _conversations_completed(row: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -217,9 +215,9 @@ def _preferences(row: Mapping[str, Any]) -> dict[str, Any] | None:
     chosen, rejected = row.get("chosen"), row.get("rejected")
     name = next((each for each in (*_CONVERSATIONS, "messages") if turns_from(row.get(each))), None)
     before = turns_from(row.get("prompt")) or (turns_from(row[name]) if name else None)
-    if before is None and isinstance(chosen, str) and isinstance(rejected, str):
-        if not turns_from(chosen):
-            return _preference_of_texts(row, chosen, rejected)
+    texts = isinstance(chosen, str) and isinstance(rejected, str) and not turns_from(chosen)
+    if before is None and texts:
+        return _preference_of_texts(row, str(chosen), str(rejected))
     pair = _pair(chosen, rejected, before)
     if pair is None:
         return None

@@ -234,8 +234,10 @@ class Operator(Frozen):
         return ()
 
     def replaces_columns(self) -> Iterable[str]:
-        """Those of :meth:`uses_columns` whose values the step changes: they must be columns of the rows. Others
-        are read of conversations too (``exchanges.py``)."""
+        """Those of :meth:`uses_columns` whose values the step changes.
+
+        They must be columns of the rows. Others are read of conversations too (``exchanges.py``).
+        """
         return ()
 
     def check_columns(self, columns: Sequence[str]) -> None:

@@ -1,8 +1,8 @@
 """The turns of conversations in one form, whatever data set or API they come from.
 
-A turn is ``{role, content}`` with whatever else it has. Its calls of tools are in OpenAI's form: ``tool_calls``
-is a list of ``{id, type, function: {name, arguments}}``, with the arguments as JSON text, because their keys
-differ from call to call. ShareGPT's turns (``from`` and ``value``) become such turns.
+A turn is ``{role, content}`` with whatever else it has. Its calls of tools are in OpenAI's form:
+``tool_calls`` is a list of ``{id, type, function: {name, arguments}}``, with the arguments as JSON text,
+because their keys differ from call to call. ShareGPT's turns (``from`` and ``value``) become such turns.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CALLING = ("function_call", "function-call", "tool_call")
 
 
 def is_turns(value: object) -> bool:
-    """Whether the value is a list of turns, at least one, each with a role (``role``, or ShareGPT's ``from``)."""
+    """Whether the value is a list of turns, at least one, each with a ``role``, or ShareGPT's ``from``."""
     return (
         isinstance(value, (list, tuple))
         and bool(value)
@@ -86,7 +86,9 @@ def text_of(turn: Mapping[str, Any]) -> str:
     """The text of a turn, and of each call that it makes, JSON text of its name and arguments."""
     content = turn.get("content")
     if isinstance(content, (list, tuple)):  # with parts that are no texts
-        content = "\n\n".join(part["text"] for part in content if _is_text_part(part) and part["text"].strip())
+        content = "\n\n".join(
+            part["text"] for part in content if _is_text_part(part) and part["text"].strip()
+        )
     calls = turn.get("tool_calls")
     made = [ordered_json(call.get("function", call)) for call in calls or () if isinstance(call, Mapping)]
     return "\n".join([*([content] if isinstance(content, str) and content else []), *made])
@@ -97,7 +99,7 @@ def _said_by(turn: Mapping[str, Any]) -> object:
 
 
 def _renamed(given: Mapping[str, Any], calls: int) -> Turn:
-    """The turn with ``role`` and ``content``. ``calls``: the calls before it, after which its own are numbered."""
+    """The turn with ``role`` and ``content``. ``calls``: the number of calls before it."""
     role = _said_by(given)
     assert isinstance(role, str)
     if "from" not in given:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..contracts.errors import DataError
-from ..contracts.nearest import did_you_mean
 from ..contracts.exchanges import MESSAGES
+from ..contracts.nearest import did_you_mean
 from ..contracts.stored_rows import StoredRows
 from ..contracts.turns import from_json, text_of
 

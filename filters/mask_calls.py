@@ -77,7 +77,8 @@ class MaskFailedCalls(Map):
             return Failed("'messages' holds no turns")
         masked = set(_calls_of_failed(turns, lambda turn: self._says_failed(turn, pattern)))
         made = [
-            without_nulls(turn | ({"weight": 0} if place in masked else {})) for place, turn in enumerate(turns)
+            without_nulls(turn | ({"weight": 0} if place in masked else {}))
+            for place, turn in enumerate(turns)
         ]
         said = [turn.get("weight") for turn in made if turn["role"] == "assistant"]
         columns: Row = {"messages": made, "masked_turns": said.count(0)}

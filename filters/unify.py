@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ..contracts.errors import DataError
-from ..contracts.operators import Apply, Context, Failed, Kept, Map, Outcome
-from ..contracts.rows import Row
 from ..contracts.exchanges import exchange
 from ..contracts.layouts import ANSWERS, QUESTIONS
+from ..contracts.operators import Apply, Context, Failed, Kept, Map, Outcome
+from ..contracts.rows import Row
 
 if TYPE_CHECKING:
     import pyarrow as pa

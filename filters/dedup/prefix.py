@@ -24,9 +24,9 @@ class PrefixDedup(WholeTable):
     """Keeps the conversations that no other row continues. The others name the longest that continues them.
 
     Each request of an agent holds all turns before it, so a log of requests holds the beginning of every
-    conversation many times. Of equal conversations, the first is kept. Turns are equal if their role, text and
-    calls of tools are: a thought that is not sent again makes no difference. A row whose column holds no turns
-    fails.
+    conversation many times. Of equal conversations, the first is kept. Turns are equal if their role, text
+    and calls of tools are: a thought that is not sent again makes no difference. A row whose column holds no
+    turns fails.
 
     Filters:
         continued: another row begins with all turns of this one; the score is the number of its turns.

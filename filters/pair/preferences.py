@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, FiniteFloat, PositiveInt
 
-from ...contracts.exchanges import MESSAGES, ViewedRows, split
+from ...contracts.exchanges import ViewedRows
 from ...contracts.inference import derive_seed
 from ...contracts.operators import Context, Estimate, Failed, Filtered, NewRows, WholeTable
 from ...contracts.rows import Row
-from ...contracts.stored_rows import StoredRows
-from ...contracts.turns import Turn, ordered_json, turns_from
+from ...contracts.stored_rows import StoredRows, TableRows
 from ..columns import number_column, require_columns, text_column
 from ..select.groups import group_labels, members
+from .conversations import ASKED, as_turns, with_asked
 from .pairing import Apart, best_worst, drawn, every
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 _WHO = "pair: preferences"
 TOOLS = "tools"
-#: The turns before the answer, as JSON text: rows with an equal one answer the same conversation.
-_ASKED = "_asked"
 
 
 class PreferencePairs(WholeTable):
     """Makes preference pairs of a better and a worse response to one prompt, by their scores.
 
-    Ties go to the earlier row. Of conversations in ``messages``, if the rows have no such columns, the last
-    turns of the assistant are paired; prompt and answers are then turns. AceCoder (Zeng et al., arXiv 2502.01718) pairs programs by the share of tests
+    Ties go to the earlier row. AceCoder (Zeng et al., arXiv 2502.01718) pairs programs by the share of tests
     passed, with ``min_margin: 0.4, min_chosen: 0.8, min_rejected: 0.01``. The trainers ``dpo``,
     ``orpo`` and ``simpo`` read these rows directly.
+
+    Of conversations in ``messages``, if the rows have no column for the prompt, the last turns of the
+    assistant are paired. Prompt and answers are then turns.
 
     Adds:
         prompt (text, or list of turns): the prompt.
@@ -93,21 +91,15 @@ class PreferencePairs(WholeTable):
 
     def judge(self, rows: StoredRows, context: Context) -> NewRows:
         """Pair up all rows. Raises DataError if a column is missing or of the wrong type."""
-        table = rows.table()
         if not (isinstance(rows, ViewedRows) and self.prompt in rows.derived):
-            return self.apply(table, context)
-        exchanges = [_exchange(messages) for messages in table[MESSAGES].to_pylist()]
-        asked = [None if prompt is None else ordered_json(prompt) for prompt, _ in exchanges]
-        table = table.append_column(_ASKED, [asked])
-        tools = (TOOLS,) if TOOLS in table.column_names and TOOLS not in self.columns else ()
-        pairing = self.model_copy(
-            update={"group": self.group or (_ASKED,), "columns": (*self.columns, *tools)}
-        )
-        made = pairing.apply(table, context)
-        return replace(made, rows=_as_turns(made, dict(zip(table["_id"].to_pylist(), exchanges))))
+            return self._paired(rows, context)
+        table = with_asked(rows.table())
+        tools = [name for name in (TOOLS,) if name in table.column_names and name not in self.columns]
+        changes = {"group": self.group or (ASKED,), "columns": (*self.columns, *tools)}
+        return as_turns(self.model_copy(update=changes)._paired(TableRows(table), context), table)
 
-    def apply(self, table: pa.Table, context: Context) -> NewRows:
-        """:meth:`judge` for rows with texts."""
+    def _paired(self, stored: StoredRows, context: Context) -> NewRows:
+        table = stored.table()
         scores = number_column(table, self.by, _WHO)
         responses = text_column(table, self.response, _WHO).to_pylist()
         prompts = text_column(table, self.prompt, _WHO).to_pylist()
@@ -170,24 +162,6 @@ class PreferencePairs(WholeTable):
         if self.strategy == "random":
             return drawn(scores, apart, self.pairs, seed)
         return islice((best_worst if self.strategy == "best_worst" else every)(scores, apart), self.pairs)
-
-
-def _exchange(messages: object) -> tuple[list[Turn] | None, list[Turn]]:
-    """The turns before the assistant's last one, and that turn."""
-    turns = turns_from(messages)
-    if turns is None:
-        return None, []
-    before = split(turns)[0]
-    return list(before), turns[len(before) : len(before) + 1]
-
-
-def _as_turns(made: NewRows, exchanges: Mapping[str, tuple[list[Turn] | None, list[Turn]]]) -> list[Row]:
-    """The pairs with turns in place of texts."""
-    rows = []
-    for row, (better, worse) in zip(made.rows, made.parents, strict=True):
-        turns = {"chosen": exchanges[better][1], "rejected": exchanges[worse][1]}
-        rows.append({**row, "prompt": exchanges[better][0], **turns})
-    return rows
 
 
 def _summary(rows: Sequence[Row], groups: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...contracts.errors import DataError
+from ...contracts.exchanges import MESSAGES, VIEWED, texts_of
 from ..plan.record import model_digests
 from ..report.gather import RoundData, RunData, Step, gather
 from ..store.run_directory import RunDirectory
@@ -132,7 +133,7 @@ def _origins(steps: list[Step], ids: list[str]) -> dict[str, Origin]:
     texts: dict[str, Mapping[str, Any]] = {}
     wanted = set(ids)
     for step in steps:
-        columns = [name for name in ("prompt", "response", "sample", "chosen") if name in step.columns]
+        columns = [name for name in (*VIEWED, MESSAGES, "sample", "chosen") if name in step.columns]
         for row in step.table(["_id", "_parents", *columns]).to_pylist():
             parents.setdefault(row["_id"], row["_parents"] or [])
             if row["_id"] in wanted:
@@ -140,8 +141,7 @@ def _origins(steps: list[Step], ids: list[str]) -> dict[str, Origin]:
     return {
         name: Origin(
             name,
-            str(texts.get(name, {}).get("prompt") or ""),
-            str(texts.get(name, {}).get("response") or texts.get(name, {}).get("chosen") or ""),
+            *(str(text or "") for text in texts_of(texts.get(name, {}))),
             texts.get(name, {}).get("sample"),
             _seeds(parents, name),
         )

@@ -178,7 +178,7 @@ def _with_columns(
 
 
 def _type_of(values: Sequence[Any], declared: pa.DataType | None) -> pa.DataType | None:
-    """The declared type of a column; for turns, with every key that a turn has: Arrow would drop the others."""
+    """The declared type of a column; for turns, with every key that one has. Arrow would drop others."""
     if declared is None or not pa.types.is_list(declared) or not pa.types.is_struct(declared.value_type):
         return declared
     try:

@@ -49,8 +49,8 @@ class Export(Sink):
     """Layout of the rows: `rows` writes the columns as they are; the others are layouts that trainers read.
     `messages` has calls of tools in OpenAI's form, `sharegpt` in its function form. `grpo`, `verifiers` and
     `rlvr` are tasks for reinforcement learning: the prompt, the ground truth in `answer` and the verifier's
-    name in `verifier`. A row that does not fit the layout stops the export: nothing of a conversation that has
-    a value is dropped, and other columns that are left out are told."""
+    name in `verifier`. A row that does not fit the layout stops the export: nothing of a conversation that
+    has a value is dropped. Other columns that have values and are left out are told."""
     columns: tuple[str, ...] | None = None
     """With `format: rows` the columns to write, by default all; with another layout the additional columns to
     write, by default none."""
@@ -79,9 +79,10 @@ class Export(Sink):
             if len(filled) == len(left):
                 break
         if filled:
+            told = ", ".join(name for name in left if name in filled)
             tell(
-                f"export: format {self.format} leaves out {', '.join(name for name in left if name in filled)}: "
-                "name those to write in `columns`, the others in `drop`"
+                f"export: format {self.format} leaves out {told}: name those to write in `columns`, the "
+                "others in `drop`"
             )
 
     def layout(self, rows: StoredRows) -> Layout:

@@ -70,8 +70,10 @@ PREFERENCE: Mapping[str, str] = {"prompt": "user", "chosen": "assistant", "rejec
 
 
 def to_prompt_chosen_rejected(row: Row) -> Row:
-    """``prompt``, ``chosen`` and ``rejected``, as preference trainers take them: texts, with ``system``; or, if
-    one of them holds turns, all as turns. ``tools`` too, if the row has them."""
+    """``prompt``, ``chosen`` and ``rejected``, as preference trainers take them.
+
+    They are texts, with ``system``; or, if one of them holds turns, all are turns. ``tools`` too, if any.
+    """
     turns = {name: turns_in_column(row, name) for name in PREFERENCE}
     for name in PREFERENCE:
         if not turns[name] and not isinstance(row.get(name), str):
@@ -83,9 +85,7 @@ def to_prompt_chosen_rejected(row: Row) -> Row:
     tools = tools_of(row)
     if not any(turns.values()):
         return {name: row.get(name) for name in ("system", *PREFERENCE)} | {"tools": tools}
-    made = {
-        name: turns[name] or [{"role": role, "content": row[name]}] for name, role in PREFERENCE.items()
-    }
+    made = {name: turns[name] or [{"role": role, "content": row[name]}] for name, role in PREFERENCE.items()}
     system = row.get("system")
     if isinstance(system, str) and system and made["prompt"][0]["role"] != "system":
         made["prompt"] = [{"role": "system", "content": system}, *made["prompt"]]

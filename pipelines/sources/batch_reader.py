@@ -17,7 +17,7 @@ from .shape import Shapes
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: The roles of the turns of an example, in messages and in ShareGPT's turns: of a conversation, and of an answer.
+#: The roles of an example's turns, of a conversation and of an answer: in messages, and in ShareGPT's turns.
 _ROLES = (("user", "assistant", "tool"), ("assistant",))
 _SAID_BY = (("human", "gpt", "function_call", "observation"), ("gpt",))
 #: JSON text of a call, in the value of every turn of an example.
@@ -26,8 +26,10 @@ _VALUE = '{"name": "x", "arguments": {}}'
 
 @dataclass(frozen=True)
 class BatchReader:
-    """Reads batches of one layout. ``takes``: the columns that are read. ``schema``: of what they become, and of
-    the other columns."""
+    """Reads batches of one layout.
+
+    ``takes``: the columns that are read. ``schema``: of what they become, and of the other columns.
+    """
 
     name: str
     takes: frozenset[str]
@@ -48,8 +50,8 @@ class BatchReader:
         if reader.form not in ("auto", "as_is"):
             held = ", ".join(f"{field.name} ({field.type})" for field in schema)
             raise DataError(
-                f"{where}: the rows are not of the format {reader.form}: their columns are {held}; read them with "
-                "`format: as_is`"
+                f"{where}: the rows are not of the format {reader.form}: their columns are {held}; read them "
+                "with `format: as_is`"
             )
         return None
 
@@ -96,8 +98,8 @@ class BatchReader:
         lost = [name for name in known if name not in self.schema.names]
         if lost:
             raise DataError(
-                f"{self.where}: row {number:,} of a batch is not of the format {self.name}: its {lost[0]!r} is "
-                f"{known[lost[0]]!r:.60}: correct it, or read the columns with `format: as_is`"
+                f"{self.where}: row {number:,} of a batch is not of the format {self.name}: its {lost[0]!r} "
+                f"is {known[lost[0]]!r:.60}: correct it, or read the columns with `format: as_is`"
             )
         return dict(known)
 

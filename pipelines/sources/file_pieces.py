@@ -40,9 +40,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a source's rows. ``schema``: of the file. ``names``: its columns that are read -> new name.
+    """The columns of a source's rows.
 
-    ``layout``: what replaces the columns of the file by Gristmill's own, whose names ``made`` are then new names.
+    ``schema``: of the file. ``names``: those of its columns that are read -> new name. ``layout``: what puts
+    Gristmill's own columns in their place; ``made``: those and the others -> new name.
     """
 
     schema: pa.Schema

@@ -35,10 +35,11 @@ class FileSource(Source):
     columns: tuple[str, ...] | None = None
     """Columns to read, by their new names. By default all."""
     format: Format = "auto"
-    """Layout of the rows, whose columns become Gristmill's own: `messages`; `prompt` and `response`; or `prompt`,
-    `chosen` and `rejected`; with `tools`. `auto` recognizes `alpaca`, `sharegpt`, `messages`, `preferences` and
-    OpenAI's files by their columns, and leaves other rows as they are, and so every column that `rename` or
-    `columns` names. `as_is` leaves all columns. A name reads that layout only, and refuses other rows."""
+    """Layout of the rows, whose columns become Gristmill's own: `messages`; `prompt` and `response`; or
+    `prompt`, `chosen` and `rejected`; with `tools`. `auto` recognizes `alpaca`, `sharegpt`, `messages`,
+    `preferences` and OpenAI's files by their columns. It leaves other rows as they are, and every column that
+    `rename` or `columns` names. `as_is` leaves all columns. A name reads that layout only, and refuses other
+    rows."""
 
     @property
     def reader(self) -> RowReader:

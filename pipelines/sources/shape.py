@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: The shape of a value: "null", "bool", "int", "long" (a whole number beyond 2**53, which floats round),
 #: "float", "text", "json" (lists and objects that differ), ("list", shape), ("object", ((key, shape), ...)),
-#: ("turns", ((key, shape), ...)) for turns of conversations, or an Arrow type for other values (dates, bytes).
+#: ("turns", ((key, shape), ...)) for turns of conversations, or an Arrow type for others (dates, bytes).
 Shape = Any
 #: Keys of turns that must have one type: otherwise the whole column is JSON text.
 _ESSENTIAL = frozenset({"role", "content", "from", "value"})
@@ -114,8 +114,10 @@ def _merge_nested(left: Shape, right: Shape) -> Shape:
     if "json" in (left, right):
         return "json"
     if ("list", "null") in (left, right):  # an empty list
-        return right if left == ("list", "null") and right[0] in ("list", "turns") else (
-            left if left[0] in ("list", "turns") else "json"
+        return (
+            right
+            if left == ("list", "null") and right[0] in ("list", "turns")
+            else (left if left[0] in ("list", "turns") else "json")
         )
     if left[0] != right[0]:
         return "json"

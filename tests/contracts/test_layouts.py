@@ -102,7 +102,9 @@ PREFERENCE = {"prompt": [U("q")], "chosen": [A("good")], "rejected": [A("bad")]}
             "rejected": {"from": "gpt", "value": "bad"},
         },
         {
-            "input": {"messages": [U("q")]}, "preferred_output": [A("good")], "non_preferred_output": [A("bad")],
+            "input": {"messages": [U("q")]},
+            "preferred_output": [A("good")],
+            "non_preferred_output": [A("bad")],
         },
     ],
 )  # fmt: skip

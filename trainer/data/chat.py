@@ -76,8 +76,9 @@ class ChatEncoder(Encoder):
         """Encode a conversation as :meth:`encode` does, as several sequences where one does not hold all
         answers as they are generated.
 
-        A turn with ``weight`` 0, as OpenAI's files have it, is context and is not trained on. Templates drop the
-        thoughts of earlier answers. Such an answer is context of the later ones as it is
+        A turn with ``weight`` 0, as OpenAI's files have it, is context and is not trained on.
+
+        Templates drop the thoughts of earlier answers. Such an answer is context of the later ones as it is
         served to them, and is trained on in a sequence of its own that ends with it.
         """
         turns, functions = read_turns(messages), read_tools(tools)

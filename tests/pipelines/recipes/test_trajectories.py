@@ -28,7 +28,11 @@ def call(asked: list[dict[str, Any]], answer: dict[str, Any], **more: Any) -> di
     """One line of a log: what was asked of the API, and what it answered."""
     request = {"model": "m", "messages": asked, "tools": TOOLS}
     finish = "tool_calls" if "tool_calls" in answer else "stop"
-    return {"request": request, "response": {"choices": [{"message": answer, "finish_reason": finish}]}, **more}
+    return {
+        "request": request,
+        "response": {"choices": [{"message": answer, "finish_reason": finish}]},
+        **more,
+    }
 
 
 ASKED = [turn("system", "s"), turn("user", "Ulm?")]

@@ -44,7 +44,11 @@ LONG_PAIRS = [
         "rejected": [turn("assistant", None, tool_calls=[CALL])],
         "tools": TOOLS,
     },
-    {"prompt": CHATS[1]["messages"][:3], "chosen": [turn("assistant", "!")], "rejected": [turn("assistant", "")]},
+    {
+        "prompt": CHATS[1]["messages"][:3],
+        "chosen": [turn("assistant", "!")],
+        "rejected": [turn("assistant", "")],
+    },
 ]
 CASES = [
     ("rows", CHATS, "auto"),
@@ -78,7 +82,9 @@ def test_every_format_comes_back(
     path = str(tmp_path / ("out" if file == "arrow" else f"out.{file}"))
     sink(path=path, format=form).write(table, context, tmp_path)
     back = pa.Table.from_batches(list(source(path=path, format=read_as).read(context))).to_pylist()
-    assert [known({k: v for k, v in row.items() if k != "id"}) for row in back] == [known(row) for row in rows]
+    assert [known({k: v for k, v in row.items() if k != "id"}) for row in back] == [
+        known(row) for row in rows
+    ]
     assert [row["id"] for row in back] == ids.to_pylist()
 
 
@@ -86,13 +92,16 @@ def test_a_filled_column_that_a_format_leaves_out_is_told(tmp_path: Path, contex
     rows = [{**row, "score": 1.0, "note": None, "topic": "t", "embedding": [0.5]} for row in ONE]
     heard: list[str] = []
     with listening(heard.append):
-        JsonlExport(format="messages", columns=("topic",)).write(pa.Table.from_pylist(rows), context, tmp_path)
+        JsonlExport(format="messages", columns=("topic",)).write(
+            pa.Table.from_pylist(rows), context, tmp_path
+        )
         JsonlExport(format="messages", drop=("score", "topic")).write(
             pa.Table.from_pylist(rows), context, tmp_path / "b"
         )
+    fix = "name those to write in `columns`, the others in `drop`"
     assert heard == [
-        "export: format messages leaves out score: name those to write in `columns`, the others in `drop`",
-        "export: format messages leaves out embedding: name those to write in `columns`, the others in `drop`",
+        f"export: format messages leaves out score: {fix}",
+        f"export: format messages leaves out embedding: {fix}",
     ]
 
 

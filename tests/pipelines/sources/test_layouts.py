@@ -120,7 +120,13 @@ def test_turns_with_other_keys_have_one_type_and_arguments_are_text(
     table = pa.Table.from_batches(list(source.read(context)))
     kind = table.schema.field("messages").type
     assert pa.types.is_list(kind)
-    assert sorted(field.name for field in kind.value_type) == ["content", "name", "role", "score", "tool_calls"]
+    assert sorted(field.name for field in kind.value_type) == [
+        "content",
+        "name",
+        "role",
+        "score",
+        "tool_calls",
+    ]
     first, second = (without_nulls(row) for row in table.to_pylist())
     assert first == rows[0]
     assert second["messages"][0]["score"] == 0.5
@@ -152,9 +158,13 @@ def test_a_format_that_rows_do_not_have_is_one_clear_error(
     assert rows_of(write(tmp_path / name, SHAREGPT, format="as_is"), context)[0]["conversations"]
 
 
-def test_a_parquet_row_of_another_layout_is_named_and_nothing_of_it_lost(tmp_path: Path, context: Any) -> None:
+def test_a_parquet_row_of_another_layout_is_named_and_nothing_of_it_lost(
+    tmp_path: Path, context: Any
+) -> None:
     rows = [*SHAREGPT, {"conversations": [{"from": None, "value": "no one"}], "tools": None, "id": 3}]
-    with pytest.raises(DataError, match=r"row 2 of a batch is not of the format sharegpt: its 'conversations'"):
+    with pytest.raises(
+        DataError, match=r"row 2 of a batch is not of the format sharegpt: its 'conversations'"
+    ):
         rows_of(parquet(tmp_path / "a.parquet", rows), context)
     empty: Mapping[str, Any] = {"conversations": None, "tools": None, "id": 3}
     assert rows_of(parquet(tmp_path / "b.parquet", [*SHAREGPT, dict(empty)]), context)[2] == {"id": 3}

@@ -89,14 +89,19 @@ def test_an_openai_file_with_tools_and_weights(tmp_path: Path, context: Any, enc
 def test_preferences_of_turns_with_other_keys(tmp_path: Path, context: Any, encoder: ChatEncoder) -> None:
     """They are turns and no JSON text, which would be trained on."""
     asked = [{"role": "user", "content": "q", "name": "x"}]
-    better, worse = {"role": "assistant", "content": "good", "score": 5}, {"role": "assistant", "content": "bad"}
+    better, worse = (
+        {"role": "assistant", "content": "good", "score": 5},
+        {"role": "assistant", "content": "bad"},
+    )
     found = rows(
         tmp_path,
         context,
         {"prompt": asked, "chosen": [better], "rejected": [worse]},
         {"chosen": [*asked, worse], "rejected": [*asked, better]},
     )
-    pairs = [PairObjective(lambda *_: (_[0].log_probs,) * 2).encode(row | {"_id": "a"}, encoder) for row in found]
+    pairs = [
+        PairObjective(lambda *_: (_[0].log_probs,) * 2).encode(row | {"_id": "a"}, encoder) for row in found
+    ]
     shown = [[encoder.show(each) for each in pair.sequences] for pair in pairs]
     assert shown == [["good<|end|>", "bad<|end|>"], ["bad<|end|>", "good<|end|>"]]
     assert all('"role"' not in encoder.tokenizer.decode(each.ids) for each in pairs[0].sequences)
