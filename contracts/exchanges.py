@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .layouts import ANSWERS, QUESTIONS, exchange_columns, joined
+from .chat_rows import joined
+from .layouts import exchange_columns
 from .operators import Map, Operator, TableMap, WholeTable
 from .stored_rows import FileFunction, StoredRows, TableFunction
 from .turns import Turn, text_of, turns_from
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 #: The columns that are read of conversations too.
 VIEWED = ("prompt", "response")
 MESSAGES = "messages"
+QUESTIONS = ("prompt", "question", "query", "problem", "instruction", "text")
+ANSWERS = ("response", "answer", "completion", "output", "solution", "canonical_solution", "target")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ..contracts.errors import DataError
-from ..contracts.exchanges import exchange
-from ..contracts.layouts import ANSWERS, QUESTIONS
+from ..contracts.exchanges import ANSWERS, QUESTIONS, exchange
 from ..contracts.operators import Apply, Context, Failed, Kept, Map, Outcome
 from ..contracts.rows import Row
 

@@ -46,7 +46,7 @@ class BatchReader:
         for name in reader.layouts(schema.names):
             made = cls._of_layout(name, schema, reader, where)
             if made is not None:
-                return None if made.schema.equals(schema) else made
+                return None if _alike(made.schema, schema) else made
         if reader.form not in ("auto", "as_is"):
             held = ", ".join(f"{field.name} ({field.type})" for field in schema)
             raise DataError(
@@ -102,6 +102,24 @@ class BatchReader:
                 f"is {known[lost[0]]!r:.60}: correct it, or read the columns with `format: as_is`"
             )
         return dict(known)
+
+
+def _alike(one: pa.Schema, other: pa.Schema) -> bool:
+    """Whether the schemas have the same columns of the same types, whatever the order of columns and keys."""
+    same = set(one.names) == set(other.names)
+    return same and all(_same(field.type, other.field(field.name).type) for field in one)
+
+
+def _same(one: pa.DataType, other: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    types = pa.types
+    if types.is_struct(one) and types.is_struct(other):
+        return _alike(pa.schema(list(one)), pa.schema(list(other)))
+    if any(is_list(one) and is_list(other) for is_list in (types.is_list, types.is_large_list)):
+        return _same(one.value_type, other.value_type)
+    texts = (pa.string(), pa.large_string())
+    return bool(one == other) or (one in texts and other in texts)
 
 
 def _pruned(value: Any) -> Any:

@@ -49,6 +49,12 @@ def test_sharegpt_becomes_messages_with_its_system_prompt_and_tools() -> None:
     }  # fmt: skip
 
 
+def test_another_system_prompt_than_the_conversations_own_stays_a_column() -> None:
+    talk = [{"from": "system", "value": "own"}, {"from": "human", "value": "q"}]
+    assert read({"conversations": talk, "system": "other"})["system"] == "other"
+    assert "system" not in read({"conversations": talk, "system": "own"})
+
+
 def test_openais_old_functions_are_tools() -> None:
     row = {"messages": [U("q"), A("a")], "functions": [{"name": "w"}]}
     assert json.loads(read(row)["tools"]) == [{"type": "function", "function": {"name": "w"}}]

@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from gristmill.contracts.errors import DataError
+from gristmill.contracts.layouts import RowReader
 from gristmill.contracts.rows import without_nulls
+from gristmill.pipelines.sources.batch_reader import BatchReader
 from gristmill.pipelines.sources.dataset import HuggingFaceDataset
 from gristmill.pipelines.sources.jsonl import Jsonl
 from gristmill.pipelines.sources.parquet import Parquet
@@ -168,3 +170,21 @@ def test_a_parquet_row_of_another_layout_is_named_and_nothing_of_it_lost(
         rows_of(parquet(tmp_path / "a.parquet", rows), context)
     empty: Mapping[str, Any] = {"conversations": None, "tools": None, "id": 3}
     assert rows_of(parquet(tmp_path / "b.parquet", [*SHAREGPT, dict(empty)]), context)[2] == {"id": 3}
+
+
+def test_a_table_whose_turns_are_typed_already_is_not_read_row_by_row(tmp_path: Path, context: Any) -> None:
+    """Whatever the order of its columns and keys: its batches stay in Arrow."""
+    turn = pa.struct([("role", pa.string()), ("content", pa.large_string()), ("weight", pa.int64())])
+    table = pa.table(
+        {
+            "id": [1],
+            "messages": pa.array([[{"role": "user", "content": "q", "weight": None}]], pa.list_(turn)),
+            "tools": ["[]"],
+        }
+    )
+    assert BatchReader.of(table.schema, RowReader(), "a") is None
+    pairs = pa.schema([(name, pa.large_string()) for name in ("rejected", "prompt", "chosen")])
+    assert BatchReader.of(pairs, RowReader(), "a") is None
+    pq.write_table(table, tmp_path / "a.parquet")
+    found = pa.Table.from_batches(list(Parquet(path=str(tmp_path / "a.parquet")).read(context)))
+    assert found.schema.equals(table.schema)
