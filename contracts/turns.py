@@ -50,6 +50,11 @@ def typed(turn: Mapping[str, Any]) -> Turn:
     return made
 
 
+def typed_turns(value: Any) -> Any:
+    """Turns, each as :func:`typed` has it; any other value as it is."""
+    return [typed(turn) for turn in value] if is_turns(value) else value
+
+
 def turns_from(value: object) -> list[Turn] | None:
     """The turns of a conversation as a list or as JSON text, in one form; None for anything else."""
     value = from_json(value)

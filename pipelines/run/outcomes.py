@@ -18,6 +18,7 @@ from ...contracts.errors import DataError
 from ...contracts.operators import Failed, Filtered, Kept, Map, NewRows, Operator, Outcome
 from ...contracts.printable import printable, shown
 from ...contracts.rows import Row
+from ...contracts.turns import typed_turns
 from ..store.parts import FAILED, FATE, FILTERED, ID, KEPT, PARENTS, REASON, REASON_TYPE
 
 RESERVED = (ID, PARENTS, FATE, REASON)
@@ -166,6 +167,7 @@ def _with_columns(
             for row, outcome in zip(rows, outcomes, strict=True)
         ]
         try:
+            values = [typed_turns(value) for value in values]
             column = pa.array(values, _type_of(values, types.get(name)))
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -188,3 +189,12 @@ def test_a_table_whose_turns_are_typed_already_is_not_read_row_by_row(tmp_path: 
     pq.write_table(table, tmp_path / "a.parquet")
     found = pa.Table.from_batches(list(Parquet(path=str(tmp_path / "a.parquet")).read(context)))
     assert found.schema.equals(table.schema)
+
+
+@pytest.mark.parametrize(("write", "name"), [(jsonl, "a.jsonl"), (parquet, "a.parquet"), (saved, "a")])
+def test_pieces_are_read_on_other_machines(tmp_path: Path, context: Any, write: Any, name: str) -> None:
+    """With their layout, as Ray's workers get them."""
+    source = write(tmp_path / name, SHAREGPT)
+    pieces = pickle.loads(pickle.dumps(source.pieces(context)))
+    rows = [row for piece in pieces for batch in piece.read() for row in batch.to_pylist()]
+    assert [without_nulls(row)["messages"] for row in rows] == MESSAGES
