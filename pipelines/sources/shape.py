@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import DataError, first_line
-from ...contracts.turns import is_turns, ordered_json, typed
+from ...contracts.turns import is_turns, typed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -251,13 +251,7 @@ def fitting(value: Any, shape: Shape) -> Any:
         return [fitting(item, shape[1]) for item in value]
     if shape[0] == "object":
         return {key: fitting(value[key], inner) for key, inner in shape[1]}
-    return [_fitting_turn(typed(turn), shape[1]) for turn in value]
-
-
-def _fitting_turn(turn: Mapping[str, Any], keys: Sequence[tuple[str, Shape]]) -> dict[str, Any]:
-    texts = {key for key, shape in keys if shape == "json" and turn.get(key) is not None}
-    made = {key: fitting(turn.get(key), shape) for key, shape in keys if key not in texts}
-    return made | {key: ordered_json(turn[key]) for key in texts}
+    return [{key: fitting(turn.get(key), inner) for key, inner in shape[1]} for turn in map(typed, value)]
 
 
 def json_text(value: object) -> str:
