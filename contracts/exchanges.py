@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .chat_rows import joined
 from .layouts import exchange_columns
 from .operators import Map, Operator, TableMap, WholeTable
+from .rows import Row
 from .stored_rows import FileFunction, StoredRows, TableFunction
 from .turns import Turn, text_of, turns_from
 
@@ -145,11 +146,11 @@ def view(table: pa.Table, names: Sequence[str]) -> pa.Table:
     return table
 
 
-def view_of_rows(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> Sequence[dict[str, Any]]:
+def view_of_rows(rows: list[Row], names: Sequence[str]) -> list[Row]:
     """The rows with ``names`` read of their ``messages`` as :func:`view` does."""
     if not names:
         return rows
-    made = []
+    made: list[Row] = []
     for row in rows:
         lacking = [name for name in names if row.get(name) is None]
         texts = _texts(row.get(MESSAGES)) if lacking else (None, None)

@@ -138,15 +138,12 @@ def _origins(steps: list[Step], ids: list[str]) -> dict[str, Origin]:
             parents.setdefault(row["_id"], row["_parents"] or [])
             if row["_id"] in wanted:
                 texts[row["_id"]] = row
-    return {
-        name: Origin(
-            name,
-            *(str(text or "") for text in texts_of(texts.get(name, {}))),
-            texts.get(name, {}).get("sample"),
-            _seeds(parents, name),
-        )
-        for name in ids
-    }
+    found = {}
+    for name in ids:
+        row = texts.get(name, {})
+        prompt, response = texts_of(row)
+        found[name] = Origin(name, prompt or "", response or "", row.get("sample"), _seeds(parents, name))
+    return found
 
 
 def _seeds(parents: Mapping[str, list[str]], name: str) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ class Layout:
 
     def as_json(self, record: Row) -> Row:
         """A record of :meth:`of_table` as JSON has it: turns without empty keys, tools as objects."""
-        made = {name: turns_in(value) if is_turns(value) else value for name, value in record.items()}
+        made: Row = {name: turns_in(value) if is_turns(value) else value for name, value in record.items()}
         objects = self.form in ("messages", "prompt_chosen_rejected") and "tools" in self.own.names
         if objects and (tools := made.pop("tools")) is not None:
             made["tools"] = json.loads(tools)

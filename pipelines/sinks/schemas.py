@@ -10,7 +10,7 @@ from ...contracts.rows import Row
 from ...contracts.stored_rows import StoredRows
 from .formats import FORMATS, PREFERENCE, Format
 from .reward_formats import TASKS
-from .turns import beside_text, name_of
+from .turns import Turn, beside_text, name_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -81,7 +81,7 @@ class _Filled:
                     )
 
 
-def _turns_of(record: Row) -> Iterator[Mapping[str, Any]]:
+def _turns_of(record: Row) -> Iterator[Turn]:
     for name in ("messages", *PREFERENCE):
         if isinstance(record.get(name), list):
             yield from record[name]
