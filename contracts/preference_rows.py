@@ -11,7 +11,9 @@ from .turns import Turn, text_of, turns_from
 
 def preferences(row: Mapping[str, Any]) -> dict[str, Any] | None:
     chosen, rejected = row.get("chosen"), row.get("rejected")
-    name = next((each for each in (*CONVERSATIONS, "messages") if turns_from(row.get(each))), None)
+    name: str | None = None
+    if row.get("prompt") is None:
+        name = next((each for each in (*CONVERSATIONS, "messages") if turns_from(row.get(each))), None)
     before = turns_from(row.get("prompt")) or (turns_from(row[name]) if name else None)
     texts = isinstance(chosen, str) and isinstance(rejected, str) and not turns_from(chosen)
     if before is None and texts:

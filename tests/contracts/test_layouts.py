@@ -131,6 +131,7 @@ def test_a_preference_of_texts_without_a_prompt_begins_with_it() -> None:
     [
         {"prompt": "q", "chosen": [U("q"), A("good")], "rejected": [U("other"), A("bad")]},
         {"chosen": "blue", "rejected": "green"},
+        {"prompt": "q", "chosen": "good", "rejected": "bad", "messages": [U("another"), A("talk")]},
         {"conversations": [{"value": "no one"}]},
         {"instruction": "i", "output": {"a": 1}},
         {"instruction": "i", "output": "o", "response": "another"},
