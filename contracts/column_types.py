@@ -21,6 +21,21 @@ def holds_text(kind: pa.DataType) -> bool:
     return bool(text or types.is_null(kind))
 
 
+def holds_turns(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds lists of turns: objects with a role and a content."""
+    import pyarrow as pa
+
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        return False
+    turn = kind.value_type
+    return bool(pa.types.is_struct(turn)) and {"role", "content"} <= {field.name for field in turn}
+
+
+def reads_as_text(kind: pa.DataType) -> bool:
+    """Whether the values of a column of this type are read as texts: texts, and conversations."""
+    return holds_text(kind) or holds_turns(kind)
+
+
 def holds_numbers(kind: pa.DataType) -> bool:
     """Whether a column of this type holds numbers or booleans, or only nulls."""
     import pyarrow as pa
@@ -34,7 +49,7 @@ def holds_numbers(kind: pa.DataType) -> bool:
 def check_types(texts: Iterable[str], numbers: Iterable[str], types: Mapping[str, pa.DataType]) -> None:
     """Raise DataError if one of ``texts`` is known not to hold text, or one of ``numbers`` no numbers."""
     with Collected() as found:
-        for names, holds, wanted in ((texts, holds_text, "text"), (numbers, holds_numbers, "numbers")):
+        for names, holds, wanted in ((texts, reads_as_text, "text"), (numbers, holds_numbers, "numbers")):
             for name in names:
                 if name in types and not holds(types[name]):
                     said = f"the column '{name}' holds {types[name]}, and this needs {wanted}"

@@ -171,6 +171,13 @@ class Operator(Frozen):
         """The input columns that the step requires, as far as its parameters name them."""
         return ()
 
+    def replaces_columns(self) -> Iterable[str]:
+        """Those of :meth:`uses_columns` whose values the step changes.
+
+        They must be columns of the rows. Others are read of conversations too (``exchanges.py``).
+        """
+        return ()
+
     def check_columns(self, columns: Sequence[str]) -> None:
         """Raise DataError if a parameter names a column that is not among the input's ``columns``.
 

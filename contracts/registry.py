@@ -41,6 +41,7 @@ VERBS: dict[str, str] = {
     "calibrate": "Turns scores into a probability of being right, from labelled rows.",
     "cluster": "Groups rows by what they say.",
     "keep": "Keeps the rows that meet a condition.",
+    "mask": "Leaves turns of conversations out of training.",
     "dedup": "Removes duplicate and near-duplicate rows.",
     "decontaminate": "Filters rows that share text with evaluation items.",
     "select": "Chooses some of the rows.",
@@ -112,9 +113,13 @@ NAMED: dict[str, dict[str, str]] = {
         "secrets": "filters.score.secrets:Secrets",
         "tokens": "filters.score.tokens:Tokens",
     },
+    "mask": {
+        "failed_calls": "filters.mask_calls:MaskFailedCalls",
+    },
     "dedup": {
         "exact": "filters.dedup.exact:ExactDedup",
         "minhash": "filters.dedup.minhash:MinHashDedup",
+        "prefix": "filters.dedup.prefix:PrefixDedup",
         "rouge": "filters.dedup.rouge:RougeDedup",
         "semantic": "filters.dedup.semantic:SemanticDedup",
         "substring": "filters.dedup.substring:SubstringDedup",

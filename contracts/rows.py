@@ -235,7 +235,9 @@ def _no_chat_form(columns: Iterable[str]) -> str:
     found = sorted(name for name in columns if not name.startswith("_"))
     hint = ""
     if "conversations" in found:
-        hint = "; docs/coming-from.md turns ShareGPT's 'conversations' into 'messages'"
+        hint = "; a source reads ShareGPT's 'conversations' as 'messages' with `format: sharegpt`"
+    elif {"instruction", "output"} <= set(found):
+        hint = "; a source reads Alpaca's columns as 'prompt' and 'response' with `format: alpaca`"
     elif renamed := _renamed(found):
         hint = f"; write `rename: {{{renamed}}}` in the source"
     return (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..contracts.column_types import holds_numbers, holds_text
+from ..contracts.column_types import holds_numbers, holds_text, holds_turns
 from ..contracts.errors import DataError
+from ..contracts.exchanges import MESSAGES
 from ..contracts.nearest import did_you_mean
+from ..contracts.turns import from_json, text_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,13 +45,15 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def text_column(table: pa.Table, name: str, who: str) -> pa.ChunkedArray:
-    """Return the column as large strings (no limit of 2 GiB).
+    """Return the column as large strings (no limit of 2 GiB). A conversation is the text of its turns.
 
-    Raises DataError if it is missing or not text.
+    Raises DataError if it is missing or neither text nor conversations.
     """
     import pyarrow as pa
 
     require_columns(table, [name], who)
+    if name == MESSAGES or holds_turns(table.column(name).type):
+        table = turns_as_text(table, name)
     column = table.column(name)
     if not holds_text(column.type):
         raise DataError(f"{who} needs text in the column '{name}', which holds {column.type}")
@@ -68,26 +71,19 @@ def turns_as_text(table: pa.Table, name: str) -> pa.Table:
 
     if name not in table.column_names or pa.types.is_null(table.column(name).type):
         return table
-    texts = ["\n".join(_texts(_parsed(value))) or None for value in table.column(name).to_pylist()]
+    texts = ["\n".join(_texts(from_json(value))) or None for value in table.column(name).to_pylist()]
     return table.set_column(table.column_names.index(name), name, pa.array(texts, pa.large_string()))
 
 
-def _parsed(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
-
-
 def _texts(value: object) -> Iterator[str]:
-    """Yield the ``content`` of each turn, or the ``text`` of each part of a content in parts."""
+    """Yield the ``content`` of each turn, or the ``text`` of each part of a content in parts; and calls."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         yield from _texts(value.get("content"))
         yield from _texts(value.get("text"))
+        if value.get("tool_calls"):
+            yield text_of({"tool_calls": from_json(value["tool_calls"])})
     elif isinstance(value, list):
         for item in value:
             yield from _texts(item)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ..contracts.errors import DataError
+from ..contracts.exchanges import ANSWERS, QUESTIONS, exchange
 from ..contracts.operators import Apply, Context, Map
 from ..contracts.outcomes import Failed, Kept, Outcome
 from ..contracts.rows import Row
-from .layouts import ANSWERS, QUESTIONS, exchange
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,17 +21,18 @@ ADDED = ("prompt_text", "response_text", "rejected_text", "layout")
 class Unify(Map):
     """Adds the question and the answer of each row as texts, whatever layout its data set has.
 
-    The layout of each row is found by its columns: `messages` with role and content (OpenAI);
-    `conversations` with from and value (ShareGPT); `instruction`, `input` and `output` (Alpaca); `chosen`
-    and `rejected` beside a question or a conversation (preferences); or a column with a question, such as
-    `prompt` or `question`, and one with an answer, such as `response`, `answer` or `output`. All columns of
-    the row stay as they are. A row in none of these layouts fails.
+    The layout of each row is found by its columns, as sources find it (`format: auto`): `messages` with role
+    and content (OpenAI); `conversations` with from and value (ShareGPT); `instruction`, `input` and `output`
+    (Alpaca); `chosen` and `rejected` beside a question or a conversation (preferences); or else a column with
+    a question, such as `prompt` or `question`, and one with an answer, such as `response`, `answer` or
+    `output`. All columns of the row stay as they are. A row in none of these layouts fails.
 
     Adds:
         prompt_text (text): all that comes before the last answer; the turns are separated by blank lines.
         response_text (text): the last answer, of a preference the chosen one. Null without an answer.
         rejected_text (text): the rejected answer of a preference; else null.
-        layout (text): `messages`, `sharegpt`, `alpaca`, `preference`, `pair` or `prompt` (no answer).
+        layout (text): `messages`, `sharegpt`, `alpaca`, `preference`, `pair`, `prompt` (no answer), or one of
+            OpenAI's files (`openai_batch`, `openai_log`).
 
     Example:
         rows: {unify: auto, from: data}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -13,7 +13,7 @@ from ...contracts.errors import DataError
 from ...contracts.operators import Context, EmbedderRef, StepRef, WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows, TableRows
-from ..columns import text_column, turns_as_text
+from ..columns import text_column
 from .evaluation_items import KINDS, EvaluationItems, Matched, Passages
 from .meaning import Meaning
 from .ngram_index import SHORTEST
@@ -90,6 +90,9 @@ class Decontaminate(WholeTable):
 
     def embeds(self) -> bool:
         return self.semantic is not None
+
+    def uses_columns(self) -> Iterable[str]:
+        return self.columns
 
     def check_columns(self, columns: Sequence[str]) -> None:
         self._present(columns, "its rows")
@@ -260,7 +263,6 @@ class Decontaminate(WholeTable):
         """The named columns as text; null if the table lacks one, or, by default, if it is not text."""
         import pyarrow as pa
 
-        table = turns_as_text(table, _TURNS) if _TURNS in names else table
         present = [name for name in names if name in table.column_names]
         if present and not any(self._readable(table, name) for name in present):
             held = ", ".join(f"{name} holds {table.column(name).type}" for name in present)

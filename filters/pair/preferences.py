@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, FiniteFloat, PositiveInt
 
+from ...contracts.exchanges import ViewedRows
 from ...contracts.inference import derive_seed
 from ...contracts.operators import Context, Estimate, WholeTable
 from ...contracts.outcomes import Failed, Filtered, NewRows
 from ...contracts.rows import Row
-from ...contracts.stored_rows import StoredRows
+from ...contracts.stored_rows import StoredRows, TableRows
 from ..columns import number_column, require_named, text_column
 from ..select.groups import group_labels, members
+from .conversations import ASKED, as_turns, with_asked
 from .pairing import Apart, best_worst, drawn, every
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WHO = "pair: preferences"
+TOOLS = "tools"
 
 
 class PreferencePairs(WholeTable):
@@ -31,12 +34,16 @@ class PreferencePairs(WholeTable):
     passed, with ``min_margin: 0.4, min_chosen: 0.8, min_rejected: 0.01``. The trainers ``dpo``,
     ``orpo`` and ``simpo`` read these rows directly.
 
+    Of conversations in ``messages``, if the rows have no column for the prompt, the last turns of the
+    assistant are paired. Prompt and answers are then turns.
+
     Adds:
-        prompt (text): the prompt.
-        chosen (text): better response.
-        rejected (text): worse response.
+        prompt (text, or list of turns): the prompt.
+        chosen (text, or list of turns): better response.
+        rejected (text, or list of turns): worse response.
         chosen_score (float64): score of the better one.
         rejected_score (float64): score of the worse one.
+        tools (text): of the better row, for conversations with tools.
 
     Filters:
         no_pair: the row is in no pair; the score is its own.
@@ -79,10 +86,20 @@ class PreferencePairs(WholeTable):
         return (self.by, self.prompt, self.response, *(self.group or ()), *self.columns)
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
-        return [*self.columns, "prompt", "chosen", "rejected", "chosen_score", "rejected_score"]
+        tools = [name for name in columns or () if name == TOOLS]
+        own = ["prompt", "chosen", "rejected", "chosen_score", "rejected_score"]
+        return list(dict.fromkeys([*self.columns, *own, *tools]))
 
     def judge(self, rows: StoredRows, context: Context) -> NewRows:
         """Pair up all rows. Raises DataError if a column is missing or of the wrong type."""
+        if not (isinstance(rows, ViewedRows) and self.prompt in rows.derived):
+            return self._paired(rows, context)
+        table = with_asked(rows.table())
+        tools = [name for name in (TOOLS,) if name in table.column_names and name not in self.columns]
+        changes = {"group": self.group or (ASKED,), "columns": (*self.columns, *tools)}
+        return as_turns(self.model_copy(update=changes)._paired(TableRows(table), context), table)
+
+    def _paired(self, rows: StoredRows, context: Context) -> NewRows:
         require_named(rows.column_names, list(self.uses_columns()), _WHO)
         table = rows.table(list(dict.fromkeys(["_id", *self.uses_columns()])))
         scores = number_column(table, self.by, _WHO)

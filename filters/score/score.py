@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, field_validator
@@ -84,6 +84,9 @@ class Score(TableMap):
     def content(self) -> Mapping[str, str]:
         """The source digests of the user's functions. Raises DataError if one cannot be found."""
         return {name: source_digest(name) for name in self.score if is_reference(name)}
+
+    def uses_columns(self) -> Iterable[str]:
+        return ("response",) if "length" in self.score else ()
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         made = {"length": ("response_words", "response_chars", "response_tokens")}

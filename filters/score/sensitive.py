@@ -55,6 +55,9 @@ class SensitiveScore(TableMap):
     def uses_columns(self) -> Iterable[str]:
         return self.columns
 
+    def replaces_columns(self) -> Iterable[str]:
+        return self.columns if self.replace else ()
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, self.counts, f"{self.counts}_kinds"]
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ...contracts.operators import Context, TableApply, TableMap
 from ...contracts.outcomes import TableResult
-from ..columns import text_column, turns_as_text, without_nan
+from ..columns import text_column, without_nan
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,11 +59,6 @@ class TextScore(TableMap):
 
     def texts(self, table: pa.Table) -> pa.ChunkedArray:
         """The texts to score, as large strings."""
-        import pyarrow as pa
-
-        kind = table.schema.field(self.column).type if self.column in table.column_names else None
-        if kind is not None and (pa.types.is_nested(kind) or self.column == "messages"):
-            table = turns_as_text(table, self.column)
         return text_column(table, self.column, f"score of {self.column!r}")
 
 

@@ -70,12 +70,17 @@ def _show(tried: PreviewedStep) -> None:
 
 
 def _value(row: Mapping[str, Any], name: str) -> str:
+    from ...contracts.turns import is_turns
+    from ..report.samples import told
+
     value = row.get(name)
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.4g}"
-    return f"{len(value)} values" if isinstance(value, list) and len(value) > 8 else str(value)
+    if isinstance(value, list) and len(value) > 8 and not is_turns(value):
+        return f"{len(value)} values"
+    return told(value)
 
 
 def _end(name: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...contracts.errors import DataError
+from ...contracts.exchanges import MESSAGES, VIEWED, texts_of
 from ..plan.record import model_digests
 from ..report.gather import RoundData, RunData, Step, gather
 from ..store.run_directory import RunDirectory
@@ -132,21 +133,17 @@ def _origins(steps: list[Step], ids: list[str]) -> dict[str, Origin]:
     texts: dict[str, Mapping[str, Any]] = {}
     wanted = set(ids)
     for step in steps:
-        columns = [name for name in ("prompt", "response", "sample", "chosen") if name in step.columns]
+        columns = [name for name in (*VIEWED, MESSAGES, "sample", "chosen") if name in step.columns]
         for row in step.table(["_id", "_parents", *columns]).to_pylist():
             parents.setdefault(row["_id"], row["_parents"] or [])
             if row["_id"] in wanted:
                 texts[row["_id"]] = row
-    return {
-        name: Origin(
-            name,
-            str(texts.get(name, {}).get("prompt") or ""),
-            str(texts.get(name, {}).get("response") or texts.get(name, {}).get("chosen") or ""),
-            texts.get(name, {}).get("sample"),
-            _seeds(parents, name),
-        )
-        for name in ids
-    }
+    found = {}
+    for name in ids:
+        row = texts.get(name, {})
+        prompt, response = texts_of(row)
+        found[name] = Origin(name, prompt or "", response or "", row.get("sample"), _seeds(parents, name))
+    return found
 
 
 def _seeds(parents: Mapping[str, list[str]], name: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import DataError
+from ...contracts.exchanges import MESSAGES, VIEWED, texts_of
 from ..report.gather import RunData, Step, gather
 from ..store.run_directory import RunDirectory
 
@@ -104,7 +105,7 @@ def scan(step: Step, columns: list[str], condition: Any = None) -> pa.Table:
             ("response", pa.string()),
         ]
     )
-    tables = [wanted.empty_table().select(columns)]
+    tables = [wanted.empty_table().select([name for name in columns if name in wanted.names])]
     for part in step.store.parts():
         table = part.read(list(dict.fromkeys(["_id", *columns])), None)
         table = table if condition is None else table.filter(condition)
@@ -182,9 +183,8 @@ def _ancestors(stores: _Stores, parents: Iterable[str]) -> tuple[Relative, ...]:
     while generation:
         above: list[str] = []
         for step, rounds in stores:
-            rows = scan(
-                step, ["_id", "_parents", "prompt", "response"], compute.field("_id").isin(generation)
-            ).to_pylist()
+            wanted = ["_id", "_parents", *VIEWED, MESSAGES]
+            rows = scan(step, wanted, compute.field("_id").isin(generation)).to_pylist()
             for row in rows:
                 if row["_id"] not in found:
                     found[row["_id"]] = Relative(row["_id"], distance, step.name, rounds, _text(row))
@@ -205,10 +205,12 @@ def _children(stores: _Stores, name: str) -> tuple[Relative, ...]:
         positions = owners.filter(compute.equal(parents, name)).to_numpy()
         new = [each for each in links["_id"].take(np.unique(positions)).to_pylist() if each not in found]
         if new:
-            rows = scan(step, ["_id", "prompt", "response"], compute.field("_id").isin(new)).to_pylist()
+            wanted = ["_id", *VIEWED, MESSAGES]
+            rows = scan(step, wanted, compute.field("_id").isin(new)).to_pylist()
             found |= {row["_id"]: Relative(row["_id"], 1, step.name, rounds, _text(row)) for row in rows}
     return tuple(found.values())
 
 
 def _text(row: Mapping[str, Any]) -> str:
-    return str(row.get("response") or row.get("prompt") or "")
+    prompt, response = texts_of(row)
+    return str(response or prompt or "")

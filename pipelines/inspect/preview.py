@@ -135,7 +135,7 @@ def _shortened(
     if "rows" in type(step.operator).model_fields:
         limit = step.operator.model_dump()["rows"]
         return {**given, "rows": rows if limit is None else min(rows, limit)}
-    return {"source": "parquet", "path": str(_first_rows(step, rows, seed, folder))}
+    return {"source": "parquet", "path": str(_first_rows(step, rows, seed, folder)), "format": "as_is"}
 
 
 def _first_rows(step: StepSpec, rows: int, seed: int, folder: Path) -> Path:

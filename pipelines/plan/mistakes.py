@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ...contracts.errors import GristmillError, ModelError, SpecProblem
+from ...contracts.exchanges import MESSAGES, VIEWED, viewed
 from ...contracts.mistakes import ColumnError, at, single
 from ...contracts.nearest import suggestion
 from ...contracts.operators import Evaluate
@@ -76,7 +77,7 @@ class _Step:
         self._try(lambda: operator.check_inputs(self.step.inputs))
         given = self._coming() if here else Schema()
         if (columns := given.columns) is not None:
-            self._try(lambda: operator.check_columns(list(columns)))
+            self._try(lambda: operator.check_columns([*columns, *viewed(operator, columns)]))
         self._try(lambda: operator.check_types(given.types))
         self._check_references()
         self._try(lambda: operator.check_weights(self._on_disk()))
@@ -100,8 +101,9 @@ class _Step:
             there = self.found.schemas.get(name)
             other = kind == "step" and parameter != type(operator).input_field
             if other and there is not None and there.columns:
+                seen = VIEWED if MESSAGES in there.columns else ()
                 with self._problems(), at(parameter):
-                    operator.check_reference(parameter, name, [*ENGINES_OWN, *there.columns])
+                    operator.check_reference(parameter, name, [*ENGINES_OWN, *there.columns, *seen])
 
     def _on_disk(self) -> dict[str, list[Path]]:
         """The directories of the weights, on this machine, that each model parameter names."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ...contracts.exchanges import MESSAGES, VIEWED, view
 from . import charts
 from .gather import RoundData, Step
 
@@ -87,19 +88,27 @@ def _first_with(data: RoundData, column: str) -> Step | None:
     last = data.data
     found = None
     for step in data.before(last) if last is not None else data.steps:
-        kind = step.columns.get(column)
+        kind = _kind(step, column)
         if kind is not None and step.ledger.made and (types.is_string(kind) or types.is_integer(kind)):
-            if "response" in step.columns:
+            if _kind(step, "response") is not None:
                 return step
             found = found or step
     return found
+
+
+def _kind(step: Step, column: str) -> pa.DataType | None:
+    """The type of a column of the step's rows; of one that is read of their conversations, text."""
+    import pyarrow as pa
+
+    read = column in VIEWED and MESSAGES in step.columns
+    return step.columns.get(column, pa.string() if read else None)
 
 
 def _series(data: RoundData, step: Step, column: str, read: Reader) -> dict[str, NDArray[np.float64]]:
     """All rows of the step, and those that are in the final data set."""
     series = {"all": _values(step, column, read)}
     outcome = data.data
-    if outcome is not None and outcome is not step and outcome.ledger.kept and column in outcome.columns:
+    if outcome is not None and outcome is not step and outcome.ledger.kept and _kind(outcome, column):
         series["chosen"] = _values(outcome, column, read)
     return {name: values for name, values in series.items() if len(values)}
 
@@ -108,7 +117,9 @@ def _values(step: Step, column: str, read: Reader) -> NDArray[np.float64]:
     """What ``read`` gives for the kept rows, a part at a time."""
     import numpy as np
 
-    found = (part.read([column]) for part in step.store.parts() if part.ledger.kept)
+    names = [name for name in (column, MESSAGES if column in VIEWED else column) if name in step.columns]
+    viewed = [column] if column in VIEWED else []
+    found = (view(part.read(names), viewed) for part in step.store.parts() if part.ledger.kept)
     parts = [read(table, column) for table in found if column in table.column_names]
     return np.concatenate([np.zeros(0), *parts])
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import StoreError
+from ...contracts.exchanges import MESSAGES, VIEWED, texts_of, view
 from ..plan.fingerprint import vectors_named
 from ..store.key_index import keys_of
 from ..store.vectors import VectorStore
@@ -61,16 +62,20 @@ def embedding_map(data: RoundData) -> EmbeddingMap | None:
 
 def _embedded(step: Step) -> pa.Table | None:
     """The step's rows with the column ``embedding``: their own, or from the run's stored vectors."""
-    shown = ["_id", "_fate", "_reason", "prompt", "response", CLUSTER]
+    shown = ["_id", "_fate", "_reason", *VIEWED, MESSAGES, CLUSTER]
     if EMBEDDING in step.columns:
         table = step.table([*shown, EMBEDDING], None)
         return table.filter(table[EMBEDDING].is_valid())
     asked = [each for models in step.plan["request"]["models"].values() for each in models]
     embedder = next((each for each in asked if each.get("engine") == "embedder"), None)
     embedded = step.plan["request"]["params"].get("columns")
-    if embedder is None or not embedded or not set(embedded) <= set(step.columns):
+    if embedder is None or not embedded:
+        return None
+    seen = [*step.columns, *(VIEWED if MESSAGES in step.columns else ())]
+    if not set(embedded) <= set(seen):
         return None
     table = step.table([*shown, *embedded], None)
+    table = view(table, [name for name in VIEWED if name in seen])
     try:
         return _with_vectors(table, embedded, VectorStore(step.store.run, vectors_named(embedder)))
     except StoreError:  # `gristmill check` names what is wrong with the vectors
@@ -149,5 +154,5 @@ def _fates(data: RoundData, first: Step, ids: list[str]) -> tuple[list[str], lis
 
 
 def _text(row: dict[str, Any]) -> str:
-    parts = [str(row[name])[:160] for name in ("prompt", "response") if row.get(name)]
+    parts = [str(text)[:160] for text in texts_of(row) if text]
     return f"{row['_id']}\n" + "\n→ ".join(parts)

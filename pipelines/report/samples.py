@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ...contracts.turns import text_of, turns_from
 from .gather import RoundData, Step
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ KEPT, PER_RULE, REJECTED, LONGEST = 6, 2, 14, 1500
 #: The columns shown, in this order. ``reasoning`` is folded: it is long, and not the answer.
 TEXTS = (
     "system",
+    "messages",
     "prompt",
     "reasoning",
     "response",
@@ -123,7 +125,7 @@ def _columns(step: Step) -> list[str]:
 
 
 def _sample(row: Mapping[str, Any], step: Step) -> Sample:
-    texts = [(name, _short(str(row[name]))) for name in TEXTS if row.get(name) not in (None, "")]
+    texts = [(name, _short(told(row[name]))) for name in TEXTS if row.get(name) not in (None, "")]
     figures = {
         name: value
         for name, value in row.items()
@@ -132,6 +134,14 @@ def _sample(row: Mapping[str, Any], step: Step) -> Sample:
     return Sample(
         row["_id"], step.name, row.get("_fate", "kept"), texts, figures, because(row.get("_reason"))
     )
+
+
+def told(value: object) -> str:
+    """A value as text; a conversation turn by turn, each after its role."""
+    turns = turns_from(value)
+    if turns is None:
+        return str(value)
+    return "\n\n".join(f"{turn['role']}: {text_of(turn)}" for turn in turns)
 
 
 def _short(text: str) -> str:

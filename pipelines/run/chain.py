@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from ...contracts.errors import EngineError, of_step
+from ...contracts.exchanges import view, view_of_rows, viewed
 from ...contracts.inference import Usage
 from ...contracts.operators import Apply, Context, Map, TableApply, TableMap
 from ..plan.nodes import PlannedStep
@@ -75,7 +76,8 @@ class Chain:
     async def _apply(self, step: PlannedStep, table: pa.Table) -> pa.Table:
         try:
             if step.name in self._tables:
-                table_result = await asyncio.to_thread(self._tables[step.name], table)
+                seen = view(table, viewed(step.operator, table.column_names))
+                table_result = await asyncio.to_thread(self._tables[step.name], seen)
                 return await asyncio.to_thread(from_table_result, table, table_result)
             return await self._map(step, table)
         except EngineError as error:
@@ -85,10 +87,11 @@ class Chain:
         operator = step.operator
         assert isinstance(operator, Map)
         rows = table.to_pylist()
+        seen = view_of_rows(rows, viewed(operator, table.column_names))
         return from_outcomes(
             table,
             rows,
-            await self._rowwise[step.name](rows),
+            await self._rowwise[step.name](seen),
             fingerprint=step.fingerprint,
             makes_rows=operator.makes_rows,
             types=operator.types(),

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from ...contracts.asking import ask_all
 from ...contracts.errors import EngineError
+from ...contracts.exchanges import MESSAGES, VIEWED, view
 from ...contracts.inference import Completion, Engine, ModelWeights, Request, StoredEmbedder
 
 #: (step, done, total, unit, figures)
@@ -73,7 +74,8 @@ class OperatorContext:
         return self.models.embedder(model)
 
     def table(self, step: str) -> pa.Table:
-        return self.tables(step)
+        found = self.tables(step)
+        return view(found, VIEWED) if MESSAGES in found.column_names else found
 
     def progress(self, done: float, total: float, unit: str, **figures: float) -> None:
         self.on_progress(self.step, done, total, unit, figures)

@@ -19,6 +19,7 @@ from ...contracts.operators import FAILURE, Map, Operator
 from ...contracts.outcomes import Failed, Filtered, Kept, NewRows, Outcome
 from ...contracts.printable import printable, shown
 from ...contracts.rows import Row
+from ...contracts.turns import typed_turns
 from ..store.parts import FAILED, FATE, FILTERED, ID, KEPT, PARENTS, REASON, REASON_TYPE
 
 RESERVED = (ID, PARENTS, FATE, REASON)
@@ -174,7 +175,8 @@ def _with_columns(
             for row, outcome in zip(rows, outcomes, strict=True)
         ]
         try:
-            column = pa.array(values, types.get(name))
+            values = [typed_turns(value) for value in values]
+            column = pa.array(values, _type_of(values, types.get(name)))
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             raise DataError(
                 f"the values of column {name!r} are of different types ({error}): give them one, or "
@@ -183,6 +185,17 @@ def _with_columns(
             ) from error
         table = put(table, name, column)
     return table
+
+
+def _type_of(values: Sequence[Any], declared: pa.DataType | None) -> pa.DataType | None:
+    """The declared type of a column; for turns, with every key that one has. Arrow would drop others."""
+    if declared is None or not pa.types.is_list(declared) or not pa.types.is_struct(declared.value_type):
+        return declared
+    try:
+        schemas = [pa.schema([("", kind)]) for kind in (declared, pa.infer_type(values))]
+        return pa.unify_schemas(schemas, promote_options="permissive").field("").type
+    except pa.ArrowException:
+        return declared
 
 
 def put(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.Table:

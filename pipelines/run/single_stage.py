@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from ...contracts.durable import remove, replace_directory
 from ...contracts.errors import of_step
+from ...contracts.exchanges import ViewedRows, viewed
 from ...contracts.inference import Usage
 from ...contracts.operators import Context, Operator, Sink, Source, Train, Trained, WholeTable
 from ...contracts.outcomes import NewRows, TableResult
@@ -109,7 +110,9 @@ class SingleStage:
 
     def _whole(self, operator: WholeTable) -> bool:
         rows = input_rows(self.session.rows(self.step), self._workshop())
-        result = operator.judge(rows, self.context) if rows.num_rows else TableResult()
+        names = viewed(operator, rows.column_names)
+        seen = ViewedRows(rows, names) if names else rows
+        result = operator.judge(seen, self.context) if rows.num_rows else TableResult()
         fingerprint = self.step.fingerprint
         if isinstance(result, NewRows):
             made = from_new_rows(rows.table(), result, fingerprint=fingerprint)

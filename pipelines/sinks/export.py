@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ...contracts.errors import DataError
 from ...contracts.mistakes import at
+from ...contracts.notices import tell
 from ...contracts.operators import Sink
 from ...contracts.rows import check_chat_form
 from ...contracts.stored_rows import StoredRows
@@ -17,6 +18,16 @@ from .reward_formats import NEEDED, TASKS
 
 #: Internal columns that are larger than the rows themselves.
 HEAVY = frozenset({"logprobs", "top_logprobs", "embedding"})
+#: The columns that make up a conversation, of all kinds of rows (`contracts/rows.py`).
+_CHAT = (
+    "messages", "turns", "prompt", "input", "response", "system", "tools", "solution", "question", "critique",
+    "before", "after", "instructions", "style", "chosen",
+)  # fmt: skip
+#: The columns that other formats read.
+_READ: Mapping[str, Sequence[str]] = {
+    "prompt_chosen_rejected": ("system", "prompt", "chosen", "rejected", "tools"),
+    **dict.fromkeys(TASKS, ("messages", "prompt", "response", "system", "tools", *NEEDED)),
+}
 #: Rows of each file of an export that consists of several.
 FILE_ROWS = 524_288
 
@@ -41,8 +52,8 @@ class Export(Sink):
     """Layout of the rows: `rows` writes the columns as they are; the others are layouts that trainers read.
     `messages` has calls of tools in OpenAI's form, `sharegpt` in its function form. `grpo`, `verifiers` and
     `rlvr` are tasks for reinforcement learning: the prompt, the ground truth in `answer` and the verifier's
-    name in `verifier`. A row that does not fit the layout stops the export: nothing that has a value is
-    dropped."""
+    name in `verifier`. A row that does not fit the layout stops the export: nothing of a conversation that
+    has a value is dropped. Other columns that have values and are left out are told."""
     columns: tuple[str, ...] | None = None
     """With `format: rows` the columns to write, by default all; with another layout the additional columns to
     write, by default none."""
@@ -86,6 +97,21 @@ class Export(Sink):
         if self.format not in ("rows", "prompt_chosen_rejected", *TASKS):
             check_chat_form(columns)
 
+    def _tell_left_out(self, rows: StoredRows, names: Sequence[str]) -> None:
+        """Say which of the columns, filled in some row, the format has no place for."""
+        left = [name for name in names if name not in _READ.get(self.format, _CHAT)]
+        filled: dict[str, None] = {}
+        for batch in rows.batches(left) if left and rows.num_rows else ():
+            filled |= {name: None for name in left if batch[name].null_count < batch.num_rows}
+            if len(filled) == len(left):
+                break
+        if filled:
+            told = ", ".join(name for name in left if name in filled)
+            tell(
+                f"export: format {self.format} leaves out {told}: name those to write in `columns`, the "
+                "others in `drop`"
+            )
+
     def layout(self, rows: StoredRows) -> Layout:
         """How to write these rows.
 
@@ -101,4 +127,6 @@ class Export(Sink):
         own = [name for name in known if not name.startswith("_")]
         dropped = set(self.drop) if self.drop is not None else HEAVY - set(self.columns or ())
         chosen = own if self.columns is None and self.format == "rows" else list(self.columns or ())
+        if self.format != "rows":
+            self._tell_left_out(rows, [name for name in own if name not in (*chosen, *dropped)])
         return Layout.of(rows, self.format, [name for name in chosen if name not in dropped])

@@ -13,7 +13,7 @@ from ...contracts.errors import DataError
 from ...contracts.rows import THOUGHT, Row
 from .reward_formats import to_grpo, to_rlvr, to_verifiers
 from .sharegpt import sharegpt_turns
-from .turns import beside_text, name_of, tools_of, turns_of, without_thought
+from .turns import beside_text, name_of, tools_of, turns_in_column, turns_of, without_thought
 
 Format = Literal[
     "rows",
@@ -40,9 +40,18 @@ def to_prompt_completion(row: Row) -> Row:
 
 
 def to_alpaca(row: Row) -> Row:
-    """``system``, ``instruction``, ``input`` (empty) and ``output``, of one exchange; ``reasoning``."""
+    """``system``, ``instruction``, ``input`` and ``output``, of one exchange; ``reasoning``.
+
+    The row's ``input``, if it has one, is taken out of the end of its question.
+    """
     system, user, assistant, thought = _one_exchange(row, "alpaca")
-    return {"system": system, "instruction": user, "input": "", "output": assistant, "reasoning": thought}
+    about = row.get("input")
+    if isinstance(about, str) and about.strip() and user.endswith(f"\n\n{about}"):
+        user = user.removesuffix(f"\n\n{about}")
+    else:
+        about = ""
+    made = {"system": system, "instruction": user, "input": about, "output": assistant}
+    return {**made, "reasoning": thought}
 
 
 def to_sharegpt(row: Row) -> Row:
@@ -56,16 +65,31 @@ def to_sharegpt(row: Row) -> Row:
     return {"conversations": turns, "tools": tools_of(row), "reasoning": last.get(THOUGHT)}
 
 
+#: The columns of a preference, and who speaks in each.
+PREFERENCE: Mapping[str, str] = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
+
+
 def to_prompt_chosen_rejected(row: Row) -> Row:
-    """``system``, ``prompt``, ``chosen`` and ``rejected``, as preference trainers take them."""
-    for name in ("prompt", "chosen", "rejected"):
-        if not isinstance(row.get(name), str):
+    """``prompt``, ``chosen`` and ``rejected``, as preference trainers take them.
+
+    They are texts, with ``system``; or, if one of them holds turns, all are turns. ``tools`` too, if any.
+    """
+    turns = {name: turns_in_column(row, name) for name in PREFERENCE}
+    for name in PREFERENCE:
+        if not turns[name] and not isinstance(row.get(name), str):
             raise DataError(
-                f"prompt_chosen_rejected needs a text in the column {name!r}, found "
+                f"prompt_chosen_rejected needs a text or turns in the column {name!r}, found "
                 f"{type(row[name]).__name__ if name in row else 'no such column'}",
                 row=name_of(row),
             )
-    return {name: row.get(name) for name in ("system", "prompt", "chosen", "rejected")}
+    tools = tools_of(row)
+    if not any(turns.values()):
+        return {name: row.get(name) for name in ("system", *PREFERENCE)} | {"tools": tools}
+    made = {name: turns[name] or [{"role": role, "content": row[name]}] for name, role in PREFERENCE.items()}
+    system = row.get("system")
+    if isinstance(system, str) and system and made["prompt"][0]["role"] != "system":
+        made["prompt"] = [{"role": "system", "content": system}, *made["prompt"]]
+    return made | {"tools": tools}
 
 
 def _one_exchange(row: Row, name: str) -> tuple[str | None, str, str, str | None]:

@@ -16,6 +16,7 @@ from ...contracts.cutting import cut
 from ...contracts.errors import DataError
 from ...contracts.rows import Row, turns_in
 from ...contracts.stored_rows import StoredRows
+from ...contracts.turns import is_turns
 from .formats import FORMATS, Format
 from .schemas import schema_of
 
@@ -76,10 +77,9 @@ class Layout:
 
     def as_json(self, record: Row) -> Row:
         """A record of :meth:`of_table` as JSON has it: turns without empty keys, tools as objects."""
-        if self.form != "messages":
-            return record
-        made = record | {"messages": turns_in(record["messages"])}
-        if "tools" in self.own.names and (tools := made.pop("tools")) is not None:
+        made: Row = {name: turns_in(value) if is_turns(value) else value for name, value in record.items()}
+        objects = self.form in ("messages", "prompt_chosen_rejected") and "tools" in self.own.names
+        if objects and (tools := made.pop("tools")) is not None:
             made["tools"] = json.loads(tools)
         return made
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ...contracts.errors import DataError
 from ...contracts.rows import Row
 from ...contracts.stored_rows import StoredRows
-from .formats import FORMATS, Format
+from .formats import FORMATS, PREFERENCE, Format
 from .reward_formats import TASKS
-from .turns import beside_text, name_of
+from .turns import Turn, beside_text, name_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,7 +19,7 @@ _BATCH_ROWS = 4096
 _TEXTS: Mapping[str, tuple[str, ...]] = {
     "prompt_completion": ("system", "prompt", "completion", "reasoning"),
     "alpaca": ("system", "instruction", "input", "output", "reasoning"),
-    "prompt_chosen_rejected": ("system", "prompt", "chosen", "rejected"),
+    "prompt_chosen_rejected": ("system", *PREFERENCE, "tools"),
 }
 #: Columns of a format that it has only if a row has a value there.
 _OPTIONAL = ("system", "tools", "reasoning")
@@ -41,11 +41,16 @@ def schema_of(rows: StoredRows, form: Format) -> pa.Schema:
     found = _Filled()
     for row in _rows(rows) if _varies(rows, form) else ():
         found.add(row, FORMATS[form](row))
-        if form in _TEXTS and {"system", "reasoning"} <= found.filled:  # all that its formats may have
+        if (
+            form in ("alpaca", "prompt_completion") and {"system", "reasoning"} <= found.filled
+        ):  # all they may have
             break
     own = [(name, pa.string()) for name in _TEXTS.get(form, ())]
+    turns = pa.list_(pa.struct([*_turn(), *found.types.items()]))
     if form == "messages":
-        own = [("messages", pa.list_(pa.struct([*_turn(), *found.types.items()]))), ("tools", pa.string())]
+        own = [("messages", turns), ("tools", pa.string())]
+    if form == "prompt_chosen_rejected" and found.turns:
+        own = [*((name, turns) for name in PREFERENCE), ("tools", pa.string())]
     if form == "sharegpt":
         turn = pa.struct([("from", pa.string()), ("value", pa.string())])
         own = [("conversations", pa.list_(turn)), ("tools", pa.string()), ("reasoning", pa.string())]
@@ -53,15 +58,18 @@ def schema_of(rows: StoredRows, form: Format) -> pa.Schema:
 
 
 class _Filled:
-    """What the records of a format hold. ``filled``: optional columns; ``types``: of the keys of turns."""
+    """What the records of a format hold. ``filled``: optional columns; ``types``: of the keys of turns;
+    ``turns``: whether there are any."""
 
     def __init__(self) -> None:
         self.filled: set[str] = set()
+        self.turns = False
         self.types: dict[str, pa.DataType] = {}
 
     def add(self, row: Row, record: Row) -> None:
         self.filled |= {name for name in _OPTIONAL if record.get(name) is not None}
-        for turn in record.get("messages", ()):
+        for turn in _turns_of(record):
+            self.turns = True
             for key in beside_text(turn):
                 kind = _calls() if key == "tool_calls" else _scalar(turn[key])
                 known = self.types.setdefault(key, kind)
@@ -75,6 +83,12 @@ class _Filled:
                     )
 
 
+def _turns_of(record: Row) -> Iterator[Turn]:
+    for name in ("messages", *PREFERENCE):
+        if isinstance(record.get(name), list):
+            yield from record[name]
+
+
 def _rows(rows: StoredRows) -> Iterator[Row]:
     for table in rows.batches():
         for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
@@ -86,6 +100,10 @@ def _varies(rows: StoredRows, form: Format) -> bool:
     names = set(rows.column_names)
     if not rows.num_rows:
         return False
+    if form == "prompt_chosen_rejected":
+        texts = rows.batches([name for name in PREFERENCE if name in names])
+        kinds = next(texts).select([name for name in PREFERENCE if name in names]).schema.types
+        return bool(names & {"system", "tools"}) or not all(map(_is_text, kinds))
     if form in _TEXTS:
         return bool(names & set(_BRINGING))
     if names & {"tools", "reasoning", "tool_calls"}:
@@ -100,6 +118,12 @@ def _has_more(kind: pa.DataType) -> bool:
 
     plain = pa.types.is_list(kind) and pa.types.is_struct(kind.value_type)
     return not plain or {field.name for field in kind.value_type} != {"role", "content"}
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _turn() -> list[tuple[str, pa.DataType]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ...contracts.errors import DataError
-from ...contracts.rows import THOUGHT, Row, reasoned_messages_of, without_nulls
+from ...contracts.rows import THOUGHT, Row, reasoned_messages_of, turns_in, without_nulls
 
 #: ``role``, ``content`` (None beside calls), and what else has a value: ``tool_calls``, ``tool_call_id``, …
 Turn: TypeAlias = dict[str, Any]
@@ -22,12 +22,7 @@ def turns_of(row: Row) -> list[Turn]:
     Each call is ``{id, type, function: {name, arguments}}`` with its arguments as JSON text. Raises
     DataError, with the row, unless they end with an assistant's turn, and for what cannot be written.
     """
-    try:
-        turns = [_turn(turn) for turn in reasoned_messages_of(row)]
-    except DataError as error:
-        raise DataError(error.message, row=name_of(row)) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(str(error), row=name_of(row)) from error
+    turns = _written(row, reasoned_messages_of)
     if not turns or turns[-1]["role"] != "assistant":
         raise DataError(
             "the conversation does not end with the assistant's turn: export answered rows, or use "
@@ -35,6 +30,22 @@ def turns_of(row: Row) -> list[Turn]:
             row=name_of(row),
         )
     return turns
+
+
+def turns_in_column(row: Row, name: str) -> list[Turn] | None:
+    """The turns in a column, in the same form; None for a text. Raises DataError, with the row."""
+    if not isinstance(row.get(name), (list, tuple)):
+        return None
+    return _written(row, lambda row: turns_in(row[name]) or [])
+
+
+def _written(row: Row, read: Callable[[Row], Sequence[Mapping[str, Any]]]) -> list[Turn]:
+    try:
+        return [_turn(turn) for turn in read(row)]
+    except DataError as error:
+        raise DataError(error.message, row=name_of(row)) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(str(error), row=name_of(row)) from error
 
 
 def tools_of(row: Row) -> str | None:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from pydantic import Field, PositiveInt
 
 from ...contracts.errors import DataError
+from ...contracts.layouts import Format, RowReader
 from ...contracts.operators import Estimate, Source
 from ...contracts.source_pieces import CarryOut, SourcePiece
 from .arrow_files import STATE, Batch, checked, common_schema, pieces_of, saved_data_set
-from .column_options import final_names, known_types, renamed
+from .column_options import known_types
 from .file_pieces import Columns, NoRows, at_least_one, limited, read_in_order
 from .locations import File, files
-from .types import plain, refuse_unholdable
+from .types import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,6 +53,8 @@ class HuggingFaceDataset(Source):
     """New names for columns, as `{OLD: NEW}`."""
     columns: tuple[str, ...] | None = None
     """Columns to read, by their new names. By default all."""
+    format: Format = "auto"
+    """Layout of the rows, whose columns become Gristmill's own, as in a file. `as_is` leaves all columns."""
 
     def content(self) -> Mapping[str, str]:
         folder = self._folder()
@@ -82,7 +85,7 @@ class HuggingFaceDataset(Source):
     def _planned(self) -> pa.Schema | None:
         """The columns of the rows of a local data set."""
         local = self._local()
-        return None if local is None else renamed(local[1], self._columns(local[1]).names)
+        return None if local is None else self._columns(local[1]).rows_schema()
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=self.rows or 0)
@@ -120,9 +123,8 @@ class HuggingFaceDataset(Source):
         return None
 
     def _columns(self, schema: pa.Schema) -> Columns:
-        names = final_names(schema.names, self.rename, self.columns, self.path)
-        refuse_unholdable(schema, list(names), self.path)
-        return Columns(schema, names)
+        reader = RowReader(self.format, frozenset((*self.rename, *(self.columns or ()))))
+        return Columns.of_schema(schema, reader, self.rename, self.columns, self.path)
 
     def _from_hub(self, context: Context) -> Iterator[pa.RecordBatch]:
         import datasets

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from ...contracts.errors import DataError, StoreError
+from ...contracts.layouts import RowReader
 from ...contracts.source_pieces import SourcePiece
-from .column_options import named, none_of
+from .batch_reader import BatchReader
+from .column_options import final_names, named, none_of, renamed
 from .locations import File
+from .types import refuse_unholdable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,15 +40,55 @@ class Found:
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a source's rows. ``schema``: under their own names. ``names``: own name -> new name."""
+    """The columns of a source's rows.
+
+    ``schema``: of the file. ``names``: those of its columns that are read -> new name. ``layout``: what puts
+    Gristmill's own columns in their place; ``made``: those and the others -> new name.
+    """
 
     schema: pa.Schema
     names: Mapping[str, str]
+    layout: BatchReader | None = None
+    made: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_schema(
+        cls,
+        schema: pa.Schema,
+        reader: RowReader,
+        rename: Mapping[str, str],
+        columns: Sequence[str] | None,
+        where: str,
+    ) -> Columns:
+        """The columns of a file with this schema, as the parameters of its source ask for them.
+
+        Raises DataError for those that are missing or that rows cannot hold.
+        """
+        layout = BatchReader.of(schema, reader, where)
+        if layout is None:
+            names = final_names(schema.names, rename, columns, where)
+            refuse_unholdable(schema, list(names), where)
+            return cls(schema, names)
+        made = final_names(layout.schema.names, rename, columns, where)
+        refuse_unholdable(layout.schema, list(made), where)
+        read = [name for name in schema.names if name in layout.takes or name in made]
+        return cls(schema, {name: name for name in read}, layout, made)
+
+    def rows_schema(self) -> pa.Schema:
+        """The schema of the rows."""
+        if self.layout is None:
+            return renamed(self.schema, self.names)
+        return renamed(self.layout.schema, self.made)
+
+    def ready(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """A batch of the schema, with these columns."""
+        chosen = named(batch, self.names)
+        return chosen if self.layout is None else named(self.layout.read(chosen), self.made)
 
     def of(self, batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
         """At most ``rows`` rows of batches of the schema, with these columns."""
         for batch in batches:
-            chosen = named(batch, self.names).slice(0, rows)
+            chosen = self.ready(batch.slice(0, rows))
             rows -= chosen.num_rows
             if chosen.num_rows:
                 yield chosen
@@ -65,7 +108,7 @@ class NoRows:
         return
 
     def read(self) -> Iterator[pa.RecordBatch]:
-        yield named(none_of(self.columns.schema), self.columns.names)
+        yield self.columns.ready(none_of(self.columns.schema))
 
 
 @dataclass(frozen=True)

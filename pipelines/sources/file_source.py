@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveInt
 
+from ...contracts.layouts import Format, RowReader
 from ...contracts.mistakes import at
 from ...contracts.operators import Context, Estimate, Source
 from ...contracts.source_pieces import CarryOut, SourcePiece
@@ -34,6 +35,17 @@ class FileSource(Source):
     """New names for columns, as `{OLD: NEW}`."""
     columns: tuple[str, ...] | None = None
     """Columns to read, by their new names. By default all."""
+    format: Format = "auto"
+    """Layout of the rows, whose columns become Gristmill's own: `messages`; `prompt` and `response`; or
+    `prompt`, `chosen` and `rejected`; with `tools`. `auto` recognizes `alpaca`, `sharegpt`, `messages`,
+    `preferences` and OpenAI's files by their columns. It leaves other rows as they are, and every column that
+    `rename` or `columns` names. `as_is` leaves all columns. A name reads that layout only, and refuses other
+    rows."""
+
+    @property
+    def reader(self) -> RowReader:
+        """What reads the layout of rows."""
+        return RowReader(self.format, frozenset((*self.rename, *(self.columns or ()))))
 
     def files(self) -> list[File]:
         with at("path"):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import DataError
+from ...contracts.layouts import RowReader
 from ...contracts.operators import Context
 from ...contracts.source_pieces import CarryOut, SourcePiece
 from .file_pieces import Columns, FilePiece, Found
@@ -36,9 +37,10 @@ class Scanned:
 
 @dataclass
 class Scan:
-    """What was found in all blocks: the shapes of the columns, and the rows."""
+    """What was found in all blocks: the shapes of the columns, and the rows. ``reader``: of their layout."""
 
     shapes: Shapes
+    reader: RowReader
     blocks: list[Scanned] = field(default_factory=list)
 
     @property
@@ -49,7 +51,8 @@ class Scan:
     def of(
         cls,
         files: Sequence[Found],
-        as_json: Sequence[str],
+        shapes: Shapes,
+        reader: RowReader,
         rows: int | None,
         context: Context,
         carry_out: CarryOut | None,
@@ -61,15 +64,14 @@ class Scan:
         blocks = [(found, block) for found in files for block in blocks_of(found.file, BLOCK_BYTES)]
         if carry_out is not None and rows is None and len(blocks) > 1:
             try:
-                return cls._joined(
-                    carry_out([partial(_scan_apart, *each, as_json) for each in blocks]), as_json
-                )
+                scan_apart = partial(_scan_apart, shapes.as_json, reader)
+                return cls(shapes, reader)._joined(carry_out([partial(scan_apart, *each) for each in blocks]))
             except DataError:
                 pass  # told below, with its line and what came before it
-        scan, before, left = cls(Shapes(as_json)), 0, rows
+        scan, before, left = cls(Shapes(shapes.as_json), reader), 0, rows
         for _, block in blocks:
             before = before if block.start else 0
-            found = _scan(block, scan.shapes, before, left, context)
+            found = _scan(block, scan.shapes, reader, before, left, context)
             scan.blocks.append(found)
             before += found.lines
             if left is not None:
@@ -78,23 +80,28 @@ class Scan:
                     break
         return scan
 
-    @classmethod
-    def _joined(cls, scans: Sequence[tuple[Scanned, Shapes]], as_json: Sequence[str]) -> Scan:
-        whole = cls(Shapes(as_json))
+    def _joined(self, scans: Sequence[tuple[Scanned, Shapes]]) -> Scan:
         for scanned, shapes in scans:
-            whole.blocks.append(scanned)
-            whole.shapes.join(shapes, scanned.block.file.name)
-        return whole
+            self.blocks.append(scanned)
+            self.shapes.join(shapes, scanned.block.file.name)
+        return self
 
 
-def _scan_apart(found: Found, block: LineBlock, as_json: Sequence[str]) -> tuple[Scanned, Shapes]:
+def _scan_apart(
+    as_json: Collection[str], reader: RowReader, found: Found, block: LineBlock
+) -> tuple[Scanned, Shapes]:
     found.check_here()
     shapes = Shapes(as_json)
-    return _scan(block, shapes, 0, None, None), shapes
+    return _scan(block, shapes, reader, 0, None, None), shapes
 
 
 def _scan(
-    block: LineBlock, shapes: Shapes, before: int, limit: int | None, context: Context | None
+    block: LineBlock,
+    shapes: Shapes,
+    reader: RowReader,
+    before: int,
+    limit: int | None,
+    context: Context | None,
 ) -> Scanned:
     """Add the rows of a block to the shapes. ``before``: the lines of the file before it."""
     lines = _Counted(block)
@@ -102,7 +109,11 @@ def _scan(
     for row, place, length in islice(rows_of(lines, checked, before), limit):
         if context is not None and rows % _BATCH_ROWS == 0:
             context.check()
-        shapes.add(row, place)
+        try:
+            made = reader.read(row)
+        except ValueError as error:
+            raise DataError(f"{place}: {error}") from error
+        shapes.add(made, place)
         rows, size = rows + 1, size + length
     return Scanned(block, lines.number, rows, size)
 
@@ -128,7 +139,8 @@ def pieces_of(files: Sequence[Found], scan: Scan, columns: Columns) -> Sequence[
         before = before if each.block.start else 0
         if each.rows:
             file = found[each.block.file.name]
-            pieces.append(Lines(file, columns, each.rows, each.size, scan.shapes, each.block, before))
+            found_in = (scan.shapes, scan.reader, each.block, before)
+            pieces.append(Lines(file, columns, each.rows, each.size, *found_in))
         before += each.lines
     return pieces
 
@@ -138,6 +150,7 @@ class Lines(FilePiece):
     """The lines of a block, after ``before`` lines of its file."""
 
     shapes: Shapes
+    reader: RowReader
     block: LineBlock
     before: int
 
@@ -146,7 +159,7 @@ class Lines(FilePiece):
         places: list[str] = []
         held = 0
         for row, place, size in islice(rows_of(self.block, parsed, self.before), self.num_rows):
-            rows.append(row)
+            rows.append(self.reader.read(row))
             places.append(place)
             held += size
             if len(rows) == _BATCH_ROWS or held >= _BATCH_BYTES:

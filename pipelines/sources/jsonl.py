@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
 from ...contracts.errors import DataError
+from ...contracts.layouts import RowReader
 from ...contracts.operators import Context
 from ...contracts.source_pieces import CarryOut, SourcePiece
 from .column_options import final_names
@@ -44,10 +45,15 @@ class Jsonl(FileSource):
     as_json: tuple[str, ...] = ()
     """Columns to read as JSON text, whatever their values are."""
 
+    @property
+    def reader(self) -> RowReader:
+        own = super().reader
+        return RowReader(own.form, own.untouched | frozenset(self.as_json))
+
     def pieces(self, context: Context, carry_out: CarryOut | None = None) -> Sequence[SourcePiece]:
         """One piece per block of lines, or per compressed file."""
         found = [Found.of(file) for file in self.files()]
-        scan = Scan.of(found, self.as_json, self.rows, context, carry_out)
+        scan = Scan.of(found, Shapes(self.as_json), self.reader, self.rows, context, carry_out)
         if not scan.rows:
             return no_files(self.columns)
         schema, first = scan.shapes.schema(), found[0].file.name
@@ -65,7 +71,10 @@ class Jsonl(FileSource):
         shapes, read = Shapes(self.as_json), 0
         lines = (line for file in self.files() for line in rows_of(LineBlock(file), parsed))
         for row, place, size in islice(lines, self.rows):
-            shapes.add(row, place)
+            try:
+                shapes.add(self.reader.read(row), place)
+            except ValueError as error:
+                raise DataError(str(error)) from None
             read += size
             if read > LOOKED_THROUGH:
                 return None

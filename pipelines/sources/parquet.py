@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ...contracts.operators import Context
 from ...contracts.source_pieces import CarryOut, SourcePiece
-from .column_options import final_names
+from .batch_reader import BatchReader
 from .damaged_files import check_count, damage_told, refuse_impossible_times, validate
 from .file_pieces import Columns, FilePiece, Found, at_least_one, limited, no_files
 from .file_source import FileSource
 from .locations import File
-from .types import fitted, one_schema, plain, refuse_unholdable
+from .types import fitted, one_schema, plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,14 +45,15 @@ class Parquet(FileSource):
         if not found:
             return no_files(self.columns)
         schema = one_schema((file.name, _schema(file)) for file in found)
-        names = final_names(schema.names, self.rename, self.columns, found[0].name)
-        refuse_unholdable(schema, list(names), found[0].name)
-        columns = Columns(schema, names)
+        columns = Columns.of_schema(schema, self.reader, self.rename, self.columns, found[0].name)
         pieces = (piece for file in found for piece in _row_groups(file, columns, context))
         return at_least_one(list(limited(pieces, self.rows)), columns)
 
     def file_schema(self) -> pa.Schema | None:
-        return one_schema((file.name, _schema(file)) for file in self.files())
+        found = self.files()
+        schema = one_schema((file.name, _schema(file)) for file in found)
+        layout = BatchReader.of(schema, self.reader, found[0].name)
+        return schema if layout is None else layout.schema
 
     def count_rows(self) -> int:
         total = 0

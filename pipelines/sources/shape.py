@@ -1,7 +1,8 @@
 """Infers one Arrow type for every column of rows of plain Python values (JSON, a user's dicts).
 
 Scalars of one column must have the same type. Nested values may vary: a column whose lists and objects
-have different shapes becomes JSON text, so that every part of a data set has the same schema.
+have different shapes becomes JSON text, so that every part of a data set has the same schema. Turns of
+conversations are the exception: their type has every key that a turn has, and a turn has null for the others.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import DataError, first_line
+from ...contracts.turns import is_turns, typed
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 #: The shape of a value: "null", "bool", "int", "long" (a whole number beyond 2**53, which floats round),
-#: "float", "text", "json" (lists and objects that differ), ("list", shape), ("object", ((key, shape), ...))
-#: or an Arrow type for other values (dates, bytes).
+#: "float", "text", "json" (lists and objects that differ), ("list", shape), ("object", ((key, shape), ...)),
+#: ("turns", ((key, shape), ...)) for turns of conversations, or an Arrow type for others (dates, bytes).
 Shape = Any
+#: Keys of turns that must have one type: otherwise the whole column is JSON text.
+_ESSENTIAL = frozenset({"role", "content", "from", "value"})
 
 _SCALARS: dict[type, str] = {bool: "bool", int: "int", float: "float", str: "text", type(None): "null"}
 
@@ -31,6 +35,8 @@ def shape_of(value: object) -> Shape:
         return _whole(value)  # type: ignore[arg-type]
     if scalar is not None:
         return scalar
+    if is_turns(value):
+        return _shape_of_turns(value)  # type: ignore[arg-type]
     if isinstance(value, (list, tuple)):
         inner: Shape = "null"
         for item in value:
@@ -47,6 +53,26 @@ def shape_of(value: object) -> Shape:
         return pa.infer_type([value])
     except pa.ArrowException as error:
         raise ValueError(f"a value of type {type(value).__name__}, which fits no column") from error
+
+
+def _shape_of_turns(turns: Sequence[Mapping[str, Any]]) -> Shape:
+    shape: Shape = ("turns", ())
+    for turn in turns:
+        keys = tuple((key, shape_of(value)) for key, value in sorted(typed(turn).items()))
+        shape = _merge_turns(shape[1], keys)
+        if shape == "json":
+            break
+    return shape
+
+
+def _merge_turns(left: Sequence[tuple[str, Shape]], right: Sequence[tuple[str, Shape]]) -> Shape:
+    """A key that only one side has is null on the other. One whose values differ is JSON text by itself."""
+    merged = dict(left)
+    for key, shape in right:
+        merged[key] = merge(merged.get(key, "null"), shape, nested=True)
+    if any(merged[key] == "json" for key in _ESSENTIAL & set(merged)):
+        return "json"
+    return ("turns", tuple(sorted(merged.items())))
 
 
 def _whole(value: int) -> Shape:
@@ -85,8 +111,18 @@ def _is_nested(shape: Shape) -> bool:
 
 
 def _merge_nested(left: Shape, right: Shape) -> Shape:
-    if "json" in (left, right) or left[0] != right[0]:
+    if "json" in (left, right):
         return "json"
+    if ("list", "null") in (left, right):  # an empty list
+        return (
+            right
+            if left == ("list", "null") and right[0] in ("list", "turns")
+            else (left if left[0] in ("list", "turns") else "json")
+        )
+    if left[0] != right[0]:
+        return "json"
+    if left[0] == "turns":
+        return _merge_turns(left[1], right[1])
     if left[0] == "list":
         inner = merge(left[1], right[1], nested=True)
         return "json" if inner == "json" else ("list", inner)
@@ -99,7 +135,7 @@ def _merge_nested(left: Shape, right: Shape) -> Shape:
 def describe(shape: Shape) -> str:
     """A shape in words."""
     if _is_nested(shape):
-        return "a list" if shape != "json" and shape[0] == "list" else "a list or an object"
+        return "a list" if shape != "json" and shape[0] in ("list", "turns") else "a list or an object"
     words = {
         "text": "a string",
         "int": "a whole number",
@@ -172,8 +208,9 @@ class Shapes:
         arrays = []
         for column in schema:
             values = [row.get(column.name) for row in rows]
-            if self.columns[column.name] == "json":
-                values = [None if value is None else json_text(value) for value in values]
+            shape = self.columns[column.name]
+            if shape == "json" or _has_turns(shape):
+                values = [fitting(value, shape) for value in values]
             try:
                 arrays.append(pa.array(values, column.type))
             except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
@@ -197,6 +234,26 @@ def _misfit(values: Sequence[object], column: pa.Field, places: Sequence[str]) -
     return DataError(f"{places[0]}: column {column.name!r} holds more than one batch of {column.type} can")
 
 
+def _has_turns(shape: Shape) -> bool:
+    if not isinstance(shape, tuple):
+        return False
+    inner = [shape[1]] if shape[0] == "list" else [each for _, each in shape[1]]
+    return shape[0] == "turns" or any(map(_has_turns, inner))
+
+
+def fitting(value: Any, shape: Shape) -> Any:
+    """The value as a column of the shape holds it: turns in their typed form, what differs as JSON text."""
+    if value is None or isinstance(shape, str):
+        return json_text(value) if shape == "json" and value is not None else value
+    if not isinstance(shape, tuple):
+        return value
+    if shape[0] == "list":
+        return [fitting(item, shape[1]) for item in value]
+    if shape[0] == "object":
+        return {key: fitting(value[key], inner) for key, inner in shape[1]}
+    return [{key: fitting(turn.get(key), inner) for key, inner in shape[1]} for turn in map(typed, value)]
+
+
 def json_text(value: object) -> str:
     """A value as JSON text, the same for equal values."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
@@ -211,6 +268,8 @@ def arrow_type(shape: Shape) -> pa.DataType:
         return kinds.get(shape, pa.string())
     if isinstance(shape, tuple) and shape[0] == "list":
         return pa.list_(arrow_type(shape[1]))
+    if isinstance(shape, tuple) and shape[0] == "turns":
+        return pa.list_(pa.struct([(key, arrow_type(inner)) for key, inner in shape[1]]))
     if isinstance(shape, tuple):
         return pa.struct([(key, arrow_type(inner)) for key, inner in shape[1]])
     return shape

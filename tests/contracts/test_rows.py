@@ -50,8 +50,8 @@ def test_messages_that_are_no_list_are_refused() -> None:
 @pytest.mark.parametrize(
     ("columns", "fix"),
     [
-        (["conversations"], r"docs/coming-from.md turns ShareGPT's 'conversations'"),
-        (["input", "instruction", "output"], r"write `rename: \{instruction: prompt, output: response\}`"),
+        (["conversations"], r"as 'messages' with `format: sharegpt`"),
+        (["input", "instruction", "output"], r"as 'prompt' and 'response' with `format: alpaca`"),
         (["answer", "question"], r"write `rename: \{question: prompt, answer: response\}`"),
         (["completion", "prompt"], r"write `rename: \{completion: response\}`"),
     ],

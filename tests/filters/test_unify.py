@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from gristmill.contracts.errors import DataError
+from gristmill.contracts.exchanges import exchange
 from gristmill.contracts.outcomes import Failed, Kept
-from gristmill.filters.layouts import exchange
 from gristmill.filters.unify import Unify
 
 

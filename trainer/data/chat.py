@@ -18,7 +18,7 @@ from .answers import Answers, GeneratedTurn
 from .chat_template import MARK, PROBE, ChatTemplate, TemplateOptions
 from .encoder import Encoder
 from .examples import TokenSequence
-from .turns import Turn, check_answered, read_tools, read_turns, text_of, written_by_model
+from .turns import Turn, check_answered, is_weighted, read_tools, read_turns, text_of, written_by_model
 from .unfit import Unfit
 
 #: Turns whose tokens are trained on. ``all``: every token except the first.
@@ -76,6 +76,8 @@ class ChatEncoder(Encoder):
         """Encode a conversation as :meth:`encode` does, as several sequences where one does not hold all
         answers as they are generated.
 
+        A turn with ``weight`` 0, as OpenAI's files have it, is context and is not trained on.
+
         Templates drop the thoughts of earlier answers. Such an answer is context of the later ones as it is
         served to them, and is trained on in a sequence of its own that ends with it.
         """
@@ -90,16 +92,20 @@ class ChatEncoder(Encoder):
                 for number, turn in enumerate(turns)
                 if turn["role"] == "assistant" and written_by_model(turn).strip()
             ]
+        numbers = [number for number in numbers if is_weighted(turns[number])]
+        if not numbers:
+            raise Unfit("no turn to train on", "every turn that would be trained on has weight 0")
         answers = [
             self._answers.of(self.template.with_thoughts(turns, number), number, functions)
             for number in numbers
         ]
-        self._answers.check_context(turns[:-1], functions, answers[-1].prompt)
+        self._answers.check_context(turns[: numbers[-1]], functions, answers[-1].prompt)
         groups = _group(answers)
         sequences = [self._sequence(group) for group in groups[:-1]]
         last = self._sequence(groups[-1])
         if response_weights is not None:
-            last = self._weighted(last, groups[-1][-1], text_of(turns[-1]["content"]), response_weights)
+            response = text_of(turns[numbers[-1]]["content"])
+            last = self._weighted(last, groups[-1][-1], response, response_weights)
         return [*sequences, last]
 
     def _sequence(self, answers: Sequence[GeneratedTurn]) -> TokenSequence:

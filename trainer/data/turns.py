@@ -84,6 +84,12 @@ def written_by_model(turn: Turn) -> str:
     return "\n".join([*thoughts, text_of(turn["content"]), *calls])
 
 
+def is_weighted(turn: Turn) -> bool:
+    """Whether the turn may be trained on: its ``weight``, if it has one, is not 0."""
+    weight = turn.get("weight")
+    return not (isinstance(weight, (int, float)) and weight == 0)
+
+
 def _turn(number: int, given: Any) -> Turn:
     if not isinstance(given, Mapping):
         raise Unfit("no conversation", f"turn {number} is no turn with a role and a content")

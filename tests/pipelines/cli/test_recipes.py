@@ -79,6 +79,8 @@ ROW: dict[str, Any] = {
     "tests": "def test_add():\n    assert add(1, 2) == 3\n",
     "name": "add",
     "quality": 1.0,
+    "messages": [{"role": "user", "content": "2 + 3?"}, {"role": "assistant", "content": "5"}],
+    "success": True,
 }
 
 

@@ -82,7 +82,13 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("s: {pair: preferences, by: n, from: r}", "s", "no column 'response'"),
         ("s: {unfold: {x: [n, m]}, from: r}", "s", "no column 'm'"),
         ("e: {export: jsonl, drop: [exta], from: r}", "e", "did you mean 'extra'?"),
-        ("s: {score: length, from: r}\n  k: {keep: 'response_word > 1', from: s}", "k", "'response_words'?"),
+        ("s: {score: length, from: r}", "s", "no column 'response'"),
+        (
+            "g: {generate: respond, from: r, model: m}\n  s: {score: length, from: g}\n"
+            "  k: {keep: 'response_word > 1', from: s}",
+            "k",
+            "'response_words'?",
+        ),
         ("z: {keep: 'number > 1 AND nn', from: [r, n]}", "z", "no column 'nn'"),
         ("v: {verify: tests, from: r}", "v", "no column 'solution'"),
         ("v: {verify: tests, code: prompt, from: r}", "v", "no column 'tests'"),

@@ -50,6 +50,7 @@ SEVERAL = {
     },
     "critique_student": {"base": "student judged.against", "student": "judged"},
     "diversify_and_conquer": {"base": "measured student", "student_1": "student likely"},
+    "trajectories": {"base": "student"},
     "edit_student": {"base": "student verdict.against", "student": "verdict"},
     "fifa": {"reward": "better worse", "judge": "rated"},
     "grpo_constraints": {

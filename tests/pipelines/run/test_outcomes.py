@@ -151,3 +151,26 @@ def test_rows_made_from_several_parents_account_for_every_input() -> None:
     assert made["_parents"].to_pylist()[0] == ids[:2]
     with pytest.raises(DataError, match="1 input rows are unaccounted for"):
         from_new_rows(rows, NewRows([pair], [ids[:2]]), fingerprint="f")
+
+
+def test_turns_that_a_step_makes_keep_all_their_keys_and_have_one_form() -> None:
+    """Arrow drops keys that a declared type lacks, and arguments of calls would have a type of their own."""
+    declared = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    call = {"function": {"name": "f", "arguments": {"city": "Ulm"}}}
+    turns = [
+        [{"role": "user", "content": "q", "name": "x"}],
+        [{"role": "assistant", "content": None, "tool_calls": [call], "weight": 0}],
+    ]
+    rows = table(2)
+    made = from_outcomes(
+        rows,
+        rows.to_pylist(),
+        [[Kept({"messages": each})] for each in turns],
+        fingerprint="a" * 64,
+        makes_rows=False,
+        types={"messages": declared},
+    )
+    first, second = made["messages"].to_pylist()
+    assert first[0]["name"] == "x"
+    assert second[0]["weight"] == 0
+    assert second[0]["tool_calls"][0]["function"]["arguments"] == '{"city": "Ulm"}'

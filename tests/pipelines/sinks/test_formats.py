@@ -121,7 +121,26 @@ def test_a_pair_keeps_both_answers() -> None:
         "prompt": "a",
         "chosen": "b",
         "rejected": "c",
+        "tools": None,
     }
+
+
+def test_a_pair_of_turns_is_written_as_turns_with_its_system_prompt() -> None:
+    better, worse = [{"role": "assistant", "content": "b"}], [{"role": "assistant", "content": "c"}]
+    row = {"prompt": "a", "chosen": better, "rejected": worse, "system": "s", "tools": TOOLS}
+    assert FORMATS["prompt_chosen_rejected"](row) == {
+        "prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}],
+        "chosen": better,
+        "rejected": worse,
+        "tools": json.dumps(TOOLS),
+    }
+
+
+def test_alpacas_input_is_a_column_of_its_own_again() -> None:
+    row = {"prompt": "Translate.\n\nHaus", "input": "Haus", "response": "house"}
+    wanted = {"system": None, "instruction": "Translate.", "input": "Haus", "output": "house"}
+    assert FORMATS["alpaca"](row) == FORMATS["alpaca"](row | {"prompt": "Translate."}) == wanted
+    assert FORMATS["alpaca"](row | {"input": "Maus", "prompt": "Maus. Translate."})["input"] == ""
 
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"place": "Ulm"}'}}

@@ -162,7 +162,7 @@ def test_columns_are_renamed_chosen_and_checked(tmp_path: Path, context: Any) ->
     with pytest.raises(DataError, match=r"column '_id'.*rename: \{_id: id\}"):
         read(Jsonl(path=path), context)
     with pytest.raises(DataError, match="no column 'instructoin'; did you mean 'instruction'"):
-        read(Jsonl(path=path, rename={"instructoin": "prompt"}), context)
+        read(Jsonl(path=path, format="as_is", rename={"instructoin": "prompt"}), context)
     with pytest.raises(DataError, match="two columns are called 'output'"):
         read(Jsonl(path=path, rename={"instruction": "output"}), context)
 

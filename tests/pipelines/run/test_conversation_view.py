@@ -1,0 +1,115 @@
+"""Steps that name `prompt` or `response` do the same to conversations as to rows that have these columns."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import gristmill
+from gristmill.contracts.errors import GristmillError
+from gristmill.contracts.exchanges import ViewedRows, view
+from gristmill.contracts.stored_rows import TableRows
+from gristmill.pipelines.view.silent import SilentView
+
+LONG = "the quick brown fox jumps over the lazy dog while nine old men watch from a red wall"
+PAIRS = [
+    ("How many legs has a fox?", f"Four. {LONG}"),
+    ("How many legs has a fox ?", f"It has 4: {LONG}"),
+    ("Name a color.", "Red."),
+    ("Name a color.", "Blue, and also: 7"),
+]
+STEPS = {
+    "length": "score: length",
+    "compression": "score: compression, towards: texts",
+    "minhash": "dedup: minhash, columns: [prompt], threshold: 0.9",
+    "rouge": "dedup: rouge",
+    "substring": "dedup: substring, length: 60",
+    "longest": "select: longest, rows: 2",
+    "vote": "select: vote, answer: rank",
+    "seen": "decontaminate: texts, columns: [prompt]",
+    "number": "verify: number, answer: truth",
+}
+PIPELINE = """
+gristmill: 1
+name: view
+steps:
+  texts: {source: jsonl, path: texts.jsonl}
+  chats: {source: jsonl, path: chats.jsonl}
+"""
+
+
+def turns(prompt: str, response: str) -> list[dict[str, Any]]:
+    system = [{"role": "system", "content": "s"}]
+    return [*system, {"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+
+
+def write(path: str, rows: list[dict[str, Any]]) -> None:
+    Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> gristmill.Run:
+    monkeypatch.chdir(folder)
+    beside = [{"rank": number % 3, "truth": "4"} for number in range(len(PAIRS))]
+    write("texts.jsonl", [{"prompt": p, "response": r} | more for (p, r), more in zip(PAIRS, beside)])
+    write("chats.jsonl", [{"messages": turns(p, r)} | more for (p, r), more in zip(PAIRS, beside)])
+    Path("view.yaml").write_text(PIPELINE + text)
+    return gristmill.run("view.yaml", observer=SilentView(sys.stderr))
+
+
+def test_every_kind_of_step_reads_conversations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [
+        f"  {name}_of_{rows}: {{{step}, from: {rows}}}\n"
+        for name, step in STEPS.items()
+        for rows in ("texts", "chats")
+    ]
+    done = run(tmp_path, monkeypatch, "".join(lines))
+    changed = 0
+    for name in STEPS:
+        texts, chats = (done[f"{name}_of_{rows}"].outcomes().to_pylist() for rows in ("texts", "chats"))
+        own = {"_id", "_parents", "_reason", "prompt", "response", "messages"}
+        for one, other in zip(texts, chats, strict=True):
+            assert {k: v for k, v in one.items() if k not in own} == {
+                k: v for k, v in other.items() if k not in own
+            }, name
+            assert not {"prompt", "response"} & set(other)  # the view is no part of the rows
+        changed += any(row["_fate"] != "kept" for row in chats)
+    assert changed >= 6
+
+
+def test_what_a_step_changes_must_be_a_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in ("dedup: substring, length: 60, action: cut", "score: secrets, replace: true"):
+        with pytest.raises(GristmillError, match="no column 'response'"):
+            run(tmp_path, monkeypatch, f"  o: {{{step}, from: chats}}\n")
+
+
+def test_rows_with_and_without_columns_of_their_own_are_read_together() -> None:
+    table = pa.table(
+        {"prompt": ["own", None, None], "messages": [turns("p", "r"), turns("q", "a"), None], "n": [1, 2, 3]}
+    )
+    made = view(table, ["prompt", "response"])
+    assert made["prompt"].to_pylist() == ["own", "q", None]
+    assert made["response"].to_pylist() == ["r", "a", None]
+    assert view(table, []).equals(table)
+
+
+def test_turns_before_the_last_answer_are_the_prompt_and_what_follows_it_is_nothing() -> None:
+    said = [*turns("p", "r"), {"role": "user", "content": "q"}]
+    open_ended = pa.table({"messages": [said, said[:2]]})
+    assert view(open_ended, ["prompt"])["prompt"].to_pylist() == ["p", "p"]
+    assert view(open_ended, ["response"])["response"].to_pylist() == ["r", None]
+    longer = [*said, {"role": "assistant", "content": "last"}]
+    assert view(pa.table({"messages": [longer]}), ["prompt"])["prompt"].to_pylist() == ["p\n\nr\n\nq"]
+
+
+def test_stored_rows_read_messages_only_where_the_view_is_asked_for() -> None:
+    rows = ViewedRows(TableRows(pa.table({"messages": [turns("p", "r")], "n": [1]})), ["prompt"])
+    assert list(rows.column_names) == ["messages", "n", "prompt"]
+    assert rows.table(["prompt"]).to_pylist() == [{"prompt": "p"}]
+    assert [batch.column_names for batch in rows.batches(["n"])] == [["n", "_row"]]
+    made = rows.map(lambda table: table.select(["prompt", "_row"]), ["prompt"], name="x")
+    assert made.table(["prompt"]).to_pylist() == [{"prompt": "p"}]

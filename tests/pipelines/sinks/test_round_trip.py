@@ -1,0 +1,112 @@
+"""What an export writes in a format, a source reads back as the same rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from gristmill.contracts.notices import listening
+from gristmill.contracts.rows import without_nulls
+from gristmill.contracts.turns import Turn
+from gristmill.pipelines.sinks import ArrowExport, JsonlExport, ParquetExport
+from gristmill.pipelines.sources.dataset import HuggingFaceDataset
+from gristmill.pipelines.sources.jsonl import Jsonl
+from gristmill.pipelines.sources.parquet import Parquet
+
+
+def turn(role: str, content: str | None, **more: Any) -> Turn:
+    return {"role": role, "content": content, **more}
+
+
+CALL = {"id": "call_1", "type": "function", "function": {"name": "w", "arguments": '{"city": "Ulm"}'}}
+TALK = [
+    turn("system", "Be brief."),
+    turn("user", "Ulm?"),
+    turn("assistant", None, tool_calls=[CALL]),
+    turn("tool", "12", tool_call_id="call_1"),
+    turn("assistant", "12 degrees."),
+]
+TOOLS = '[{"type": "function", "function": {"name": "w", "parameters": {"type": "object"}}}]'
+CHATS = [
+    {"messages": TALK, "tools": TOOLS},
+    {"messages": [turn("user", "Hi"), turn("assistant", "Hello"), turn("user", "?"), turn("assistant", "!")]},
+]
+ONE = [{"prompt": "a", "response": "b", "system": "s"}, {"prompt": "c", "response": "d"}]
+ABOUT = [{"prompt": "Translate.\n\nHaus", "input": "Haus", "response": "house"}]
+PAIRS = [{"prompt": "a", "chosen": "b", "rejected": "c", "system": "s"}]
+LONG_PAIRS = [
+    {
+        "prompt": TALK[:4],
+        "chosen": [turn("assistant", "12 degrees.")],
+        "rejected": [turn("assistant", None, tool_calls=[CALL])],
+        "tools": TOOLS,
+    },
+    {
+        "prompt": CHATS[1]["messages"][:3],
+        "chosen": [turn("assistant", "!")],
+        "rejected": [turn("assistant", "")],
+    },
+]
+CASES = [
+    ("rows", CHATS, "auto"),
+    ("messages", CHATS, "auto"),
+    ("sharegpt", CHATS, "auto"),
+    ("alpaca", ONE, "auto"),
+    ("alpaca", ABOUT, "auto"),
+    ("prompt_completion", ONE, "prompt_completion"),
+    ("prompt_chosen_rejected", PAIRS, "auto"),
+    ("prompt_chosen_rejected", LONG_PAIRS, "auto"),
+]
+
+
+def known(row: dict[str, Any]) -> dict[str, Any]:
+    """The row without what is empty."""
+    return {name: value for name, value in without_nulls(row).items() if value != ""}
+
+
+@pytest.mark.parametrize(("form", "rows", "read_as"), CASES)
+@pytest.mark.parametrize("file", ["jsonl", "parquet", "arrow"])
+def test_every_format_comes_back(
+    tmp_path: Path, context: Any, file: str, form: str, rows: list[dict[str, Any]], read_as: str
+) -> None:
+    ids = pa.array([f"r{number}" for number in range(len(rows))])
+    table = pa.Table.from_pylist(rows).append_column("_id", ids)
+    sink, source = {
+        "jsonl": (JsonlExport, Jsonl),
+        "parquet": (ParquetExport, Parquet),
+        "arrow": (ArrowExport, HuggingFaceDataset),
+    }[file]
+    path = str(tmp_path / ("out" if file == "arrow" else f"out.{file}"))
+    sink(path=path, format=form).write(table, context, tmp_path)
+    back = pa.Table.from_batches(list(source(path=path, format=read_as).read(context))).to_pylist()
+    assert [known({k: v for k, v in row.items() if k != "id"}) for row in back] == [
+        known(row) for row in rows
+    ]
+    assert [row["id"] for row in back] == ids.to_pylist()
+
+
+def test_a_filled_column_that_a_format_leaves_out_is_told(tmp_path: Path, context: Any) -> None:
+    rows = [{**row, "score": 1.0, "note": None, "topic": "t", "embedding": [0.5]} for row in ONE]
+    heard: list[str] = []
+    with listening(heard.append):
+        JsonlExport(format="messages", columns=("topic",)).write(
+            pa.Table.from_pylist(rows), context, tmp_path
+        )
+        JsonlExport(format="messages", drop=("score", "topic")).write(
+            pa.Table.from_pylist(rows), context, tmp_path / "b"
+        )
+    fix = "name those to write in `columns`, the others in `drop`"
+    assert heard == [
+        f"export: format messages leaves out score: {fix}",
+        f"export: format messages leaves out embedding: {fix}",
+    ]
+
+
+def test_the_worse_answer_is_no_part_of_a_conversation(tmp_path: Path, context: Any) -> None:
+    heard: list[str] = []
+    with listening(heard.append):
+        JsonlExport(format="messages").write(pa.Table.from_pylist(PAIRS), context, tmp_path)
+    assert ["leaves out rejected" in text for text in heard] == [True]
