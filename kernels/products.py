@@ -54,14 +54,18 @@ def back(d_y: Tensor, weight: Weight, onto: Tensor | None = None) -> Tensor:
     return total
 
 
+def _has_onednn() -> bool:
+    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+
+
 def by_onednn(x: Tensor) -> bool:
     """Return whether products of ``x`` with a weight that is not packed are computed by oneDNN's own call."""
-    return x.dtype == torch.float32 and x.device.type == "cpu" and torch.backends.mkldnn.is_available()
+    return x.dtype == torch.float32 and x.device.type == "cpu" and _has_onednn()
 
 
 def packable(dtype: torch.dtype, device: torch.device) -> bool:
     """Return whether packing a weight of ``dtype`` makes its products faster."""
-    if device.type != "cpu" or dtype != torch.bfloat16 or not torch.backends.mkldnn.is_available():
+    if device.type != "cpu" or dtype != torch.bfloat16 or not _has_onednn():
         return False
     native: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return native
