@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ...contracts.inference import CalledFunction
 from .tool_calls import function_of
@@ -18,7 +18,7 @@ def drawn_call(tools: str, words: Sequence[str], draw: random.Random) -> CalledF
     tool = draw.choice(json.loads(tools))["function"]
     schema = tool.get("parameters") or {}
     kinds = {name: schema.get("properties", {}).get(name, {}) for name in schema.get("required", ())}
-    drawn = {
+    drawn: dict[str, Callable[[], object]] = {
         "integer": lambda: draw.randrange(100),
         "number": lambda: draw.randrange(1000) / 10,
         "boolean": lambda: draw.random() < 0.5,
