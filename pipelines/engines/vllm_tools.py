@@ -36,11 +36,10 @@ def tool_parser(name: str, tokenizer: Any) -> ReadCalls:
 
     def read(text: str, tools: str) -> tuple[str, list[CalledFunction]]:
         try:
-            said: Any = {"model": "", "messages": _ASKED, "tools": json.loads(tools)}
-            request = ChatCompletionRequest(**said)
-            asked: Any = request.tools
+            given = {"model": "", "messages": _ASKED, "tools": json.loads(tools)}
+            request: Any = ChatCompletionRequest.model_validate(given)
             # A parser keeps state of its answer, so each answer gets one of its own.
-            found = parser(tokenizer, asked).extract_tool_calls(text, request)
+            found = parser(tokenizer, request.tools).extract_tool_calls(text, request)
         except Exception:  # calls that cannot be read: the answer is a text
             return text, []
         functions = [call.function for call in found.tool_calls]

@@ -7,7 +7,10 @@ from typing import Any
 
 GOOD = "I take the number that is given and add ten to it, which moves its tens digit up by one place."
 LONGER = GOOD.replace("which moves", "which of course moves")
-OTHER = "Ten more means that the units stay as they are, and there is one more ten than there was before."
+OTHER = (
+    "Ten more means that the units stay as they are, and there is one more ten than there was before, "
+    "so it ends in the same digit."
+)
 LOOP = "Wait, let me add ten to the number again. " * 12
 #: What the teacher thinks and answers at each of its samples of a problem, by its number.
 SAID: dict[int, list[tuple[str, int | None]]] = {
