@@ -93,7 +93,7 @@ def _definitions(node: Any, lines: Sequence[str], kinds: Sequence[Unit]) -> Iter
     while waiting:
         each = waiting.pop()
         kind = _kind(each)
-        if kind in kinds and not each.has_error:
+        if kind is not None and kind in kinds and not each.has_error:
             outer = each.parent if each.parent is not None and each.parent.type in _WRAPPERS else each
             first, last = _first_row(outer), _last_row(outer)
             yield _unit(kind, _name(each), lines, first, last)
