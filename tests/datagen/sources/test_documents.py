@@ -67,6 +67,18 @@ def test_each_document_is_a_row_in_the_order_of_names(folder: Path, context: Any
     assert [row[FAILURE] for row in made if row is not failed] == [None] * 5
 
 
+def test_processes_that_started_elsewhere_read_the_same_file(
+    folder: Path, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Documents(path="docs/b.txt")
+    assert [row["text"] for row in rows(source, context)] == ["Die Mühle"]
+    other = folder / "other" / "docs"
+    other.mkdir(parents=True)
+    (other / "b.txt").write_text("Der Müller")
+    monkeypatch.chdir(folder / "other")
+    assert [row["text"] for row in rows(source, context)] == ["Der Müller"]
+
+
 def test_an_id_is_of_path_and_content(folder: Path, context: Any) -> None:
     (folder / "docs/copy.md").write_bytes((folder / "docs/a.md").read_bytes())
     source = Documents(path="docs/*.md")
