@@ -94,8 +94,12 @@ class Template(Generator):
 
     def _prompts(self) -> dict[str, Callable[[], Prompt]]:
         """Return how to find the prompt of each parameter that is one."""
-        found = {"template": partial(find_prompt, self.template)} if self.template else {}
-        return found if self.system is None else {**found, "system": partial(system_prompt, self.system)}
+        found: dict[str, Callable[[], Prompt]] = {}
+        if self.template:
+            found["template"] = partial(find_prompt, self.template)
+        if self.system is not None:
+            found["system"] = partial(system_prompt, self.system)
+        return found
 
     def made(self) -> Mapping[str, pa.DataType]:
         import pyarrow as pa

@@ -43,7 +43,7 @@ def check(document: Document) -> PipelineSpec:
     missing = tuple(missing_variables(document, header.needs)) if header is not None else ()
     if header is None:
         raise SpecError(document.problems)
-    made = {name: spec for name, step in steps.items() if (spec := step.spec()) is not None}
+    made = {name: each for name, step in steps.items() if (each := step.spec()) is not None}
     spec = header.model_copy(update={"models": read, "steps": made})
     # A run stores the file without variables.
     spec._document = {key: value for key, value in raw.items() if key not in ("vars", "needs")}

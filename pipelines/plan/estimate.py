@@ -117,7 +117,7 @@ def _seconds(step: PlannedStep, plan: Plan, expected: Estimate, rows_in: int, sp
 def served(step: PlannedStep, plan: Plan) -> list[PlannedModel]:
     """The models of the file that a step uses; a student counts as its base."""
     names = [base_of(name, plan.spec) if kind == "train" else name for name, kind in step.models.items()]
-    return [plan.models[name] for name in dict.fromkeys(names)]
+    return [plan.models[name] for name in dict.fromkeys(names) if name is not None]
 
 
 def _memory(step: PlannedStep, plan: Plan) -> int | None:
