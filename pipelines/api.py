@@ -12,7 +12,6 @@ import os
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -182,10 +181,6 @@ class StepRows:
     def to_pandas(self) -> pd.DataFrame:
         frame: pd.DataFrame = self.to_arrow().to_pandas()
         return frame
-
-    def to_polars(self) -> Any:
-        """The rows as a polars frame. polars must be installed; it is no dependency of Gristmill."""
-        return import_module("polars").from_arrow(self.to_arrow())
 
     def to_hf(self) -> datasets.Dataset:
         from datasets import Dataset

@@ -61,9 +61,9 @@ def run_difference(first: RunDirectory, second: RunDirectory) -> RunDifference:
 
 def _file(first: RunDirectory, second: RunDirectory) -> list[str]:
     texts = [run.spec() for run in (first, second)]
-    one, other = (str(run.path / "spec.yaml") for run in (first, second))
-    was, now = ([line for line in text.splitlines() if not line.startswith("# ")] for text in texts)
-    return list(difflib.unified_diff(was, now, one, other, lineterm="", n=2))
+    names = [str(run.path / "spec.yaml") for run in (first, second)]
+    one, other = ([line for line in text.splitlines() if not line.startswith("# ")] for text in texts)
+    return list(difflib.unified_diff(one, other, names[0], names[1], lineterm="", n=2))
 
 
 def _steps(one: RoundData, other: RoundData) -> list[StepDifference]:

@@ -255,7 +255,7 @@ def test_show_tokens_marks_what_is_trained_on_and_stops(
         ("train: sft\ndata: rows.jsonl\nmodel: ./smol\n", 2, "model: the model './smol' looks like a path"),
         ("train: dpo\ndata: rows.jsonl\n", 2, "no column 'chosen'"),
         ("train: cft\ndata: rows.jsonl\n", 2, "no column 'question'"),
-        ("train: sft\ndata: bad.jsonl\n", 1, "bad.jsonl:2: not JSON"),
+        ("train: sft\ndata: bad.jsonl\n", 2, "bad.jsonl:2: not JSON"),
         ("train: sft\ndata: texts.jsonl\n", 2,
          "no chat form: a row needs 'messages', or 'prompt' and 'response'"),
         ("train: sft\ndata: halves.jsonl\n", 1, "the last turn is not the assistant's"),

@@ -137,3 +137,11 @@ def test_a_sound_file_with_unset_keys_is_refused_once(capsys: pytest.CaptureFixt
     assert "LATE_KEY" in line
     with pytest.raises(SpecError):
         loads(HEAD + "  x: {keep: 'true', from: nowhere}\n")
+
+
+def test_a_wrong_parameter_hides_no_other_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    step = "g: {generate: template, template: '{{ qestion }}', from: rows, model: m, temperature: hot}"
+    first, second = _told([step], capsys)
+    assert "steps.g.template: " in first
+    assert "did you mean 'question'?" in first
+    assert "steps.g.temperature: expected a number; found 'hot'" in second

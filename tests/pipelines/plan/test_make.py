@@ -85,8 +85,8 @@ steps:
         make_plan(loads(text, "f.yaml"), file="f.yaml", digest_of=digest_of)
     assert [(p.file, p.line, p.field) for p in refused.value.problems] == [
         ("f.yaml", 3, "models.a"),
-        ("f.yaml", 5, "steps.rows"),
-        ("f.yaml", 6, "steps.more"),
+        ("f.yaml", 5, "steps.rows.path"),
+        ("f.yaml", 6, "steps.more.path"),
     ]
 
 
@@ -128,14 +128,14 @@ def test_what_may_be_said_over_unknown_columns_is_planned(
     plan_of: Planner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("my_rules.py").write_text("def anything(row: dict) -> dict:\n    return row\n")
+    Path("planned_rules.py").write_text("def anything(row: dict) -> dict:\n    return row\n")
     text = """
 gristmill: 1
 name: t
 models: {m: {engine: synthetic}}
 steps:
   drafts: {source: constraints, rows: 3}
-  rows: {map: "my_rules:anything", from: drafts}
+  rows: {map: "planned_rules:anything", from: drafts}
   kept: {keep: "a + b - 1 > quantile(0.2) AND year(t) > 2000", from: rows}
   more: {compute: {gain: "a - b", day: "date_trunc('day', t)"}, from: kept}
 """
