@@ -23,7 +23,7 @@ ONE = {
     "magpie": "teacher", "multi_critique": "teacher", "mumath_code": "teacher",
     "non_instructional": "teacher", "offset_bias": "teacher", "openmathinstruct2": "teacher",
     "personas": "teacher",
-    "text_to_sql": "teacher",
+    "syne": "teacher", "text_to_sql": "teacher", "ultragen": "teacher",
     "r_tuning": "learner", "refcritic": "teacher", "self_instruct": "teacher", "tasks_from_text": "teacher",
     "wavecoder": "teacher",
 }  # fmt: skip
