@@ -189,6 +189,23 @@ def test_a_keyword_is_a_regular_expression_as_in_ifeval() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("keywords:existence", "keywords"),
+        ("keywords:frequency", "keyword"),
+        ("keywords:forbidden_words", "forbidden_words"),
+        ("detectable_format:multiple_sections", "section_spliter"),
+        ("detectable_content:postscript", "postscript_marker"),
+    ],
+)
+def test_what_may_backtrack_is_told_from_plain_words(kind: str, name: str) -> None:
+    several = isinstance(CASES[kind][0][name], list)
+    for pattern, bounded in (("(a+)+$", False), ("a|b", False), ("a{2}", False), ("P.S. [ab]", True)):
+        assert read(kind, **{name: ["plain", pattern] if several else pattern}).bounded is bounded
+    assert read("punctuation:no_comma").bounded
+
+
+@pytest.mark.parametrize(
     ("kind", "changed", "told"),
     [
         ("keywords:frequency", {"frequency": 0}, "frequency"),

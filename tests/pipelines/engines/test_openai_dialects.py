@@ -55,7 +55,8 @@ SAMPLING: dict[str, Any] = {"temperature": 0.5, "top_k": 20}
 @pytest.mark.parametrize("vendor", REFUSALS)
 def test_a_refused_parameter_is_dropped_once_for_all_and_told_once(listen: Listen, vendor: str) -> None:
     field, refusal = REFUSALS[vendor]
-    server = listen(lambda n, body: refusal if field in body else echo(n, body))
+    # Not for ever: without the drop each request would be refused again and again.
+    server = listen(lambda n, body: refusal if field in body and n < 20 else echo(n, body))
     told: list[str] = []
     with listening(told.append):
         done = call(

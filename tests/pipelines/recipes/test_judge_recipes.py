@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from gristmill.datagen.constraints.kinds import constraints_from
+from gristmill.datagen.constraints.verdicts import judge
 from gristmill.pipelines.api import Run
 from gristmill.pipelines.file.load import load
 
@@ -44,7 +46,7 @@ def test_ultrafeedback_pairs_the_best_answer_with_the_worst(
     rubric: dict[str, set[str]] = defaultdict(set)
     questions: list[str] = []
 
-    def judge(question: str, seed: int) -> dict[str, float]:
+    def rate(question: str, seed: int) -> dict[str, float]:
         questions.append(question)
         criterion = re.search(r"Criterion: (\w+)\.", question)[1]  # type: ignore[index]
         answer = question.split("To rate:")[1]
@@ -63,7 +65,7 @@ def test_ultrafeedback_pairs_the_best_answer_with_the_worst(
         for writer in (strong, weak)
     ]
     prompts = [{"prompt": f"Ask {n}?"} for n in range(6)] + [{"prompt": "A dull one?"}]
-    run = recipe("ultrafeedback", judge, {}, *served, model="judge", prompts=prompts)
+    run = recipe("ultrafeedback", rate, {}, *served, model="judge", prompts=prompts)
 
     pairs = {row["prompt"]: row for row in exported("dataset")}
     assert set(pairs) == {row["prompt"] for row in prompts[:6]}
@@ -150,3 +152,102 @@ def test_constitutional_revises_by_drawn_principles_and_pairs_where_the_judge_is
     assert pairs["The plain one?"]["rejected"] == "harmful: The plain one?"
     assert pairs["The odd one?"]["chosen"] == "harmful: The odd one?"
     assert pairs["The odd one?"]["preference"] == pytest.approx(0.1)
+
+
+TEXTS = [
+    "Rivers carry sediment downhill and deposit it where the current slackens. Floodplains grow like this.",
+    "Bakeries begin before midnight.\n\nSourdough needs patience, temperature and a little attention!",
+    "Telescopes gather light. Astronomers measure it.\n \nSpectra reveal chemical elements in distant stars.",
+    "Wrongly described text about something else entirely, which nobody should reconstruct from anything.",
+]
+
+
+class Reconstructor:
+    """Reads attributes off texts, one wrongly; its first answer keeps all of them and its second none."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+
+    def __call__(self, prompt: str, seed: int) -> str | dict[str, float]:
+        if "Describe this text by four attributes" in prompt:
+            word = prompt.split()[0]
+            return json.dumps({"topic": word, "tone": f"as {word}", "reader": f"of {word}", "form": "note"})
+        if "Criterion: attributes" in prompt:
+            told = prompt.split("To rate:")[1]
+            return {"1": 1.0} if "topic: Wrongly" in told or "nothing!" in told else {"5": 1.0}
+        self.asked[prompt] += 1
+        if self.asked[prompt] == 2:
+            return "nothing!"
+        least, blocks = re.search(r"Write (\d+) to \d+ words in (\d+) paragraphs", prompt).groups()  # type: ignore[union-attr]
+        needed = re.search(r" Use: ([^.]*)\.", prompt)[1].split(", ")  # type: ignore[index]
+        return "\n\n".join(["word"] * (int(blocks) - 1) + [" ".join([*needed, *["word"] * int(least)])])
+
+
+def test_ultragen_reconstructs_texts_and_pairs_by_what_is_kept(recipe: Recipe, exported: Exported) -> None:
+    run = recipe("ultragen", Reconstructor(), {"samples": 2}, texts=[{"text": text} for text in TEXTS])
+
+    specified = run["specified"].to_arrow().to_pylist()
+    assert [row["text"] for row in specified] == TEXTS[:3]  # the attributes of the fourth were erroneous
+    for row in specified:
+        checks = constraints_from(row["constraints"])
+        assert judge(checks, row["text"], "").strict == [True] * len(checks)
+        assert {check.kind for check in checks} >= {"word_range", "paragraph_count", "keywords"}
+        assert ("no_exclamation" in {check.kind for check in checks}) == ("!" not in row["text"])
+
+    told = {
+        row["messages"][1]["content"]: row["messages"][0]["content"] for row in exported("reconstruction")
+    }
+    assert set(told) == set(TEXTS[:3])
+    assert "- topic: Bakeries" in told[TEXTS[1]]
+    assert "in 2 paragraphs" in told[TEXTS[1]]
+
+    # The soft attributes are another text's.
+    for row in run["global"].to_arrow().to_pylist():
+        topic = re.search(r"topic: (\w+)", row["prompt"])[1]  # type: ignore[index]
+        assert topic in {"Rivers", "Bakeries", "Telescopes"} - {row["text"].split()[0]}
+
+    pairs = exported("dataset")
+    assert len(pairs) == 3
+    for pair in pairs:
+        assert pair["rejected"] == "nothing!"
+        assert pair["chosen_score"] == 1.0
+        assert pair["rejected_score"] < 0.4
+
+
+def test_syne_mixes_texts_with_questions_by_subject(recipe: Recipe, exported: Exported) -> None:
+    subjects = {
+        "Bees": "biology",
+        "Ants": "Biology",
+        "Atoms": "physics",
+        "Gossip": "none",
+        "Stars": "astrology",
+    }
+    asked: Counter[str] = Counter()
+
+    def teacher(prompt: str, seed: int) -> str | dict[str, float]:
+        if "To which of these subjects" in prompt:
+            assert "biology, physics?" in prompt
+            return f"<subject>{subjects[prompt.split()[0]]}</subject>"
+        if "Criterion: right" in prompt:
+            return {"1": 1.0} if "about Ants" in prompt else {"5": 1.0}
+        word = prompt.split()[0]
+        asked[word] += 1
+        kind = "Case" if "in a case that" in prompt else "Why"
+        return f"<question>{kind} {asked[word]} about {word}?</question><answer>By reason.</answer>"
+
+    texts = [{"text": f"{word} are many."} for word in subjects]
+    variables = {"subjects": "biology, physics", "questions": 12, "most": 7}
+    recipe("syne", teacher, variables, texts=texts)
+
+    rows = exported("dataset")
+    assert [row["text"] for row in rows if row["origin"] == "text"] == [row["text"] for row in texts]
+    made = [row for row in rows if row["origin"] == "question"]
+    assert Counter(row["subject"] for row in made) == {"biology": 7, "physics": 7}
+    assert set(asked) == {"Bees", "Ants", "Atoms"}
+    assert not [row for row in made if "Ants" in row["text"]]
+    forms = [
+        re.fullmatch(r"Question: (Why|Case) \d+ about \w+\?\n\nAnswer: By reason\.", row["text"])
+        for row in made
+    ]
+    assert {form[1] for form in forms if form} == {"Why", "Case"}
+    assert all(forms)

@@ -24,7 +24,7 @@ ONE = {
     "non_instructional": "teacher", "offset_bias": "teacher", "openmathinstruct2": "teacher",
     "oss_instruct": "teacher", "qa_from_documents": "teacher", "retrieval_triplets": "teacher",
     "personas": "teacher",
-    "text_to_sql": "teacher",
+    "syne": "teacher", "text_to_sql": "teacher", "ultragen": "teacher",
     "r_tuning": "learner", "refcritic": "teacher", "self_instruct": "teacher", "tasks_from_text": "teacher",
     "wavecoder": "teacher",
 }  # fmt: skip
