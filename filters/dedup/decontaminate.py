@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from ...contracts.column_types import holds_text
+from ...contracts.column_types import reads_as_text
 from ...contracts.errors import DataError
 from ...contracts.operators import Context, EmbedderRef, StepRef, WholeTable
 from ...contracts.outcomes import TableResult
@@ -280,7 +280,7 @@ class Decontaminate(WholeTable):
         """Whether the table has the column. One that nobody named is left out if it is not text."""
         if name not in table.column_names:
             return False
-        return "columns" in self.model_fields_set or holds_text(table.column(name).type)
+        return "columns" in self.model_fields_set or reads_as_text(table.column(name).type)
 
 
 def _own(columns: Sequence[str]) -> list[str]:

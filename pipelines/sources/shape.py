@@ -114,11 +114,8 @@ def _merge_nested(left: Shape, right: Shape) -> Shape:
     if "json" in (left, right):
         return "json"
     if ("list", "null") in (left, right):  # an empty list
-        return (
-            right
-            if left == ("list", "null") and right[0] in ("list", "turns")
-            else (left if left[0] in ("list", "turns") else "json")
-        )
+        other = right if left == ("list", "null") else left
+        return other if other[0] in ("list", "turns") else "json"
     if left[0] != right[0]:
         return "json"
     if left[0] == "turns":

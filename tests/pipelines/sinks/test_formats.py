@@ -138,7 +138,13 @@ def test_a_pair_of_turns_is_written_as_turns_with_its_system_prompt() -> None:
 
 def test_alpacas_input_is_a_column_of_its_own_again() -> None:
     row = {"prompt": "Translate.\n\nHaus", "input": "Haus", "response": "house"}
-    wanted = {"system": None, "instruction": "Translate.", "input": "Haus", "output": "house"}
+    wanted = {
+        "system": None,
+        "instruction": "Translate.",
+        "input": "Haus",
+        "output": "house",
+        "reasoning": None,
+    }
     assert FORMATS["alpaca"](row) == FORMATS["alpaca"](row | {"prompt": "Translate."}) == wanted
     assert FORMATS["alpaca"](row | {"input": "Maus", "prompt": "Maus. Translate."})["input"] == ""
 
