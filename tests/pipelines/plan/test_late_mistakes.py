@@ -137,3 +137,14 @@ def test_a_sound_file_with_unset_keys_is_refused_once(capsys: pytest.CaptureFixt
     assert "LATE_KEY" in line
     with pytest.raises(SpecError):
         loads(HEAD + "  x: {keep: 'true', from: nowhere}\n")
+
+
+def test_the_steps_of_a_cycle_are_looked_at_too(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("cycle.yaml").write_text(
+        HEAD + "  a: {keep: 'x AND', from: b}\n  b: {keep: 'true', from: a}\n  c: {keep: 'true', from: c}\n"
+    )
+    assert main(["plan", "cycle.yaml"]) == 2
+    told = capsys.readouterr().err
+    assert "steps.a: cycle of steps: a <- b <- a" in told
+    assert "steps.c: cycle of steps: c <- c" in told
+    assert "steps.a.keep: keep: 'x AND'" in told
