@@ -14,7 +14,7 @@ from ...contracts.counting import counted
 from ...contracts.errors import DataError, GristmillError
 from ...contracts.mistakes import Collected
 from ...contracts.nearest import did_you_mean
-from ...contracts.operators import Context, TableApply, TableMap
+from ...contracts.operators import Context, TableApply, TableMap, as_list
 from ...contracts.outcomes import TableResult
 from ...contracts.user_function import is_reference, load, source_digest, takes_table, type_hints
 from ..columns import without_nan
@@ -22,10 +22,6 @@ from .scorers import READS, SCORERS, scorer
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
 
 
 class Score(TableMap):
@@ -60,7 +56,7 @@ class Score(TableMap):
     score: Annotated[
         tuple[str, ...],
         Field(min_length=1),
-        BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
+        BeforeValidator(as_list, json_schema_input_type=str | list[str]),
     ]
     """Scorers to run: one, or a list. `length`, `mean_logprob`, `self_certainty`, or your own function as
     `module:function`. It takes a row (a dict) or, if annotated so, an Arrow table."""

@@ -106,7 +106,8 @@ def test_a_selection_by_a_column_counts_the_rows_that_reach_it(done: RunDirector
 def test_rows_without_a_score_stay_out(done: RunDirectory) -> None:
     found = other_threshold(done, "same", 0.0)
     assert (found.now, found.then, found.unscored, found.lowest) == (13, 13, 1, None)
-    assert found.certainty == "exact" and "no threshold" in found.because
+    assert found.certainty == "exact"
+    assert "no threshold" in found.because
 
 
 @pytest.mark.parametrize(
