@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from .column_types import check_types
 from .counting import counted
@@ -419,6 +419,11 @@ class Trained:
     left_out: pa.Table | None = None
 
 
+def as_list(value: object) -> object:
+    """A single name as a list of one, for parameters that take one or several."""
+    return [value] if isinstance(value, str) else value
+
+
 #: A share, relative to others.
 Weight: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -479,7 +484,11 @@ class Merge(Train):
 
     optional_input: ClassVar[bool] = True
 
-    students: Annotated[tuple[ModelRef, ...], Field(min_length=1)]
+    students: Annotated[
+        tuple[ModelRef, ...],
+        Field(min_length=1),
+        BeforeValidator(as_list, json_schema_input_type=str | list[str]),
+    ]
     """What to merge into `model`, their common base: train steps, or models of the same base."""
 
     def processes_on(self, gpus: int) -> int:

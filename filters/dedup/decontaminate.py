@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from ...contracts.column_types import reads_as_text
 from ...contracts.errors import DataError
-from ...contracts.operators import Context, EmbedderRef, StepRef, WholeTable
+from ...contracts.operators import Context, EmbedderRef, StepRef, WholeTable, as_list
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows, TableRows
 from ..columns import text_column
@@ -31,10 +31,6 @@ _OTHERS = ("response", _TURNS, "answer", "instruction", "input", "output", "comp
 _CODE = ("code", "solution", "canonical_solution")
 #: Most hits of which both texts are in the summary.
 SHOWN_HITS = 100
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
 
 
 class Decontaminate(WholeTable):
@@ -67,7 +63,7 @@ class Decontaminate(WholeTable):
     against: Annotated[
         tuple[StepRef, ...],
         Field(min_length=1),
-        BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
+        BeforeValidator(as_list, json_schema_input_type=str | list[str]),
     ]
     """Step with the evaluation items, or a list of steps."""
     n: Annotated[int, Field(ge=SHORTEST)] = 13

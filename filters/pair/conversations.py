@@ -21,9 +21,11 @@ _Exchange: TypeAlias = tuple[list[Turn] | None, list[Turn]]
 
 
 def with_asked(table: pa.Table) -> pa.Table:
-    """The rows with the column ``ASKED``, null for those without a conversation."""
-    asked = [prompt and ordered_json(prompt) for prompt, _ in _exchanges(table)]
-    return table.append_column(ASKED, [asked])
+    """The rows with the column ``ASKED``, null for those without turns before an answer."""
+    import pyarrow as pa
+
+    asked = [ordered_json(prompt) if prompt else None for prompt, _ in _exchanges(table)]
+    return table.append_column(ASKED, pa.array(asked, pa.string()))
 
 
 def as_turns(made: NewRows, table: pa.Table) -> NewRows:

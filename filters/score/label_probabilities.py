@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, PositiveInt
 from ...contracts.asking import ask
 from ...contracts.errors import DataError, EngineError
 from ...contracts.inference import Capability, Completion, Engine, Request, Sampling
-from ...contracts.operators import Apply, Estimate, Map, ModelRef
+from ...contracts.operators import Apply, Estimate, Map, ModelRef, as_list
 from ...contracts.outcomes import Failed, Outcome
 from ...contracts.rows import Row
 
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 _TOKENS = 20
 
 
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
 class AsksForLabels(Map):
     """A map whose models answer questions with a label."""
 
@@ -38,7 +34,7 @@ class AsksForLabels(Map):
     model: Annotated[
         tuple[ModelRef, ...],
         Field(min_length=1),
-        BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
+        BeforeValidator(as_list, json_schema_input_type=str | list[str]),
     ]
     """Model to ask, or a list of several: names under `models`, or train steps, for their students."""
     read: Literal["probabilities", "answer"] = "probabilities"

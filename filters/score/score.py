@@ -12,19 +12,16 @@ from pydantic import BeforeValidator, Field, field_validator
 from ...contracts import registry
 from ...contracts.counting import counted
 from ...contracts.errors import DataError, GristmillError
+from ...contracts.mistakes import Collected
 from ...contracts.nearest import did_you_mean
-from ...contracts.operators import Context, TableApply, TableMap
+from ...contracts.operators import Context, TableApply, TableMap, as_list
 from ...contracts.outcomes import TableResult
 from ...contracts.user_function import is_reference, load, source_digest, takes_table, type_hints
 from ..columns import without_nan
-from .scorers import SCORERS, scorer
+from .scorers import READS, SCORERS, scorer
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
 
 
 class Score(TableMap):
@@ -59,7 +56,7 @@ class Score(TableMap):
     score: Annotated[
         tuple[str, ...],
         Field(min_length=1),
-        BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
+        BeforeValidator(as_list, json_schema_input_type=str | list[str]),
     ]
     """Scorers to run: one, or a list. `length`, `mean_logprob`, `self_certainty`, or your own function as
     `module:function`. It takes a row (a dict) or, if annotated so, an Arrow table."""
@@ -82,11 +79,16 @@ class Score(TableMap):
         return names
 
     def content(self) -> Mapping[str, str]:
-        """The source digests of the user's functions. Raises DataError if one cannot be found."""
-        return {name: source_digest(name) for name in self.score if is_reference(name)}
+        """The source digests of the user's functions. Raises DataError, of all that cannot be found."""
+        digests: dict[str, str] = {}
+        with Collected() as found:
+            for name in filter(is_reference, self.score):
+                with found.at("score"):
+                    digests[name] = source_digest(name)
+        return digests
 
     def uses_columns(self) -> Iterable[str]:
-        return ("response",) if "length" in self.score else ()
+        return tuple(column for name in self.score for column in READS.get(name, ()))
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         made = {"length": ("response_words", "response_chars", "response_tokens")}

@@ -19,6 +19,13 @@ SCORERS: dict[str, str] = {
     "self_certainty": "self_certainty:self_certainty",
 }
 
+#: name -> the columns that the rows must have for it.
+READS: dict[str, tuple[str, ...]] = {
+    "length": ("response",),
+    "mean_logprob": ("logprobs",),
+    "self_certainty": ("top_logprobs", "vocab_size"),
+}
+
 
 def scorer(name: str) -> Scorer:
     """Return the scorer with that name. Raises KeyError."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 
 from ...contracts.errors import DataError
 from ...contracts.nearest import did_you_mean
 from ..report.gather import RoundData, RunData, Step
 
 
-def find_step(data: RunData, text: str, verbs: Collection[str]) -> tuple[RoundData, Step]:
-    """The step of that name and of one of the verbs: of the round given after ``@``, else of the last round
-    that has it.
+def find_step(data: RunData, text: str, verbs: Sequence[str] = ()) -> tuple[RoundData, Step]:
+    """The step of that name and of one of the verbs, if any are given: of the round given after ``@``, else
+    of the last round that has it.
 
     Raises DataError with the valid names.
     """
@@ -21,11 +21,13 @@ def find_step(data: RunData, text: str, verbs: Collection[str]) -> tuple[RoundDa
     rounds = [each for each in data.rounds if not at or each.number == int(number)]
     for each in reversed(rounds):
         step = each.step(name)
-        if step is not None and step.verb in verbs:
+        if step is not None and (not verbs or step.verb in verbs):
             return each, step
-    names = sorted({step.name for each in data.rounds for step in each.steps if step.verb in verbs})
-    kind = " or ".join(verbs)
+    names = sorted(
+        {step.name for each in data.rounds for step in each.steps if not verbs or step.verb in verbs}
+    )
+    kind = f"{' or '.join(verbs)} step".strip()
     if name in names:
         raise DataError(f"round {number} has no step {name!r}; this run has rounds 1 to {len(data.rounds)}")
-    there = f"the {kind} steps are {', '.join(names)}" if names else f"this run has no {kind} step"
-    raise DataError(f"no {kind} step {name!r}{did_you_mean(name, names)} ({there})")
+    there = f"the {kind}s are {', '.join(names)}" if names else f"this run has no {kind}"
+    raise DataError(f"no {kind} {name!r}{did_you_mean(name, names)} ({there})")

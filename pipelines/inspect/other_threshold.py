@@ -60,12 +60,15 @@ def other_threshold(run: RunDirectory, name: str, threshold: float) -> OtherThre
     current = params.get("threshold")
     scores, kept = _scores(step)
     known = scores[~np.isnan(scores)]
-    by = params.get("by") if step.verb == "select" else None
+    by = params.get("by") if step.label in _RANKING else None
     then: int | None
     certainty: Certainty
     if by is not None:
-        then = int((_values(each, step, by) >= threshold).sum())
+        values = _values(each, step, by)
+        then = int((values <= threshold if params.get("ascending") else values >= threshold).sum())
         certainty, because = "exact", _BY.format(by=by)
+    elif step.label in _EQUAL_ROWS:
+        then, certainty, because = kept, "exact", _EQUAL
     elif step.verb == "select":
         then = kept + int((known >= threshold).sum())
         certainty, because = "estimate", _SELECTION
@@ -91,10 +94,15 @@ def other_threshold(run: RunDirectory, name: str, threshold: float) -> OtherThre
     )
 
 
+#: Steps that rank single rows by a column.
+_RANKING = ("select: best", "select: cluster_quota")
+#: Steps that drop rows that are equal to others, or a part of them.
+_EQUAL_ROWS = ("dedup: exact", "dedup: prefix")
 _ALONE = "each row is judged by its own score"
 _BY = (
     "so many rows reach it in the column '{by}', as in a `keep` step; the step itself takes a number of rows"
 )
+_EQUAL = "the step drops rows that another holds as a whole: it has no threshold"
 _GREEDY = (
     "rows that another threshold brings back may have duplicates of their own, which are not counted: run "
     "the step to know"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...contracts.errors import DataError
 from ...filters.expressions.condition import evaluate_expression
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FATES = ("kept", "filtered", "failed", "all")
+#: What the reason of a row that was not kept says, with its Arrow type.
+_REASONS = {"rule": "string", "score": "double", "duplicate_of": "string", "error": "string"}
 
 
 def rows_of(
@@ -25,9 +27,7 @@ def rows_of(
     syntax of ``keep`` over the columns; ``_rule``, ``_error`` and ``_duplicate_of`` say why a row was not
     kept. Raises DataError if there is no such step, or for a condition that does not fit its rows.
     """
-    data = gather(run)
-    verbs = {each.verb for each_round in data.rounds for each in each_round.steps}
-    _, found = find_step(data, step, sorted(verbs))
+    _, found = find_step(gather(run), step)
     table = _with_reasons(found.store.table(fate=None if fate == "all" else fate))
     if where is not None and table.num_columns:
         decision = evaluate_expression(table, where)
@@ -35,7 +35,12 @@ def rows_of(
         if failed is not None and not decision.mask.any():
             raise DataError(failed)
         table = table.filter(decision.mask)
-    return table.slice(0, limit), table.num_rows
+    unsaid = [f"_{part}" for part in _REASONS if _is_unsaid(table, f"_{part}")]
+    return table.drop_columns(unsaid).slice(0, limit), table.num_rows
+
+
+def _is_unsaid(table: pa.Table, name: str) -> bool:
+    return name in table.column_names and table.column(name).null_count == table.num_rows
 
 
 def _with_reasons(table: pa.Table) -> pa.Table:
@@ -45,8 +50,7 @@ def _with_reasons(table: pa.Table) -> pa.Table:
     if "_reason" not in table.column_names:
         return table
     reasons = table.column("_reason").to_pylist()
-    for part in ("rule", "score", "duplicate_of", "error"):
-        values: list[Any] = [None if reason is None else reason.get(part) for reason in reasons]
-        if any(value is not None for value in values):
-            table = table.append_column(f"_{part}", pa.array(values))
+    for part, kind in _REASONS.items():
+        values = [None if reason is None else reason.get(part) for reason in reasons]
+        table = table.append_column(f"_{part}", pa.array(values, kind))
     return table.drop_columns(["_reason"])

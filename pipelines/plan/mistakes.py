@@ -72,7 +72,8 @@ class _Step:
 
     def inspect(self) -> None:
         operator = self.step.operator
-        here = all(name in self.found.spec.steps for name in self.step.inputs)
+        # An input is not known if the file lacks it, or if it comes later, in a cycle of steps.
+        here = all(name in self.found.schemas for name in self.step.inputs)
         self._try(operator.inspect)
         self._try(lambda: operator.check_inputs(self.step.inputs))
         given = self._coming() if here else Schema()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...contracts.errors import DataError
 from ...contracts.layouts import RowReader
 from ...contracts.operators import Context
+from ...contracts.rows import Row
 from ...contracts.source_pieces import CarryOut, SourcePiece
 from .file_pieces import Columns, FilePiece, Found
 from .json_lines import LineBlock, blocks_of, checked, parsed, rows_of
@@ -109,13 +110,17 @@ def _scan(
     for row, place, length in islice(rows_of(lines, checked, before), limit):
         if context is not None and rows % _BATCH_ROWS == 0:
             context.check()
-        try:
-            made = reader.read(row)
-        except ValueError as error:
-            raise DataError(f"{place}: {error}") from error
-        shapes.add(made, place)
+        shapes.add(in_layout(row, place, reader), place)
         rows, size = rows + 1, size + length
     return Scanned(block, lines.number, rows, size)
+
+
+def in_layout(row: Row, place: str, reader: RowReader) -> Row:
+    """The row as its layout has it. Raises DataError with its ``place`` if it is not of the layout."""
+    try:
+        return reader.read(row)
+    except ValueError as error:
+        raise DataError(f"{place}: {error}") from error
 
 
 class _Counted:

@@ -13,7 +13,7 @@ from ...contracts.source_pieces import CarryOut, SourcePiece
 from .column_options import final_names
 from .file_pieces import Columns, Found, no_files
 from .file_source import FileSource
-from .json_blocks import Scan, pieces_of
+from .json_blocks import Scan, in_layout, pieces_of
 from .json_lines import LineBlock, parsed, rows_of
 from .shape import Shapes
 
@@ -71,10 +71,7 @@ class Jsonl(FileSource):
         shapes, read = Shapes(self.as_json), 0
         lines = (line for file in self.files() for line in rows_of(LineBlock(file), parsed))
         for row, place, size in islice(lines, self.rows):
-            try:
-                shapes.add(self.reader.read(row), place)
-            except ValueError as error:
-                raise DataError(str(error)) from None
+            shapes.add(in_layout(row, place, self.reader), place)
             read += size
             if read > LOOKED_THROUGH:
                 return None

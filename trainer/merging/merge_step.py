@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ...contracts.errors import ModelError
+from ...contracts.errors import DataError, ModelError
 from ...contracts.operators import Context, Estimate, Merge, Trained
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ class MergeStep(Merge):
                 f"weights has {len(self.weights)} for {len(self.students)} students: give one weight for each"
             )
         return self
+
+    def check_inputs(self, names: Sequence[str]) -> None:
+        if names:
+            raise DataError(f"`merge: {self.method}` takes no rows: remove `from`")
+        super().check_inputs(names)
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=rows)

@@ -61,3 +61,13 @@ def test_rows_with_a_prompt_of_their_own_are_paired_as_texts(context: Any) -> No
     ]
     (row,) = pairs(context, rows).rows
     assert (row["prompt"], row["chosen"], row["rejected"]) == ("p", "good", "bad")
+
+
+def test_an_answer_to_nothing_costs_no_other_pair(context: Any) -> None:
+    alone = [{"role": "assistant", "content": "alone"}]
+    rows = [
+        {"messages": talk("s", answer), "score": score} for answer, score in (("good", 1.0), ("bad", 0.0))
+    ]
+    made = pairs(context, [*rows, {"messages": alone, "score": 2.0}, {"messages": None, "score": 3.0}])
+    assert [row["chosen"][0]["content"] for row in made.rows] == ["good"]
+    assert {name: outcome.rule for name, outcome in made.unused.items()} == {"r2": "null", "r3": "null"}

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from gristmill.contracts.errors import DataError
 from gristmill.filters.score.score import Score
+from gristmill.filters.score.scorers import READS, SCORERS, scorer
 
 RULES = """
 import pyarrow as pa
@@ -128,3 +129,23 @@ def test_an_operator_of_its_own_is_suggested() -> None:
         Score(score=("neighbour_distance",))
     with pytest.raises(ValidationError, match=r"no scorer 'perplexity'.*steps of their own .*likelihood"):
         Score(score=("perplexity",))
+
+
+def test_all_missing_columns_and_functions_are_told_before_a_run(rules: str) -> None:
+    step = Score(score=("length", "mean_logprob", "self_certainty", f"{rules}:brevity"))
+    with pytest.raises(DataError) as missing:
+        step.check_columns(["prompt", "response"])
+    assert all(name in str(missing.value) for name in ("'logprobs'", "'top_logprobs'", "'vocab_size'"))
+    step.check_columns(["response", "logprobs", "top_logprobs", "vocab_size"])
+    with pytest.raises(DataError) as unknown:
+        Score(score=("no_module:f", f"{rules}:brevity", "no_other:g")).content()
+    assert all(name in str(unknown.value) for name in ("no_module:f", "no_other:g"))
+
+
+def test_every_scorer_names_the_columns_that_it_cannot_do_without() -> None:
+    assert READS.keys() == SCORERS.keys()
+    for name, columns in READS.items():
+        for column in columns:
+            others = {each: pa.nulls(1) for each in columns if each != column}
+            with pytest.raises(DataError, match=column):
+                scorer(name)(pa.table({"other": ["x"], **others}))

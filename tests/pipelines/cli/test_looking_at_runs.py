@@ -51,10 +51,21 @@ def test_rows_are_found_by_fate_and_condition(capsys: pytest.CaptureFixture[str]
     assert "0 rows" in capsys.readouterr().out
 
 
+def test_conditions_may_name_every_part_of_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    for step, where, found in (
+        ("fresh", "_rule = 'exact_duplicate' AND _score IS NULL AND _error IS NULL", [4, 5]),
+        ("rows", "_rule IS NOT NULL OR _duplicate_of = 'a' OR _score > 1", []),
+    ):
+        assert main(["rows", "one", step, "--fate", "all", "--where", where, "--json"]) == 0
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [row["n"] for row in rows] == found
+        assert all("_score" not in row for row in rows)  # a part that no row has is not shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["one", "shrt"], "did you mean 'short'?"),
+        (["one", "shrt"], "no step 'shrt'; did you mean 'short'? (the steps are fresh, rows, short)"),
         (["one", "short", "--where", "m > 1"], "no column 'm'"),
         (["one", "short", "--columns", "qq"], "did you mean 'q'?"),
         (["nowhere", "short"], "is not a run directory"),

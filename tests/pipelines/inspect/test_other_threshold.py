@@ -25,6 +25,7 @@ steps:
   unlike: {dedup: rouge, columns: [prompt], threshold: 0.6, from: rows}
   unseen: {decontaminate: items, columns: [prompt], n: 8, threshold: 0.1, from: rows}
   best:   {select: best, by: score, rows: 3, from: rows}
+  worst:  {select: best, by: score, rows: 3, ascending: true, from: rows}
   some:   {select: random, rows: 3, from: rows}
   same:   {dedup: exact, columns: [prompt], from: [rows, again]}
   again:  {source: jsonl, path: rows.jsonl, rows: 1}
@@ -98,18 +99,22 @@ def test_a_lower_threshold_is_not_known(done: RunDirectory, name: str) -> None:
 def test_a_selection_by_a_column_counts_the_rows_that_reach_it(done: RunDirectory) -> None:
     found = other_threshold(done, "best", 0.5)
     assert (found.then, found.certainty) == (8, "exact")
+    lowest = other_threshold(done, "worst", 0.5)
+    assert (lowest.then, lowest.certainty) == (6, "exact")
 
 
 def test_rows_without_a_score_stay_out(done: RunDirectory) -> None:
     found = other_threshold(done, "same", 0.0)
     assert (found.now, found.then, found.unscored, found.lowest) == (13, 13, 1, None)
+    assert found.certainty == "exact"
+    assert "no threshold" in found.because
 
 
 @pytest.mark.parametrize(
     ("step", "told"),
     [
         ("unlik", "did you mean 'unlike'"),
-        ("rows", "the dedup or decontaminate or select steps are best, same, some, unlike, unseen"),
+        ("rows", "the dedup or decontaminate or select steps are best, same, some, unlike, unseen, worst"),
         ("some", "chooses by chance"),
     ],
 )

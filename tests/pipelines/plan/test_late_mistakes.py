@@ -145,3 +145,14 @@ def test_a_wrong_parameter_hides_no_other_mistake(capsys: pytest.CaptureFixture[
     assert "steps.g.template: " in first
     assert "did you mean 'question'?" in first
     assert "steps.g.temperature: expected a number; found 'hot'" in second
+
+
+def test_the_steps_of_a_cycle_are_looked_at_too(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("cycle.yaml").write_text(
+        HEAD + "  a: {keep: 'x AND', from: b}\n  b: {keep: 'true', from: a}\n  c: {keep: 'true', from: c}\n"
+    )
+    assert main(["plan", "cycle.yaml"]) == 2
+    told = capsys.readouterr().err
+    assert "steps.a: cycle of steps: a <- b <- a" in told
+    assert "steps.c: cycle of steps: c <- c" in told
+    assert "steps.a.keep: keep: 'x AND'" in told

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 import gristmill
-from gristmill.contracts.errors import GristmillError
+from gristmill.contracts.errors import DataError, GristmillError
 from gristmill.trainer.merging.merge import merge
+from gristmill.trainer.merging.merge_step import MergeStep
 
 ROWS = [{"prompt": "count " * (n % 4 + 1), "response": "one two three"[: 3 + n]} for n in range(8)]
 PIPELINE = """
@@ -81,3 +82,11 @@ def test_mistakes_are_found_before_anything_runs(tmp_path: Path, model: Path) ->
         gristmill.run(file, tmp_path / "run")
     assert "soup" in str(found.value)
     assert "unknown model" in str(found.value)
+
+
+def test_one_student_may_be_named_alone_and_rows_are_refused() -> None:
+    step = MergeStep(model="base", students="left")
+    assert step.students == ("left",)
+    step.check_inputs([])
+    with pytest.raises(DataError, match="takes no rows: remove `from`"):
+        step.check_inputs(["rows"])

@@ -198,3 +198,9 @@ def test_pieces_are_read_on_other_machines(tmp_path: Path, context: Any, write: 
     pieces = pickle.loads(pickle.dumps(source.pieces(context)))
     rows = [row for piece in pieces for batch in piece.read() for row in batch.to_pylist()]
     assert [without_nulls(row)["messages"] for row in rows] == MESSAGES
+
+
+def test_a_plan_names_the_line_of_a_row_of_another_layout(tmp_path: Path) -> None:
+    source = jsonl(tmp_path / "a.jsonl", [*SHAREGPT, {"title": "t"}], format="sharegpt")
+    with pytest.raises(DataError, match=rf"a\.jsonl:{len(SHAREGPT) + 1}: .*not of the format sharegpt"):
+        source.file_schema()
