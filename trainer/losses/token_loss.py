@@ -142,7 +142,8 @@ class TokenObjective(TokenMean):
     """A mean over the trained tokens of conversations.
 
     ``read``: returns the conversation of a row. A row's column ``token_weights`` (a number >= 0 for each
-    token of the response and for its end of turn) holds the weights of its tokens.
+    token of the response and for its end of turn) holds the weights of its tokens; its column
+    ``span_weights`` holds those of spans of the response instead.
     """
 
     def __init__(self, losses: TokenLosses, read: Callable[[Row], list[Message]] = messages_of) -> None:
@@ -154,7 +155,9 @@ class TokenObjective(TokenMean):
             messages = self.read(row)
         except ValueError as error:
             raise Unfit("no conversation", str(error)) from None
-        answers = encoder.encode_turns(messages, row.get("token_weights"), row.get("tools"))
+        answers = encoder.encode_turns(
+            messages, row.get("token_weights"), row.get("tools"), row.get("span_weights")
+        )
         return Example(row["_id"], tuple(answers), row_weight(row), apart=True)
 
 
