@@ -143,6 +143,10 @@ NAMED: dict[str, dict[str, str]] = {
         "simpo": "trainer.methods.simpo:SimplePreferenceOptimization",
         "distill": "trainer.methods.distill:Distillation",
         "weak_to_strong": "trainer.methods.weak_to_strong:WeakToStrong",
+        "asft": "trainer.methods.asft:AlignedSupervisedFineTuning",
+        "mft": "trainer.methods.mft:MaskedThoughtFineTuning",
+        "implicit_reward": "trainer.methods.implicit_reward:ImplicitRewardFineTuning",
+        "multitask": "trainer.methods.multitask:MultitaskFineTuning",
     },
     "evaluate": {
         "answers": "datagen.evaluate.answers:EvaluateAnswers",

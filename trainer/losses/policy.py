@@ -24,10 +24,10 @@ from ...contracts.rows import Row
 from ..data.chat import ChatEncoder
 from ..data.examples import Example, TokenSequence
 from ..data.packs import Pack
-from ..data.packs import pack as bins
 from ..model.decoder import Decoder
 from .objective import Objective, PackLoss, StepContext
 from .pairs import token_log_probs
+from .reference import token_references
 from .token_loss import row_weight
 
 Ratio: TypeAlias = Literal["token", "sequence"]
@@ -132,20 +132,9 @@ class PolicyObjective(Objective):
 
 def _with_base(model: Decoder, examples: Sequence[Example], capacity: int) -> list[Example]:
     """Add to the examples the log-probability of each trained token under the base, without adapters."""
-    found: dict[int, Example] = {}
-    was_training = model.training
-    model.eval()
-    with torch.no_grad(), _without_adapters(model):
-        for indices in bins([example.tokens for example in examples], capacity):
-            pack = Pack.of([examples[index] for index in indices], model.embeddings.device)
-            log_p = token_log_probs(model, pack).tolist()
-            start = 0
-            for index in indices:
-                stop = start + examples[index].trained_tokens
-                found[index] = replace(examples[index], reference=tuple(log_p[start:stop]))
-                start = stop
-    model.train(was_training)
-    return [found[index] for index in range(len(examples))]
+    with _without_adapters(model):
+        found = token_references(model, examples, capacity)
+    return [replace(example, reference=known) for example, known in zip(examples, found)]
 
 
 @contextmanager
