@@ -37,6 +37,11 @@ SEVERAL = {
     "adaptive_best_of_n": {"base": "answered judge tried", "judge": "judged"},
     "bare": {"base": "drafts", "teacher": "refined answers"},
     "car": {"base": "fit", "reward": "rated"},
+    "chain_of_hindsight": {"base": "student"},
+    "distilling_step_by_step": {"teacher": "solved", "base": "student"},
+    "fait": {"teacher": "programs", "base": "student"},
+    "morepair": {"teacher": "explained", "base": "student"},
+    "treasure_hunt": {"teacher": "named", "base": "student"},
     "cft": {"teacher": "solutions criticized", "base": "student judged.against", "student": "judged"},
     "clear": {"judge": "rated compared", "base": "student", "student": "answered"},
     "compare_selections": {

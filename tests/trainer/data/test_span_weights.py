@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def weighed(encoder: ChatEncoder, response: str, spans: Any, **columns: Any) -> 
 
 
 def test_exactly_the_tokens_of_a_span_have_its_weight(encoder: ChatEncoder) -> None:
-    spans = [{"start": 10, "end": 11, "weight": 3.0}, {"start": 0, "end": 3, "weight": 0.0}]
+    spans = [{"start": 10, "end": 11, "weight": Decimal("3.0")}, {"start": 0, "end": 3, "weight": 0.0}]
     found = weighed(encoder, RESPONSE, spans)
     assert [piece for piece, _ in found.values()] == [*RESPONSE, "<|end|>"]
     assert [weight for _, weight in found.values()] == [0, 0, 0, *[1] * 7, 3, 1, 1]
