@@ -148,6 +148,9 @@ NAMED: dict[str, dict[str, str]] = {
         "implicit_reward": "trainer.methods.implicit_reward:ImplicitRewardFineTuning",
         "multitask": "trainer.methods.multitask:MultitaskFineTuning",
     },
+    "unfold": {
+        "tool_turns": "filters.tool_turns:ToolTurns",
+    },
     "evaluate": {
         "answers": "datagen.evaluate.answers:EvaluateAnswers",
         "constraints": "datagen.evaluate.constraints:EvaluateConstraints",

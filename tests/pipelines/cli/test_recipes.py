@@ -77,6 +77,7 @@ ROW: dict[str, Any] = {
     "tests": "def test_add():\n    assert add(1, 2) == 3\n",
     "name": "add",
     "quality": 1.0,
+    "messages": [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}],
 }
 
 

@@ -41,6 +41,7 @@ SEVERAL = {
     "distilling_step_by_step": {"teacher": "solved", "base": "student"},
     "fait": {"teacher": "programs", "base": "student"},
     "morepair": {"teacher": "explained", "base": "student"},
+    "tl_training": {"base": "student"},
     "treasure_hunt": {"teacher": "named", "base": "student"},
     "cft": {"teacher": "solutions criticized", "base": "student judged.against", "student": "judged"},
     "clear": {"judge": "rated compared", "base": "student", "student": "answered"},

@@ -48,16 +48,17 @@ def test_chain_of_hindsight_does_not_learn_the_feedback(recipe: Any, exported: E
         lambda prompt, seed: "",
         {"good": ["Good:"], "bad": ["Bad:"]},
         until="dataset",
+        model=None,
         pairs=pairs,
     )
     rows = exported("dataset")
-    assert {row["order"] for row in rows} == {"improves", "worsens"}
+    assert {row["direction"] for row in rows} == {"improves", "worsens"}
     known = {row["prompt"]: row for row in pairs}
     for row in rows:
         prompt, asked = row["prompt"].split("\n\n")
         better, worse = known[prompt]["chosen"], known[prompt]["rejected"]
-        said = (worse, "Good:", better) if row["order"] == "improves" else (better, "Bad:", worse)
-        assert asked == ("Bad:" if row["order"] == "improves" else "Good:")
+        said = (worse, "Good:", better) if row["direction"] == "improves" else (better, "Bad:", worse)
+        assert asked == ("Bad:" if row["direction"] == "improves" else "Good:")
         assert row["response"] == "\n\n".join(said)
         assert weighed(row) == [(f"\n\n{said[1]}\n\n", 0.0)]
 
@@ -137,3 +138,35 @@ def test_markers_are_always_inferred_and_given_sometimes(recipe: Any, exported: 
     counts = [len(row["given"]) for row in marked]
     assert 15 < counts.count(0) < 48, "about half of the prompts have none"
     assert {1, 2, 3, 4} & set(counts), "in the others each is left out by itself"
+
+
+def test_failed_calls_are_context_and_key_tokens_of_the_others_weigh_more(
+    recipe: Any, exported: Exported
+) -> None:
+    wrong = '<tool_call>{"name": "weather", "arguments": {"town": "Rom"}}</tool_call>'
+    right = (
+        'Hm.\n<call>{"name": "weather", "arguments": {"city": "Rome", "days": [1, 2]}}</call>'
+    )
+    messages = [
+        {"role": "user", "content": "How is Rome?"},
+        {"role": "assistant", "content": wrong},
+        {"role": "tool", "content": "Error: no argument 'town'"},
+        {"role": "assistant", "content": right},
+        {"role": "tool", "content": "sunny"},
+        {"role": "assistant", "content": "It is sunny."},
+    ]
+    run = recipe(
+        "tl_training",
+        lambda prompt, seed: "",
+        {"weight": 3.0},
+        until="dataset",
+        model=None,
+        trajectories=[{"messages": messages}],
+    )
+    rows = {row["turn"]: row for row in exported("dataset")}
+    assert sorted(rows) == [3, 5], "the call that failed is not learned"
+    assert [turn["content"] for turn in rows[3]["messages"]] == [turn["content"] for turn in messages[:4]]
+    spans = [(right[span["start"] : span["end"]], span["weight"]) for span in rows[3]["span_weights"]]
+    assert spans == [("weather", 3.0), ("Rome", 3.0), ("1", 3.0), ("2", 3.0)]
+    assert rows[5]["span_weights"] == []
+    assert run["turns"].store.ledger().kept == 2
