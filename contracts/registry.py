@@ -103,6 +103,7 @@ NAMED: dict[str, dict[str, str]] = {
         "personal_data": "filters.score.personal_data:PersonalData",
         "qdc": "filters.score.qdc:QualityDiversityComplexity",
         "quality": "filters.score.quality:Quality",
+        "quoted": "filters.score.quoted:QuotedShare",
         "refusal": "filters.score.refusal:Refusal",
         "reward": "filters.score.reward:Reward",
         "secrets": "filters.score.secrets:Secrets",

@@ -42,6 +42,8 @@ SEVERAL = {
     "fait": {"teacher": "programs", "base": "student"},
     "morepair": {"teacher": "explained", "base": "student"},
     "tl_training": {"base": "student"},
+    "cdr": {"policy": "answers", "strong": "strongly", "weak": "weakly", "base": "student"},
+    "quote_tuning": {"policy": "answers", "base": "student"},
     "treasure_hunt": {"teacher": "named", "base": "student"},
     "cft": {"teacher": "solutions criticized", "base": "student judged.against", "student": "judged"},
     "clear": {"judge": "rated compared", "base": "student", "student": "answered"},

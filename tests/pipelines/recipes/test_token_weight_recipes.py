@@ -144,9 +144,7 @@ def test_failed_calls_are_context_and_key_tokens_of_the_others_weigh_more(
     recipe: Any, exported: Exported
 ) -> None:
     wrong = '<tool_call>{"name": "weather", "arguments": {"town": "Rom"}}</tool_call>'
-    right = (
-        'Hm.\n<call>{"name": "weather", "arguments": {"city": "Rome", "days": [1, 2]}}</call>'
-    )
+    right = 'Hm.\n<call>{"name": "weather", "arguments": {"city": "Rome", "days": [1, 2]}}</call>'
     messages = [
         {"role": "user", "content": "How is Rome?"},
         {"role": "assistant", "content": wrong},
