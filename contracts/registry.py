@@ -108,6 +108,7 @@ NAMED: dict[str, dict[str, str]] = {
         "personal_data": "filters.score.personal_data:PersonalData",
         "qdc": "filters.score.qdc:QualityDiversityComplexity",
         "quality": "filters.score.quality:Quality",
+        "quoted": "filters.score.quoted:QuotedShare",
         "refusal": "filters.score.refusal:Refusal",
         "reward": "filters.score.reward:Reward",
         "secrets": "filters.score.secrets:Secrets",
@@ -152,6 +153,13 @@ NAMED: dict[str, dict[str, str]] = {
         "simpo": "trainer.methods.simpo:SimplePreferenceOptimization",
         "distill": "trainer.methods.distill:Distillation",
         "weak_to_strong": "trainer.methods.weak_to_strong:WeakToStrong",
+        "asft": "trainer.methods.asft:AlignedSupervisedFineTuning",
+        "mft": "trainer.methods.mft:MaskedThoughtFineTuning",
+        "implicit_reward": "trainer.methods.implicit_reward:ImplicitRewardFineTuning",
+        "multitask": "trainer.methods.multitask:MultitaskFineTuning",
+    },
+    "unfold": {
+        "tool_turns": "filters.tool_turns:ToolTurns",
     },
     "evaluate": {
         "answers": "datagen.evaluate.answers:EvaluateAnswers",

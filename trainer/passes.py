@@ -82,8 +82,10 @@ class Passes:
                 if number is not None:
                     found[number] = part
         self.model.train(was_training)
-        surveyed = {number: float(part) for number, part in found.items()}
-        return replace(step_context, surveyed=sum(self._gathered(surveyed)))
+        surveyed = {number: torch.as_tensor(part).tolist() for number, part in found.items()}
+        parts = (torch.tensor(part, dtype=torch.float64) for part in self._gathered(surveyed))
+        total = sum(parts, torch.zeros((), dtype=torch.float64))
+        return replace(step_context, surveyed=total if total.dim() else total.item())
 
     def train(
         self,

@@ -18,6 +18,7 @@ from .answers import Answers, GeneratedTurn
 from .chat_template import MARK, PROBE, ChatTemplate, TemplateOptions
 from .encoder import Encoder
 from .examples import TokenSequence
+from .span_weights import read_spans, weigh_tokens
 from .turns import Turn, check_answered, is_weighted, read_tools, read_turns, text_of, written_by_model
 from .unfit import Unfit
 
@@ -72,9 +73,11 @@ class ChatEncoder(Encoder):
         messages: Sequence[Message],
         response_weights: Sequence[float] | None = None,
         tools: object = None,
+        span_weights: object = None,
     ) -> list[TokenSequence]:
         """Encode a conversation as :meth:`encode` does, as several sequences where one does not hold all
-        answers as they are generated.
+        answers as they are generated. ``span_weights``: weights of spans of the response's text, in place of
+        those of its tokens; see :func:`~.span_weights.read_spans`.
 
         A turn with ``weight`` 0, as OpenAI's files have it, is context and is not trained on.
 
@@ -103,9 +106,13 @@ class ChatEncoder(Encoder):
         groups = _group(answers)
         sequences = [self._sequence(group) for group in groups[:-1]]
         last = self._sequence(groups[-1])
+        response = text_of(turns[numbers[-1]]["content"])
+        if response_weights is not None and span_weights is not None:
+            raise Unfit("wrong weights", "it has both token_weights and span_weights: give one of them")
         if response_weights is not None:
-            response = text_of(turns[numbers[-1]]["content"])
             last = self._weighted(last, groups[-1][-1], response, response_weights)
+        if span_weights is not None:
+            last = self._span_weighted(last, groups[-1][-1], response, span_weights)
         return [*sequences, last]
 
     def _sequence(self, answers: Sequence[GeneratedTurn]) -> TokenSequence:
@@ -157,6 +164,27 @@ class ChatEncoder(Encoder):
         weights = (*[1.0] * before, *map(float, given), *[float(given[-1])] * (closing - 1))
         return TokenSequence(sequence.ids, sequence.trained, weights)
 
+    def _span_weighted(
+        self, sequence: TokenSequence, answer: GeneratedTurn, response: str, given: object
+    ) -> TokenSequence:
+        """Add the weights of the response's tokens by their spans; all other tokens have the weight 1."""
+        spans = read_spans(given, len(response))
+        if not spans:
+            return sequence
+        written = response.strip()
+        if written not in answer.text:
+            raise Unfit(
+                "wrong weights", "its span weights do not fit: the chat template changes the response"
+            )
+        start = answer.text.index(written) - response.index(written)
+        ids, places = self._placed(answer.text, "give token_weights")
+        if sequence.ids[-len(ids) :] != tuple(ids):  # the answer was encoded together with its prompt
+            start += len(answer.prompt)
+            ids, places = self._placed(answer.whole, "give token_weights")
+        weights = weigh_tokens(spans, [(left - start, right - start) for left, right in places])
+        before = [1.0] * (len(sequence.ids) - len(ids))
+        return TokenSequence(sequence.ids, sequence.trained, (*before, *weights))
+
     def _encode_users(self, turns: Sequence[Turn], tools: list[dict[str, Any]] | None) -> TokenSequence:
         """Encode the conversation up to the user's last turn, and train on all turns of the user."""
         last = max((place for place, turn in enumerate(turns) if turn["role"] == "user"), default=None)
@@ -205,10 +233,12 @@ class ChatEncoder(Encoder):
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
         return ids
 
-    def _placed(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Return the tokens of ``text``, and where each begins and ends in it."""
+    def _placed(
+        self, text: str, instead: str = "use train_on: last"
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """Return the tokens of ``text``, and where each begins and ends in it. ``instead``: if it cannot."""
         if not self.tokenizer.is_fast:
-            raise Unfit("other", "the model's tokenizer does not give token positions: use train_on: last")
+            raise Unfit("other", f"the model's tokenizer does not give token positions: {instead}")
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         return encoded["input_ids"], encoded["offset_mapping"]
 

@@ -75,6 +75,15 @@ def read_scored_pair(row: Row) -> Scored:
     return (better, worse), 0.0 if given is None else _number(given, "margin")
 
 
+def read_strength(row: Row) -> Scored:
+    """Return the better and the worse conversation, and by how much the better one is: ``strength``, > 0."""
+    conversations, _ = read_scored_pair({**row, "margin": None})
+    strength = _number(row.get("strength"), "strength")
+    if strength <= 0:
+        raise ValueError(f"its 'strength' is {strength}, not a positive number")
+    return conversations, strength
+
+
 def read_target(column: str) -> ReadScored:
     """Return a function that reads a row's conversation and the number in ``column``."""
 

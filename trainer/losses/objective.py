@@ -27,12 +27,12 @@ class StepContext:
     """Context of a pack within the training.
 
     ``count``: sum of the counts of all examples of its step. ``progress``: completed share of the training,
-    in [0, 1). ``surveyed``: what :meth:`Objective.survey` found, summed over the packs of its step.
+    in [0, 1). ``surveyed``: what :meth:`Objective.survey` found, summed over the packs of its step: float64.
     """
 
     count: float
     progress: float
-    surveyed: float = 0.0
+    surveyed: float | Tensor = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Objective(ABC):
     def survey(
         self, model: Decoder, examples: Sequence[Example], step_context: StepContext
     ) -> float | Tensor:
-        """Return a pack's share of a figure of the whole step that the losses of its rows depend on.
+        """Return a pack's share of a figure, or of several, of the whole step that its losses depend on.
 
         Called without gradients before the first loss of the step, if ``surveys`` is true. By default 0.
         """

@@ -10,7 +10,6 @@ PPO: Schulman et al. (arXiv 1707.06347). GRPO: Shao et al. (arXiv 2402.03300). D
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,13 +21,13 @@ from torch import Tensor
 from ...contracts.rows import Row
 from ..data.chat import ChatEncoder
 from ..data.examples import Example, TokenSequence
-from ..data.lazy_examples import Changed, tokens_of
+from ..data.lazy_examples import Changed
 from ..data.packs import Pack
-from ..data.packs import pack as bins
 from ..data.read_rows import read_asked, read_group, read_reward, read_sampled, row_weight
 from ..model.decoder import Decoder
 from .objective import Objective, PackLoss, StepContext, Told, silent
 from .pairs import token_log_probs
+from .reference import token_references
 
 Ratio: TypeAlias = Literal["token", "sequence"]
 LossScale: TypeAlias = Literal["response", "token", "constant"]
@@ -133,27 +132,9 @@ class PolicyObjective(Objective):
 
 
 def _with_base(model: Decoder, examples: Sequence[Example], capacity: int, told: Told) -> Sequence[Example]:
-    """Add to the examples the log-probability of each trained token under the base, without adapters.
-
-    They are held as numbers of 8 bytes.
-    """
-    found: list[Sequence[float]] = [()] * len(examples)
-    done = 0
-    was_training = model.training
-    model.eval()
-    with torch.no_grad(), _without_adapters(model):
-        for indices in bins(tokens_of(examples), capacity):
-            pack = Pack.of([examples[index] for index in indices], model.embeddings.device)
-            log_p = array("d", token_log_probs(model, pack).tolist())
-            start = 0
-            for index, example in zip(indices, pack.examples):
-                stop = start + example.trained_tokens
-                found[index] = log_p[start:stop]
-                start = stop
-            done += len(indices)
-            told(done, len(examples))
-    model.train(was_training)
-    return Changed(examples, {"reference": found})
+    """Add to the examples the log-probability of each trained token under the base, without adapters."""
+    with _without_adapters(model):
+        return Changed(examples, {"reference": token_references(model, examples, capacity, told)})
 
 
 @contextmanager

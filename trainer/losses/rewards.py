@@ -80,6 +80,24 @@ def bradley_terry(center: float) -> ScoreLosses:
     return losses
 
 
+def scaled_bradley_terry(center: float) -> ScoreLosses:
+    """strength * -log sigmoid(s_w - s_l) + center * (s_w + s_l)^2, over pairs of scores.
+
+    A strong preference counts as often as if its pair were there repeatedly (Wang et al.,
+    HelpSteer2-Preference, arXiv 2410.01257).
+    """
+    plain = bradley_terry(center=0.0)
+
+    def losses(scores: Tensor, strengths: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, figures = plain(scores, torch.zeros_like(strengths))
+        loss = strengths * loss
+        if center:
+            loss = loss + center * (scores[::2] + scores[1::2]) ** 2
+        return loss, figures
+
+    return losses
+
+
 def squared_error(scores: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """(s - target)^2."""
     apart = scores - targets

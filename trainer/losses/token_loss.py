@@ -142,7 +142,8 @@ class TokenObjective(TokenMean):
     """A mean over the trained tokens of conversations.
 
     ``read``: returns the conversation of a row. A row's column ``token_weights`` (a number >= 0 for each
-    token of the response and for its end of turn) holds the weights of its tokens.
+    token of the response and for its end of turn) holds the weights of its tokens; its column
+    ``span_weights`` holds those of spans of the response instead.
     """
 
     def __init__(
@@ -153,7 +154,8 @@ class TokenObjective(TokenMean):
 
     def encode(self, row: Row, encoder: ChatEncoder) -> Example:
         messages = read_messages(row, self.read)
-        answers = encoder.encode_turns(messages, row.get("token_weights"), row.get("tools"))
+        weights = row.get("token_weights"), row.get("tools"), row.get("span_weights")
+        answers = encoder.encode_turns(messages, *weights)
         return Example(row["_id"], tuple(answers), row_weight(row), apart=True)
 
 

@@ -79,7 +79,7 @@ class UnpairedObjective(Objective):
     def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss:
         gains = _gains(model, pack, [example.reference[0] for example in pack.examples])
         desirable = torch.tensor([example.value > 0 for example in pack.examples], device=gains.device)
-        divergence = max(0.0, step_context.surveyed)
+        divergence = max(0.0, float(step_context.surveyed))
         losses = self.losses(gains, desirable, divergence)
         shares = _shares(pack, step_context, gains)
         figures = {

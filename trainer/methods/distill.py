@@ -38,6 +38,8 @@ class Distillation(SupervisedFineTuning):
         weight (number): weight of the row in the loss, if rows have it.
         token_weights (list of numbers): weights of the response's tokens and its end of turn, if rows have
             it.
+        span_weights (list of {start, end, weight}): weights of characters of the response, 1 elsewhere, in
+            place of `token_weights`, if rows have it.
 
     Example:
         student: {train: distill, from: chosen, model: small, teacher: large, top_k: 64}

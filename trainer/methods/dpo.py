@@ -66,6 +66,12 @@ class DirectPreferenceOptimization(PreferenceTraining):
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
     """Expected share of pairs with swapped responses, 0 to below 0.5. Read by the losses `sigmoid` (cDPO),
     `robust` and `exo_pair`."""
+    optimism: float = Field(default=0.0, ge=0)
+    """Weight of SELM's optimistic term (Zhang et al., arXiv 2405.19332; its code takes 0.001): the loss gains
+    optimism * r of a response that the reference sampled. So what the reference says loses likelihood to what
+    it does not say, and the next round of samples explores. For rounds of pairs that the model sampled."""
+    optimism_over: Literal["chosen", "both"] = "chosen"
+    """Response of the optimistic term: the `chosen` one, or the mean of `both`."""
     reference_free: bool = False
     """Take log p_ref as 0, so that the model is not kept close to its starting point."""
 
@@ -75,6 +81,8 @@ class DirectPreferenceOptimization(PreferenceTraining):
             raise ValueError(
                 f"the loss {self.loss!r} has no label_smoothing; {', '.join(SMOOTHED)} have: remove it"
             )
+        if self.optimism and self.reference_free:
+            raise ValueError("optimism is relative to the reference: remove reference_free")
         if self.loss == "exo_pair" and not self.label_smoothing:
             raise ValueError("the loss 'exo_pair' needs label_smoothing above 0, such as 0.01")
         return self
@@ -89,4 +97,8 @@ class DirectPreferenceOptimization(PreferenceTraining):
         from ..losses.pair_losses import PAIR_LOSSES
 
         loss = PAIR_LOSSES[self.loss](chosen, rejected, self.beta, self.label_smoothing)
+        if self.optimism:
+            both = self.optimism_over == "both"
+            sampled = (chosen.gain + rejected.gain) / 2 if both else chosen.gain
+            loss = loss + self.optimism * self.beta * sampled
         return loss, self.beta * (chosen.gain - rejected.gain).detach()

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from ...contracts.operators import Context
 from ...contracts.rows import Row, check_chat_form
-from ..data.read_rows import check_conversation, read_scored_pair, read_target
+from ..data.read_rows import ReadScored, check_conversation, read_scored_pair, read_strength, read_target
 from ..step import TrainStep
 
 if TYPE_CHECKING:
@@ -21,14 +21,17 @@ class RewardModelling(TrainStep):
     """Trains a reward model: an adapter and a head that gives a whole conversation one number.
 
     With the score s of a conversation: loss = -log sigmoid(s(chosen) - s(rejected) - margin) (Bradley-Terry;
-    Ouyang et al., arXiv 2203.02155), or (s - target)^2, the mean over the rows of a step. The head reads the
+    Ouyang et al., arXiv 2203.02155), strength * -log sigmoid(s(chosen) - s(rejected)) (HelpSteer2-Preference:
+    Wang et al., arXiv 2410.01257), or (s - target)^2, the mean over the rows of a step. The head reads the
     state of the last token and is saved with the adapter, in PEFT's layout: transformers loads it as a model
     for sequence classification with one label, and `score: reward` serves it. Name a model with `engine:
     transformers, task: reward`, so that the step's student can be named there.
 
     Reads:
         prompt (text or turns), chosen, rejected (text): a better and a worse response.
-        margin (number): least difference of their scores, if rows have it.
+        margin (number): least difference of their scores, if rows have it; with `loss: bradley_terry`.
+        strength (number): how much better the better one is, such as 1 to 3, with `loss:
+            scaled_bradley_terry`.
         messages (list of turns) or prompt, response, system (text): conversation, with `loss: regression`.
         target (number): its score, with `loss: regression`; `target` names another column.
         weight (number): weight of the row in the loss, if rows have it.
@@ -40,24 +43,28 @@ class RewardModelling(TrainStep):
     scored: ClassVar[bool] = True
     sequences_per_row: ClassVar[int] = 2
 
-    loss: Literal["bradley_terry", "regression"] = "bradley_terry"
-    """`bradley_terry` over pairs of responses, or `regression` to a number."""
+    loss: Literal["bradley_terry", "regression", "scaled_bradley_terry"] = "bradley_terry"
+    """`bradley_terry` over pairs of responses, `scaled_bradley_terry` with the loss of a pair scaled by the
+    strength of its preference, or `regression` to a number. HelpSteer2-Preference trains by regression first,
+    then by scaled Bradley-Terry: name the first step's student as `model` of the second."""
     target: str = "target"
     """Column with the number to predict, with `loss: regression`."""
     center: float = Field(default=0.0, ge=0)
     """Weight of the squared sum of a pair's scores, which keeps them around 0 (arXiv 2312.09244 uses 0.01).
-    Only for `bradley_terry`."""
+    Only for losses of pairs."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.adapter.merged_only:
             raise ValueError("the head is saved with an adapter of low rank: give another adapter.kind")
-        if self.center and self.loss != "bradley_terry":
-            raise ValueError("center is for loss: bradley_terry: remove it")
+        if self.center and self.loss == "regression":
+            raise ValueError("center is for loss: bradley_terry or scaled_bradley_terry: remove it")
         return self
 
     def uses_columns(self) -> Iterable[str]:
-        return (self.target,) if self.loss == "regression" else ("chosen", "rejected")
+        if self.loss == "regression":
+            return (self.target,)
+        return ("chosen", "rejected", *(("strength",) if self.loss == "scaled_bradley_terry" else ()))
 
     def check_columns(self, columns: Sequence[str]) -> None:
         super().check_columns(columns)
@@ -65,15 +72,22 @@ class RewardModelling(TrainStep):
             check_chat_form(columns, answered=True)
 
     def check_row(self, row: Row) -> None:
-        read = read_target(self.target) if self.loss == "regression" else read_scored_pair
-        for conversation in read(row)[0]:
+        for conversation in self._read()(row)[0]:
             check_conversation(row, conversation, answered=False)
 
     def objective(self, context: Context) -> Objective:
-        from ..losses.rewards import ScoreObjective, bradley_terry, squared_error
+        from ..losses import rewards
 
         config = json.loads((context.weights(self.model).path / "config.json").read_text())
-        padding = config.get("pad_token_id")
+        losses = {
+            "bradley_terry": rewards.bradley_terry(self.center),
+            "scaled_bradley_terry": rewards.scaled_bradley_terry(self.center),
+            "regression": rewards.squared_error,
+        }[self.loss]
+        return rewards.ScoreObjective(losses, self._read(), config.get("pad_token_id"))
+
+    def _read(self) -> ReadScored:
+        """Return what reads the conversations of a row, and its number."""
         if self.loss == "regression":
-            return ScoreObjective(squared_error, read_target(self.target), padding)
-        return ScoreObjective(bradley_terry(self.center), read_scored_pair, padding)
+            return read_target(self.target)
+        return read_strength if self.loss == "scaled_bradley_terry" else read_scored_pair

@@ -23,7 +23,7 @@ Recipe = Callable[..., Run]
 @pytest.fixture
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teach: Callable[..., Any]) -> Recipe:
     """Runs a packaged recipe; ``files`` are JSONL rows for a variable,
-    ``model`` is the name of the teacher.
+    ``model`` is the name of the teacher, None for a recipe that asks none.
     """
     monkeypatch.chdir(tmp_path)
 
@@ -34,7 +34,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teach: Callable[...,
         *others: str,
         until: str | None = None,
         talk: bool = False,
-        model: str = "teacher",
+        model: str | None = "teacher",
         **files: list[dict[str, Any]],
     ) -> Run:
         for key, rows in files.items():
@@ -42,7 +42,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teach: Callable[...,
             path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
             variables = {**variables, key: str(path)}
         served = {"engine": "openai", "url": teach(say, talk=talk).url, "model": "said"}
-        overrides = [f"models.{model}={json.dumps(served)}", *others]
+        overrides = [*([f"models.{model}={json.dumps(served)}"] if model else []), *others]
         overrides += [f"vars.{key}={json.dumps(value)}" for key, value in variables.items()]
         return gristmill.run(
             name, tmp_path / "run", overrides=overrides, until=until, observer=SilentView(sys.stderr)

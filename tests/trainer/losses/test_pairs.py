@@ -17,6 +17,7 @@ from gristmill.contracts.inference import ModelWeights
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.data.unfit import Unfit
+from gristmill.trainer.methods.asft import AlignedSupervisedFineTuning
 from gristmill.trainer.methods.dpo import DirectPreferenceOptimization
 from gristmill.trainer.methods.orpo import OddsRatioPreferenceOptimization, log_odds
 from gristmill.trainer.methods.simpo import SimplePreferenceOptimization
@@ -28,16 +29,29 @@ STEPS: list[tuple[type[TrainStep], dict[str, Any]]] = [
     (DirectPreferenceOptimization, {"beta": 0.3, "label_smoothing": 0.2}),
     (OddsRatioPreferenceOptimization, {"odds_weight": 0.7}),
     (SimplePreferenceOptimization, {"beta": 2.0, "gamma": 0.8}),
+    (AlignedSupervisedFineTuning, {"align_weight": 0.7}),
+    (DirectPreferenceOptimization, {"beta": 0.3, "optimism": 0.2}),
+    (DirectPreferenceOptimization, {"beta": 0.3, "optimism": 0.2, "optimism_over": "both"}),
 ]
 
 
 def _dpo(
-    chosen: Tensor, rejected: Tensor, before: tuple[float, float], beta: float, label_smoothing: float = 0.0
+    chosen: Tensor,
+    rejected: Tensor,
+    before: tuple[float, float],
+    beta: float,
+    label_smoothing: float = 0.0,
+    optimism: float = 0.0,
+    optimism_over: str = "chosen",
 ):
-    """Rafailov et al., equation 7; with smoothing as in their code and in Mitchell's cDPO."""
-    margin = beta * ((chosen.sum() - before[0]) - (rejected.sum() - before[1]))
+    """Rafailov et al., equation 7; with smoothing as in their code and in Mitchell's cDPO, and with the
+    optimistic term of SELM.
+    """
+    better, worse = chosen.sum() - before[0], rejected.sum() - before[1]
+    margin = beta * (better - worse)
     loss = -(1 - label_smoothing) * margin.sigmoid().log() - label_smoothing * (-margin).sigmoid().log()
-    return loss, margin
+    sampled = better if optimism_over == "chosen" else (better + worse) / 2
+    return loss + optimism * beta * sampled, margin
 
 
 def _orpo(chosen: Tensor, rejected: Tensor, before: tuple[float, float], odds_weight: float):
@@ -45,6 +59,13 @@ def _orpo(chosen: Tensor, rejected: Tensor, before: tuple[float, float], odds_we
     p, q = chosen.mean().exp(), rejected.mean().exp()
     ratio = (p / (1 - p)) / (q / (1 - q))
     return -chosen.mean() - odds_weight * ratio.log().sigmoid().log(), ratio.log()
+
+
+def _asft(chosen: Tensor, rejected: Tensor, before: tuple[float, float], align_weight: float):
+    """Wang et al., in probabilities: the sigmoid of log-odds is the probability itself."""
+    p, q = chosen.mean().exp(), rejected.mean().exp()
+    loss = -p.log() + align_weight * (-p.log() - (1 - q).log())
+    return loss, (p / (1 - p) / (q / (1 - q))).log()
 
 
 def _simpo(chosen: Tensor, rejected: Tensor, before: tuple[float, float], beta: float, gamma: float):
@@ -57,6 +78,7 @@ FORMULAS: dict[type[TrainStep], Callable[..., tuple[Tensor, Tensor]]] = {
     DirectPreferenceOptimization: _dpo,
     OddsRatioPreferenceOptimization: _orpo,
     SimplePreferenceOptimization: _simpo,
+    AlignedSupervisedFineTuning: _asft,
 }
 
 

@@ -70,6 +70,24 @@ def test_the_loss_of_pairs_is_bradley_and_terrys(lab, pairs, judge, center: floa
     lab.same(lab.run(objective, examples, capacity=0), whole)
 
 
+@pytest.mark.parametrize("center", [0.0, 0.3])
+def test_a_strong_preference_counts_by_its_strength(lab, pairs, judge, center: float) -> None:
+    rows = [{**row, "strength": n % 3 + 1} for n, row in enumerate(pairs)]
+    losses = []
+    for row in rows:
+        better, worse = score(lab, turns(row, "chosen")), score(lab, turns(row, "rejected"))
+        losses.append(-row["strength"] * (1 / (1 + torch.exp(-(better - worse)))).log())
+        losses[-1] = losses[-1] + center * (better + worse) ** 2
+    objective = judge(loss="scaled_bradley_terry", center=center)
+    examples = lab.encode(objective, rows)
+    lab.check(objective, examples, losses, [row.get("weight", 1.0) for row in rows], 1e-7)
+    for strength, reason in ((None, "its 'strength' is None, not a number"), (0, "not a positive number")):
+        with pytest.raises(ValueError, match=reason):
+            lab.encode(objective, [{**pairs[0], "strength": strength}])
+    with pytest.raises(DataError, match="no column 'strength'"):
+        RewardModelling(model="base", loss="scaled_bradley_terry").check_columns(["chosen", "rejected"])
+
+
 def test_the_loss_of_numbers_is_their_squared_error(lab, texts, judge) -> None:
     rows = [{**row, "quality": 0.5 * n} for n, row in enumerate(texts)]
     losses = [(score(lab, turns(row, "response")) - row["quality"]) ** 2 for row in rows]

@@ -32,6 +32,10 @@ STEPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "simpo": ({}, PAIR),
     "distill": ({"teacher": "other"}, TEXT),
     "weak_to_strong": ({}, TEXT),
+    "asft": ({}, PAIR),
+    "mft": ({"mask_token": "?", "mask": 0.1}, TEXT),
+    "implicit_reward": ({"divergence": "hellinger"}, TEXT),
+    "multitask": ({"task": "topic", "convergence": 1.0}, TEXT | {"topic": "a"}),
 }
 FILE = """
 gristmill: 1
@@ -77,7 +81,7 @@ def test_a_step_of_each_objective_lowers_its_loss(
     assert trained.metrics["loss_last"] < 0.8 * trained.metrics["loss_first"]
     assert (trained.adapter / "adapter_model.safetensors").exists()
     columns = set(trained.history.column_names)
-    assert ({"margin", "accuracy"} <= columns) == (name in ("dpo", "orpo", "simpo", "reward"))
+    assert ({"margin", "accuracy"} <= columns) == (name in ("dpo", "orpo", "simpo", "reward", "asft"))
 
 
 def _another(row: dict[str, Any], n: int) -> dict[str, Any]:

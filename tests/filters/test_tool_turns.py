@@ -1,0 +1,64 @@
+"""``unfold: tool_turns``: which tokens of a call are key tokens, and rows that are no conversations."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from gristmill.contracts.outcomes import Failed, Filtered, Kept
+from gristmill.filters.tool_turns import ToolTurns, key_spans
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ('{"name": "f", "arguments": {"a": "b"}}', ["f", "b"]),
+        ('{"parameters": {"n": -1.5e3, "ok": true, "s": {"t": ["x", null]}}, "name": "g"}',
+         ["-1.5e3", "true", "x", "null", "g"]),
+        ('say {"name": "f", "arguments": {}} and {"name": "h", "arguments": {"q": "say \\"hi\\""}}',
+         ["f", "h", 'say \\"hi\\"']),
+        ('[{"name": "f", "arguments": {"a": ""}}]', ["f"]),
+        ('{"name": "f"}', []),
+        ('{"name": 3, "arguments": {"a": 1}}', []),
+        ('{"name": "f", "arguments": {"a": 1', []),
+        ("no call", []),
+    ],
+)  # fmt: skip
+def test_the_key_tokens_are_the_name_and_the_values_of_arguments(text: str, keys: list[str]) -> None:
+    assert [text[start:end] for start, end in key_spans(text)] == keys
+
+
+def outcomes(messages: Any, context: Any, **options: Any) -> list[Any]:
+    step = ToolTurns(**options)
+    (found,) = asyncio.run(step.open(context)([{"_id": "a", "messages": messages}]))
+    return found
+
+
+def test_a_turn_is_left_out_if_its_tool_answers_with_an_error(context) -> None:
+    call = '{"name": "f", "arguments": {"a": 1}}'
+    messages = [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": call},
+        {"role": "tool", "content": "oops"},
+        {"role": "assistant", "content": None},
+        {"role": "assistant", "content": "An error of mine."},
+    ]
+    first, last = outcomes(messages, context, errors="oops")
+    assert isinstance(first, Filtered)
+    assert first.rule == "error"
+    assert isinstance(last, Kept)
+    assert last.row["messages"] == messages
+    first, _ = outcomes(messages, context)
+    assert isinstance(first, Kept)
+    assert {span["weight"] for span in first.row["span_weights"]} == {2.0}
+
+
+def test_a_row_without_turns_fails_alone_and_a_wrong_pattern_is_refused(context) -> None:
+    for messages in (None, "text", [1]):
+        (found,) = outcomes(messages, context)
+        assert isinstance(found, Failed)
+    with pytest.raises(ValidationError, match="not a regular expression"):
+        ToolTurns(errors="(")
