@@ -144,6 +144,7 @@ NAMED: dict[str, dict[str, str]] = {
         "distill": "trainer.methods.distill:Distillation",
         "weak_to_strong": "trainer.methods.weak_to_strong:WeakToStrong",
     },
+    "merge": {"greedy_soup": "trainer.merging.greedy_soup:GreedySoup"},
     "evaluate": {
         "answers": "datagen.evaluate.answers:EvaluateAnswers",
         "constraints": "datagen.evaluate.constraints:EvaluateConstraints",

@@ -254,7 +254,12 @@ def _check_logits(
     if not torch.isfinite(after).all():
         raise ModelError(f"{merged}: the merged model's logits are not finite")
     source = opened[0]
-    if len(opened) > 1 or method in ("dare", "breadcrumbs") or mix.weights != (1.0,) or (method == "ties" and mix.density < 1):
+    if (
+        len(opened) > 1
+        or method in ("dare", "breadcrumbs")
+        or mix.weights != (1.0,)
+        or (method == "ties" and mix.density < 1)
+    ):
         return
     if not isinstance(source, AdapterSource | DeltaSource | TrainedOwnSource):
         return

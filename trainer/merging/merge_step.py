@@ -76,8 +76,8 @@ class MergeStep(Merge):
 
         out = context.workdir / "merged"
         merge(
-            _whole(self.model, context),
-            [_source(name, context) for name in self.students],
+            base_of(self.model, context),
+            [student_of(name, context) for name in self.students],
             out,
             method=self.method,
             weights=self.weights,
@@ -94,7 +94,7 @@ class MergeStep(Merge):
         """Whether the one student has a record of the weights that its training held."""
         from ..adapters.training_record import RECORD
 
-        return len(self.students) == 1 and (_source(self.students[0], context) / RECORD).exists()
+        return len(self.students) == 1 and (student_of(self.students[0], context) / RECORD).exists()
 
 
 def no_history() -> pa.Table:
@@ -113,7 +113,7 @@ def no_history() -> pa.Table:
     return pa.schema(list(names.items())).empty_table()
 
 
-def _whole(name: str, context: Context) -> Path:
+def base_of(name: str, context: Context) -> Path:
     """Return the directory of the base. Raises ModelError for an adapter over another model."""
     found = context.weights(name)
     if found.adapter is not None:
@@ -121,7 +121,7 @@ def _whole(name: str, context: Context) -> Path:
     return found.path
 
 
-def _source(name: str, context: Context) -> Path:
+def student_of(name: str, context: Context) -> Path:
     """Return the directory of what is merged: an adapter, a change of the weights, or a whole model."""
     found = context.weights(name)
     return found.adapter or found.path
