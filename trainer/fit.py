@@ -114,6 +114,8 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         betas=step.betas,
         weight_decay=step.weight_decay,
         seed=derive_seed(context.seed, "rounding"),
+        lazy=projection is not None and projection.lazy,
+        **OPTIMIZERS[step.optimizer].options(step),
     )
     if step.carry_optimizer:
         continue_optimizer(optimizer, weights.adapter)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,7 +37,7 @@ from .losses.objective import Objective, StepContext
 from .model.decoder import Decoder
 from .optimizers.optimizer import Optimizer
 from .parallel import Processes
-from .passes import Packs, Passes
+from .passes import PackResult, Packs, Passes
 from .sharding import Shards
 from .sparse.projection import Projection
 
@@ -130,7 +131,9 @@ def train(
             rows = [examples[index] for indices in steps[step] for index in indices]
             step_context = passes.context(examples, steps[step], progress)
             optimizer.clear()
+            loss_now = partial(_loss, passes, examples, steps[step], step_context)
             if projection is not None:
+                projection.measure(step, loss_now)
                 projection.before_step(step, optimizer)
             seed = derive_seed(settings.seed, step)
             then = () if last else steps[step + 1]
@@ -189,12 +192,23 @@ def held_out_loss(passes: Passes, held_out: HeldOut, progress: float) -> float:
     Does not change any random state.
     """
     step_context = passes.context(held_out.examples, held_out.packs, progress)
+    return _loss(passes, held_out.examples, held_out.packs, step_context)
+
+
+def _loss(passes: Passes, examples: Sequence[Example], packs: Packs, step_context: StepContext) -> float:
+    """Return the loss of the packs, without gradients and dropout."""
+    return sum(part.loss for part in _evaluated(passes, examples, packs, step_context))
+
+
+def _evaluated(
+    passes: Passes, examples: Sequence[Example], packs: Packs, step_context: StepContext
+) -> list[PackResult]:
     was_training = passes.model.training
     passes.model.eval()
     with torch.no_grad():
-        parts = passes.evaluate(held_out.examples, held_out.packs, step_context)
+        parts = passes.evaluate(examples, packs, step_context)
     passes.model.train(was_training)
-    return sum(part.loss for part in parts)
+    return parts
 
 
 def _let_stop(context: Context, processes: Processes, state: TrainingState) -> None:

@@ -18,8 +18,9 @@ from .data.mixture import Until
 from .model.quantization import Quantization
 from .model.trained_parts import PARTS, Part
 from .optimizers.optimizer_names import OptimizerName
+from .optimizers.optimizer_settings import GaLoreSettings
 from .other_tools import OTHER_NAMES
-from .sparse.sparse_settings import OVER, SparseSettings
+from .sparse.sparse_settings import OF_BLOCKS, OVER, SparseSettings
 
 if TYPE_CHECKING:
     import torch
@@ -96,7 +97,10 @@ class TrainSettings(Train):
     """Longest row to train on, in tokens. `unfit` determines what happens to longer ones."""
     optimizer: OptimizerName = "adamw"
     """`adamw` (arXiv 1711.05101) with 8 bytes of state per trained weight, `adamw8bit` (arXiv 2110.02861)
-    with 2, or `lion` (arXiv 2302.06675) with 4."""
+    with 2, `lion` (arXiv 2302.06675) with 4, or `galore`: AdamW over gradients of low rank, with far less
+    (arXiv 2403.03507), for `adapter: {kind: delta}`."""
+    galore: GaLoreSettings = GaLoreSettings()
+    """Options of `optimizer: galore`."""
     betas: tuple[float, float] | None = None
     """Decay rates of the optimizer's moments. By default, those of the optimizer."""
     weight_decay: float = Field(default=0.0, ge=0)
@@ -177,6 +181,27 @@ class TrainSettings(Train):
         return self
 
     @model_validator(mode="after")
+    def _low_rank_gradients(self) -> Self:
+        kind = None if self.sparse is None else self.sparse.kind
+        if kind == "owlore" and self.optimizer != "galore":
+            raise ValueError("sparse 'owlore' trains with gradients of low rank: add optimizer: galore")
+        if self.optimizer != "galore":
+            if "galore" in self.model_fields_set:
+                raise ValueError("galore has the options of optimizer: galore; add that, or remove them")
+            return self
+        if self.adapter.kind != "delta":
+            raise ValueError(
+                f"optimizer: galore is for the weights themselves, not for an adapter of kind "
+                f"{self.adapter.kind!r}: give adapter: {{kind: delta}}, or another optimizer"
+            )
+        if kind not in (None, "half", "lisa", "owlore"):
+            raise ValueError(
+                f"sparse {kind!r} works on single weights, and optimizer: galore has moments of low rank: "
+                "give another optimizer, or sparse: {kind: lisa}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _parts_beside(self) -> Self:
         if self.parts() and self.adapter.merged_only and self.adapter.kind != "delta":
             raise ValueError(
@@ -187,7 +212,7 @@ class TrainSettings(Train):
 
     @model_validator(mode="after")
     def _sparse_of_linear_layers(self) -> Self:
-        if self.sparse is not None and self.parts():
+        if self.sparse is not None and self.sparse.kind not in OF_BLOCKS and self.parts():
             raise ValueError(
                 f"sparse chooses among the changes of linear layers, so train_{self.parts()[0]} cannot be "
                 "given beside it: remove one of them"
@@ -237,6 +262,7 @@ class TrainSettings(Train):
         text = self.template_options().text()
         return {} if text is None else {"chat template": blake2b(text.encode(), digest_size=16).hexdigest()}
 
+    @model_validator(mode="after")
     def _can_be_sharded(self) -> Self:
         if self.shard is True and (reason := self.not_sharded()) is not None:
             raise ValueError(f"shard: true does not work with {reason}; change it, or remove shard")
@@ -248,6 +274,10 @@ class TrainSettings(Train):
             return "activations: offload"
         if self.sparse is not None and self.sparse.kind == "selekt":
             return "sparse: {kind: selekt}, which compares all weights"
+        if self.sparse is not None and self.sparse.kind in OF_BLOCKS:
+            return f"sparse: {{kind: {self.sparse.kind}}}, which freezes other blocks from time to time"
+        if self.optimizer == "galore":
+            return "optimizer: galore, which decomposes whole gradients"
         if self.adapter.kind == "delta" and self.optimizer == "adamw8bit":
             return "optimizer: adamw8bit over deltas, whose blocks of 256 weights lie in several processes"
         if self.adapter.kind == "delta" and self.carry_optimizer:

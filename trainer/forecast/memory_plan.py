@@ -120,6 +120,7 @@ def plan_memory(
     accumulates: bool = True,
     trained_embeddings: bool = False,
     trained_head: bool = False,
+    resting_weights: int = 0,
 ) -> MemoryPlan:
     """Predict the memory of training with packs of ``tokens`` tokens.
 
@@ -146,6 +147,7 @@ def plan_memory(
     - ``slack``: further share of memory that a process's allocator holds; 0 for none (on a GPU).
     - ``trained_embeddings``, ``trained_head``: whether they are trained. A pack's gradient of either is
       float32 and whole; so is the changed head and, for a moment, its float32 sum.
+    - ``resting_weights``: those of the adapters that have no gradient and no state at any time.
     - ``accumulates``: a step has several packs. Otherwise, gradients reuse the memory of activations.
     """
     coded = block_weights(config, but=skip) if quantized_bytes else 0
@@ -177,13 +179,14 @@ def plan_memory(
     )
     tables = trained_embeddings + (trained_head and not config.tied)
     rounded = (adapter_weights - tables * table) * bytes_per_value if fused else 0
-    gradients = 4 * adapter_weights
+    live_weights = adapter_weights - resting_weights
+    gradients = 4 * live_weights
     if not accumulates:
         gradients = max(0, gradients - activations)
     found = MemoryPlan(
         base=base,
         dequantized=coded * bytes_per_value if keep_dequantized else 0,
-        adapters=int(adapter_weights * (4 + state_bytes)) + gradients + rounded,
+        adapters=int(4 * adapter_weights + state_bytes * live_weights) + gradients + rounded,
         activations=activations,
         head=head,
         other_models=extra_memory_bytes,

@@ -38,8 +38,8 @@ def compress(
 ) -> Compressed:
     """Write to ``out`` the change of ``base`` by ``source``, compressed as :mod:`.ternary_files` says.
 
-    ``density``: the share of the entries of each tensor that are kept. ``scale``: what these are multiplied
-    with, in standard deviations of the tensor's change. Raises ModelError if the source does not fit the base.
+    ``density``: the share of the entries of each tensor that are kept. ``scale``: their size, in standard
+    deviations of the tensor's change. Raises ModelError if the source does not fit the base.
     """
     if not 0 < density <= 1:
         raise ModelError(f"density = {density}: give a share above 0 and at most 1")

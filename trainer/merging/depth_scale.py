@@ -18,8 +18,8 @@ class DepthScale:
     """Factors of a change that rise, or fall, linearly with the depth.
 
     The change of block l of L, from 0, is multiplied by ``first`` + (``last`` - ``first``) l / (L - 1); that
-    of the embeddings by ``first``, that of the final norm and the head by ``last``. What a model learned first
-    stays closer to the base with ``first`` < ``last``. ``blocks``: L.
+    of the embeddings by ``first``, that of the final norm and the head by ``last``. With ``first`` <
+    ``last``, early blocks stay closer to the base. ``blocks``: L.
     """
 
     first: float

@@ -1,7 +1,6 @@
-"""ComPEFT: Yadav et al., "ComPEFT: Compression for Communicating Parameter Efficient Updates via Sparsification
-and Quantization" (arXiv 2311.13171).
+"""ComPEFT: Yadav et al., "ComPEFT: Compression for Communicating Parameter Efficient Updates".
 
-A change of a model as the signs of its largest entries, and one scale for each tensor.
+arXiv 2311.13171. A change of a model as the signs of its largest entries, and one scale for each tensor.
 """
 
 from __future__ import annotations
@@ -79,8 +78,8 @@ def save_ternary(
 ) -> int:
     """Write a compressed change to ``directory``, atomically, and read it back. Returns its bytes.
 
-    ``shapes``: of each tensor by its name. ``tensor``: returns one. ``base``: the base that it applies to, for
-    the reader's information. Raises ModelError if what was read back differs.
+    ``shapes``: of each tensor by its name. ``tensor``: returns one. ``base``: the base that it applies to,
+    for the reader's information. Raises ModelError if what was read back differs.
     """
     from safetensors.torch import save_file
 

@@ -1,4 +1,4 @@
-"""Model Ratatouille: each training on the target begins with an auxiliary student; the result is their mean."""
+"""Model Ratatouille: trainings on the target begin with auxiliary students; the result is their mean."""
 
 from __future__ import annotations
 

@@ -81,6 +81,6 @@ def test_shares_that_do_not_fit_are_refused(make_model, tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="add up to at most 1"):
         MergeStep(model="base", students=("a",), method="breadcrumbs", density=0.8, outliers=0.3)
     path = make_model()
+    given = [_delta(path, tmp_path / "a", 1)]
     with pytest.raises(ModelError, match="add up to at most 1"):
-        given = [_delta(path, tmp_path / "a", 1)]
         merge(path, given, tmp_path / "out", method="breadcrumbs", density=0.8, outliers=0.3)

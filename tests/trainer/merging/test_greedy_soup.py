@@ -95,7 +95,7 @@ def test_the_loss_is_the_trainers_and_the_soup_the_mean(
 def test_rows_that_cannot_be_measured_are_refused(bench: Any, tmp_path: Path) -> None:
     _changed(bench.path, tmp_path / "left", 0.2)
     step = GreedySoup(model="base", students=("left",), dtype="fp32")
-    with pytest.raises(DataError, match="no rows|left out|cannot"):
+    with pytest.raises(DataError, match=r"no rows|left out"):
         step.fit(pa.Table.from_pylist([{"_id": "a", "prompt": "x", "response": ""}]), bench)
 
 
