@@ -107,6 +107,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     projection = None if step.sparse is None else step.sparse.projection(derive_seed(context.seed, "sparse"))
     if projection is not None:
         projection.begin(model)
+    trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
     shards = shard(model, device) if sharded else None
     groups = parameter_groups(model)
     optimizer = OPTIMIZERS[step.optimizer](
@@ -117,6 +118,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         lazy=projection is not None and projection.lazy,
         **OPTIMIZERS[step.optimizer].options(step),
     )
+    optimizer.prepare(model)
     if step.carry_optimizer:
         continue_optimizer(optimizer, weights.adapter)
     at_best, flop_of = roofline_estimate(step, config, optimizer, rate)
@@ -152,7 +154,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         "left_out": count_reasons(encoded.left_out),
         **({} if mixture is None else {"drawn": mixture.drawn(made, examples)}),
         **_held_out_metrics(held, held_out),
-        "trainable_parameters": sum(each.numel() for each in model.parameters() if each.requires_grad),
+        "trainable_parameters": trained,
         **({} if projection is None else {"changed_weights": _changed(model)}),
         "wall_seconds": time.perf_counter() - started,
         "peak_memory_mib": reached // MIB,

@@ -17,6 +17,7 @@ from .adapters.adapter_settings import AdapterSettings, Target
 from .data.mixture import Until
 from .model.quantization import Quantization
 from .model.trained_parts import PARTS, Part
+from .optimizers.mezo_settings import MeZOSettings
 from .optimizers.optimizer_names import OptimizerName
 from .optimizers.optimizer_settings import GaLoreSettings
 from .other_tools import OTHER_NAMES
@@ -98,9 +99,13 @@ class TrainSettings(Train):
     optimizer: OptimizerName = "adamw"
     """`adamw` (arXiv 1711.05101) with 8 bytes of state per trained weight, `adamw8bit` (arXiv 2110.02861)
     with 2, `lion` (arXiv 2302.06675) with 4, or `galore`: AdamW over gradients of low rank, with far less
-    (arXiv 2403.03507), for `adapter: {kind: delta}`."""
+    (arXiv 2403.03507), for `adapter: {kind: delta}`. `mezo` computes losses and no gradients (arXiv
+    2305.17333): it takes the memory of inference, and many more steps. `betas` and `clip` do not apply to
+    it."""
     galore: GaLoreSettings = GaLoreSettings()
     """Options of `optimizer: galore`."""
+    mezo: MeZOSettings = MeZOSettings()
+    """Options of `optimizer: mezo`."""
     betas: tuple[float, float] | None = None
     """Decay rates of the optimizer's moments. By default, those of the optimizer."""
     weight_decay: float = Field(default=0.0, ge=0)
@@ -202,6 +207,23 @@ class TrainSettings(Train):
         return self
 
     @model_validator(mode="after")
+    def _by_losses(self) -> Self:
+        if self.optimizer != "mezo":
+            if "mezo" in self.model_fields_set:
+                raise ValueError("mezo has the options of optimizer: mezo; add that, or remove them")
+            return self
+        if self.sparse is not None:
+            raise ValueError(
+                "optimizer: mezo has no gradients for a policy to choose among: remove sparse, or give mezo: "
+                "{entries: small}"
+            )
+        if self.mezo.entries == "small" and self.adapter.kind != "delta":
+            raise ValueError(
+                "mezo: {entries: small} chooses among the base's weights: give adapter: {kind: delta}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _parts_beside(self) -> Self:
         if self.parts() and self.adapter.merged_only and self.adapter.kind != "delta":
             raise ValueError(
@@ -278,6 +300,8 @@ class TrainSettings(Train):
             return f"sparse: {{kind: {self.sparse.kind}}}, which freezes other blocks from time to time"
         if self.optimizer == "galore":
             return "optimizer: galore, which decomposes whole gradients"
+        if self.optimizer == "mezo":
+            return "optimizer: mezo, which perturbs whole weights"
         if self.adapter.kind == "delta" and self.optimizer == "adamw8bit":
             return "optimizer: adamw8bit over deltas, whose blocks of 256 weights lie in several processes"
         if self.adapter.kind == "delta" and self.carry_optimizer:

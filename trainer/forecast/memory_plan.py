@@ -121,6 +121,7 @@ def plan_memory(
     trained_embeddings: bool = False,
     trained_head: bool = False,
     resting_weights: int = 0,
+    backward_blocks: int | None = None,
 ) -> MemoryPlan:
     """Predict the memory of training with packs of ``tokens`` tokens.
 
@@ -148,6 +149,7 @@ def plan_memory(
     - ``trained_embeddings``, ``trained_head``: whether they are trained. A pack's gradient of either is
       float32 and whole; so is the changed head and, for a moment, its float32 sum.
     - ``resting_weights``: those of the adapters that have no gradient and no state at any time.
+    - ``backward_blocks``: the last blocks that keep anything for a backward pass; None for all.
     - ``accumulates``: a step has several packs. Otherwise, gradients reuse the memory of activations.
     """
     coded = block_weights(config, but=skip) if quantized_bytes else 0
@@ -165,7 +167,9 @@ def plan_memory(
     # In the backward pass: probabilities, their gradients and the scores' gradients of a block of queries.
     transient += 3 * min(QUERIES, longest) * longest * config.heads * bytes_per_value
     blocks = sum(kept)
-    if recompute:
+    if backward_blocks is not None:
+        blocks = sum(kept[len(kept) - backward_blocks :]) or max(kept)
+    elif recompute:
         blocks = config.layers * config.hidden + max(kept)
     elif offload:
         blocks = min(2, config.layers) * max(kept)

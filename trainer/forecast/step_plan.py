@@ -96,6 +96,7 @@ def plan_step(
         keep_dequantized=keep,
         adapter_weights=trained_weights(step, config),
         resting_weights=resting_weights(step, config),
+        backward_blocks=step.mezo.first_order_blocks if step.optimizer == "mezo" else None,
         state_bytes=state_bytes(step, config),
         tokens=max(packs),
         longest=longest_of(examples) if on_cpu else 0,
@@ -128,6 +129,8 @@ def trained_weights(step: TrainSettings, config: ModelConfig) -> int:
 
 def resting_weights(step: TrainSettings, config: ModelConfig) -> int:
     """Return the number of trained weights that have no gradient and no optimizer state at any time."""
+    if step.optimizer == "mezo":
+        return int(trained_weights(step, config) * (1 - step.mezo.first_order_blocks / config.layers))
     if step.sparse is None:
         return 0
     resting = POLICIES[step.sparse.kind].resting(step.sparse, config.layers)

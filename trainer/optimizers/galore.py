@@ -22,9 +22,9 @@ class GaLore(AdamW):
     """AdamW over gradients that are projected to a low rank.
 
     For a gradient G (N, K) with N <= K, P are the leading ``rank`` left singular vectors of the gradient of
-    every ``every``-th update. The moments are those of P^T G (rank, K), and the weights change by
-    ``scale`` * rate * P times AdamW's direction. With N > K, the right singular vectors are taken. Moments
-    are kept when P changes. A matrix whose smaller side is at most ``rank``, and a vector, is trained with AdamW.
+    every ``every``-th update. The moments are those of P^T G (rank, K), and the weights change by ``scale`` *
+    rate * P times AdamW's direction. With N > K, the right singular vectors are taken. Moments are kept when
+    P changes. A matrix whose smaller side is at most ``rank``, and a vector, is trained with AdamW.
     """
 
     state_bytes: ClassVar[float] = 8
@@ -46,10 +46,9 @@ class GaLore(AdamW):
         return step.galore.model_dump()
 
     @classmethod
-    def state_size(cls, shape: tuple[int, int], **options: Any) -> float:
+    def state_size(cls, shape: tuple[int, int], *, rank: int = 128, **options: Any) -> float:
         """Two moments of low rank, and the projection."""
         small, large = sorted(shape)
-        rank = options["rank"]
         return super().state_size(shape) if small <= rank else 8 * rank * large + 4 * rank * small
 
     def start(self, parameter: Tensor) -> State:

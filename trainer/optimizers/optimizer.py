@@ -7,7 +7,7 @@ this would destroy 8-bit moments.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ...kernels.rounding import stochastic_round
 
 if TYPE_CHECKING:
+    from ..model.decoder import Decoder
     from ..settings import TrainSettings
 
 State = dict[str, Tensor]
@@ -35,6 +36,9 @@ class Optimizer(ABC):
     #: The rule's default betas, and its bytes of state per weight.
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
     state_bytes: ClassVar[float]
+    #: Whether it asks for losses, see ``mezo.py``; and whether for gradients.
+    by_losses: ClassVar[bool] = False
+    by_gradients: bool = True
 
     def __init__(
         self,
@@ -61,6 +65,13 @@ class Optimizer(ABC):
     def state_size(cls, shape: tuple[int, int], **options: Any) -> float:
         """Return the bytes of state of a weight of ``shape``, for the memory plan."""
         return cls.state_bytes * shape[0] * shape[1]
+
+    def prepare(self, model: Decoder) -> None:  # noqa: B027 (most rules need nothing)
+        """Look at the model. Called once, before the training."""
+
+    def descend(self, loss: Callable[[], float], rate: float, seed: int) -> float:
+        """Change the weights by losses, if ``by_losses``. Returns the norm of the gradient's estimate."""
+        raise NotImplementedError
 
     @abstractmethod
     def start(self, parameter: Tensor) -> State:

@@ -6,6 +6,7 @@ from .adamw import AdamW
 from .adamw8bit import AdamW8bit
 from .galore import GaLore
 from .lion import Lion
+from .mezo import MeZO
 from .optimizer import Optimizer
 from .optimizer_names import OptimizerName
 
@@ -14,4 +15,5 @@ OPTIMIZERS: dict[OptimizerName, type[Optimizer]] = {
     "adamw8bit": AdamW8bit,
     "lion": Lion,
     "galore": GaLore,
+    "mezo": MeZO,
 }

@@ -26,10 +26,10 @@ class IST(BlockPolicy):
     """Trains the adapters of ``blocks`` blocks in each step, drawn by the importance of the blocks.
 
     The importance is learned from losses: every ``every`` steps, ``trials`` times, the response of all
-    adapters but those of ``blocks`` drawn blocks is multiplied by ``damping``. The reward is exp(-loss) of the step's
-    rows, and the importance of the drawn blocks rises by ``learning`` times the difference of the reward to
-    the mean of all trials. Blocks are drawn in proportion to the exponential of their importance. Moments are
-    kept while a block is frozen.
+    adapters but those of ``blocks`` drawn blocks is multiplied by ``damping``. The reward is exp(-loss) of
+    the step's rows, and the importance of the drawn blocks rises by ``learning`` times the difference of the
+    reward to the mean of all trials. Blocks are drawn in proportion to the exponential of their importance.
+    Moments are kept while a block is frozen.
     """
 
     over: ClassVar[frozenset[str]] = frozenset({"lora", "rslora", "dora"})
