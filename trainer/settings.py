@@ -19,6 +19,7 @@ from .model.quantization import Quantization
 from .model.trained_parts import PARTS, Part
 from .optimizers.mezo_settings import MeZOSettings
 from .optimizers.optimizer_names import OptimizerName
+from .optimizers.optimizer_options import check_options
 from .optimizers.optimizer_settings import GaLoreSettings
 from .other_tools import OTHER_NAMES
 from .sparse.sparse_settings import OF_BLOCKS, OVER, SparseSettings
@@ -186,41 +187,8 @@ class TrainSettings(Train):
         return self
 
     @model_validator(mode="after")
-    def _low_rank_gradients(self) -> Self:
-        kind = None if self.sparse is None else self.sparse.kind
-        if kind == "owlore" and self.optimizer != "galore":
-            raise ValueError("sparse 'owlore' trains with gradients of low rank: add optimizer: galore")
-        if self.optimizer != "galore":
-            if "galore" in self.model_fields_set:
-                raise ValueError("galore has the options of optimizer: galore; add that, or remove them")
-            return self
-        if self.adapter.kind != "delta":
-            raise ValueError(
-                f"optimizer: galore is for the weights themselves, not for an adapter of kind "
-                f"{self.adapter.kind!r}: give adapter: {{kind: delta}}, or another optimizer"
-            )
-        if kind not in (None, "half", "lisa", "owlore"):
-            raise ValueError(
-                f"sparse {kind!r} works on single weights, and optimizer: galore has moments of low rank: "
-                "give another optimizer, or sparse: {kind: lisa}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _by_losses(self) -> Self:
-        if self.optimizer != "mezo":
-            if "mezo" in self.model_fields_set:
-                raise ValueError("mezo has the options of optimizer: mezo; add that, or remove them")
-            return self
-        if self.sparse is not None:
-            raise ValueError(
-                "optimizer: mezo has no gradients for a policy to choose among: remove sparse, or give mezo: "
-                "{entries: small}"
-            )
-        if self.mezo.entries == "small" and self.adapter.kind != "delta":
-            raise ValueError(
-                "mezo: {entries: small} chooses among the base's weights: give adapter: {kind: delta}"
-            )
+    def _with_its_optimizer(self) -> Self:
+        check_options(self)
         return self
 
     @model_validator(mode="after")

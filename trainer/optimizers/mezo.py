@@ -34,7 +34,8 @@ class MeZO(Optimizer):
     time, for one parameter after the other: no noise is held. ``epsilon``: eps.
 
     - ``entries``: "small" perturbs only the weights of the smallest magnitude in the base, a share
-      ``density`` of each matrix (Sparse-MeZO); "random" a share drawn anew in each step (ZO-Bench's sparse gradients).
+      ``density`` of each matrix (Sparse-MeZO); "random" a share drawn anew in each step (ZO-Bench's sparse
+      gradients).
     - ``blockwise``: each block has a direction and two losses of its own (ZO-Bench). What is outside of the
       blocks comes last.
     - ``first_order_blocks``: so many last blocks are trained by their gradients (ZO-Bench's hybrid).
