@@ -50,15 +50,11 @@ class BlockPolicy(Projection):
         """Return the blocks that are trained in an interval. Must return the same each time."""
 
     def before_step(self, step: int, optimizer: Optimizer) -> None:
-        interval = step // self.every
-        now = self.chosen(interval)
-        train_only(self.blocks, now)
-        if step % self.every == 0:
-            before = self.chosen(interval - 1) if interval else frozenset()
-            for number, block in enumerate(self.blocks):
-                if number not in now or number not in before:
-                    for parameter in block:
-                        optimizer.rest(parameter)
+        chosen = self.chosen(step // self.every)
+        train_only(self.blocks, chosen)
+        for number, block in enumerate(self.blocks):
+            for parameter in block if number not in chosen else ():
+                optimizer.rest(parameter)
 
     def after_step(self, step: int, last: bool, optimizer: Optimizer) -> None:
         if last:
