@@ -161,6 +161,7 @@ NAMED: dict[str, dict[str, str]] = {
     "unfold": {
         "tool_turns": "filters.tool_turns:ToolTurns",
     },
+    "merge": {"greedy_soup": "trainer.merging.greedy_soup:GreedySoup"},
     "evaluate": {
         "answers": "datagen.evaluate.answers:EvaluateAnswers",
         "constraints": "datagen.evaluate.constraints:EvaluateConstraints",

@@ -120,6 +120,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     projection = None if step.sparse is None else step.sparse.projection(derive_seed(context.seed, "sparse"))
     if projection is not None:
         projection.begin(model)
+    trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
     shards = shard(model, device) if sharded else None
     groups = parameter_groups(model)
     optimizer = OPTIMIZERS[step.optimizer](
@@ -127,7 +128,10 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         betas=step.betas,
         weight_decay=step.weight_decay,
         seed=derive_seed(context.seed, "rounding"),
+        lazy=projection is not None and projection.lazy,
+        **OPTIMIZERS[step.optimizer].options(step),
     )
+    optimizer.prepare(model)
     if step.carry_optimizer:
         continue_optimizer(optimizer, weights.adapter)
     at_best, flop_of = roofline_estimate(step, config, optimizer, rate)
@@ -164,7 +168,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         "left_out": count_reasons(encoded.left_out),
         **({} if mixture is None else {"drawn": mixture.drawn(made, examples)}),
         **held_out_metrics(held, held_out),
-        "trainable_parameters": sum(each.numel() for each in model.parameters() if each.requires_grad),
+        "trainable_parameters": trained,
         **({} if projection is None else {"changed_weights": _changed(model)}),
         "wall_seconds": time.perf_counter() - started,
         "peak_memory_mib": reached // MIB,

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,7 +37,7 @@ from .losses.objective import Objective, StepContext
 from .model.decoder import Decoder
 from .optimizers.optimizer import Optimizer
 from .parallel import Processes
-from .passes import Packs, Passes
+from .passes import PackResult, Packs, Passes
 from .sharding import Shards
 from .sparse.projection import Projection
 
@@ -131,22 +132,29 @@ def train(
             step_context = passes.context(examples, steps[step], progress)
             optimizer.clear()
             if projection is not None:
+                projection.measure(step, partial(_loss, passes, examples, steps[step], step_context))
                 projection.before_step(step, optimizer)
             seed = derive_seed(settings.seed, step)
             then = () if last else steps[step + 1]
-            parts = passes.train(examples, steps[step], step_context, gradients, seed, then)
-            add_penalties(adapters)
-            if projection is not None:
-                projection.before_update(step, optimizer)
-            norm = gradients.clip(settings.clip)
+            parts, norm = [], 0.0
+            if optimizer.by_gradients:
+                parts = passes.train(examples, steps[step], step_context, gradients, seed, then)
+                add_penalties(adapters)
+                if projection is not None:
+                    projection.before_update(step, optimizer)
+                norm = gradients.clip(settings.clip)
+            if optimizer.by_losses:
+                measure = partial(passes.measure, examples, steps[step], step_context)
+                measured, slope = descend(optimizer, measure, settings.rate(step), seed)
+                parts, norm = parts or measured, math.hypot(norm, slope)
             loss = sum(part.loss for part in parts)
             ids = [row for part in parts for row in part.ids]
             row_loss = [value for part in parts for value in part.row_loss]
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 blamed = [row for row, value in zip(ids, row_loss) if not math.isfinite(value)]
-                blamed = (
-                    blamed or _with_wrong_gradients(passes, gradients, optimizer, rows, step_context) or ids
-                )
+                if not blamed and optimizer.by_gradients:
+                    blamed = _with_wrong_gradients(passes, gradients, optimizer, rows, step_context)
+                blamed = blamed or ids
                 raise DataError(_not_finite(step, loss, norm, blamed))
             optimizer.step(settings.rate(step))
             if projection is not None:
@@ -190,12 +198,30 @@ def held_out_loss(passes: Passes, held_out: HeldOut) -> float:
     changes during training can be compared. Does not change any random state.
     """
     step_context = passes.context(held_out.examples, held_out.packs, progress=1.0)
-    was_training = passes.model.training
-    passes.model.eval()
-    with torch.no_grad():
-        parts = passes.evaluate(held_out.examples, held_out.packs, step_context)
-    passes.model.train(was_training)
-    return sum(part.loss for part in parts)
+    return _loss(passes, held_out.examples, held_out.packs, step_context)
+
+
+def _loss(passes: Passes, examples: Sequence[Example], packs: Packs, step_context: StepContext) -> float:
+    """Return the loss of the packs, without gradients and dropout."""
+    return sum(part.loss for part in passes.measure(examples, packs, step_context))
+
+
+def descend(
+    optimizer: Optimizer, measure: Callable[[], list[PackResult]], rate: float, seed: int
+) -> tuple[list[PackResult], float]:
+    """Let the optimizer change the weights by losses.
+
+    ``measure``: computes the results of the step's packs. Returns those of the first perturbed weights, and
+    the norm of the gradient's estimate.
+    """
+    results: list[list[PackResult]] = []
+
+    def loss() -> float:
+        results.append(measure())
+        return sum(part.loss for part in results[-1])
+
+    slope = optimizer.descend(loss, rate, seed)
+    return results[0], slope
 
 
 def _let_stop(context: Context, processes: Processes, state: TrainingState) -> None:

@@ -127,6 +127,17 @@ class Passes:
                 computed[number] = result
         return self._gathered(_read(computed))
 
+    def measure(
+        self, examples: Sequence[Example], packs: Packs, step_context: StepContext
+    ) -> list[PackResult]:
+        """Return :meth:`evaluate`'s results without gradients and dropout, whatever the model's mode."""
+        was_training = self.model.training
+        self.model.eval()
+        with torch.no_grad():
+            parts = self.evaluate(examples, packs, step_context)
+        self.model.train(was_training)
+        return parts
+
     def differentiate(self, rows: Sequence[Example], step_context: StepContext) -> None:
         """Add the gradient of the loss of these rows, as one pack."""
         self._compute(Pack.of(rows, self.model.embeddings.device), step_context, effect=1.0)

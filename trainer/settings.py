@@ -18,9 +18,12 @@ from .adapters.adapter_settings import AdapterSettings, Target
 from .data.mixture import Until
 from .model.quantization import Quantization
 from .model.trained_parts import PARTS, Part
+from .optimizers.mezo_settings import MeZOSettings
 from .optimizers.optimizer_names import OptimizerName
+from .optimizers.optimizer_options import check_options
+from .optimizers.optimizer_settings import GaLoreSettings
 from .other_tools import OTHER_NAMES
-from .sparse.sparse_settings import OVER, SparseSettings
+from .sparse.sparse_settings import OF_BLOCKS, OVER, SparseSettings
 
 if TYPE_CHECKING:
     import torch
@@ -97,7 +100,14 @@ class TrainSettings(Train):
     """Longest row to train on, in tokens. `unfit` determines what happens to longer ones."""
     optimizer: OptimizerName = "adamw"
     """`adamw` (arXiv 1711.05101) with 8 bytes of state per trained weight, `adamw8bit` (arXiv 2110.02861)
-    with 2, or `lion` (arXiv 2302.06675) with 4."""
+    with 2, `lion` (arXiv 2302.06675) with 4, or `galore`: AdamW over gradients of low rank, with far less
+    (arXiv 2403.03507), for `adapter: {kind: delta}`. `mezo` computes losses and no gradients (arXiv
+    2305.17333): it takes the memory of inference, and many more steps. `betas` and `clip` do not apply to
+    it."""
+    galore: GaLoreSettings = GaLoreSettings()
+    """Options of `optimizer: galore`."""
+    mezo: MeZOSettings = MeZOSettings()
+    """Options of `optimizer: mezo`."""
     betas: tuple[float, float] | None = None
     """Decay rates of the optimizer's moments. By default, those of the optimizer."""
     weight_decay: float = Field(default=0.0, ge=0)
@@ -197,6 +207,11 @@ class TrainSettings(Train):
         return self
 
     @model_validator(mode="after")
+    def _with_its_optimizer(self) -> Self:
+        check_options(self)
+        return self
+
+    @model_validator(mode="after")
     def _parts_beside(self) -> Self:
         if self.parts() and self.adapter.merged_only and self.adapter.kind != "delta":
             raise ValueError(
@@ -207,7 +222,7 @@ class TrainSettings(Train):
 
     @model_validator(mode="after")
     def _sparse_of_linear_layers(self) -> Self:
-        if self.sparse is not None and self.parts():
+        if self.sparse is not None and self.sparse.kind not in OF_BLOCKS and self.parts():
             raise ValueError(
                 f"sparse chooses among the changes of linear layers, so train_{self.parts()[0]} cannot be "
                 "given beside it: remove one of them"
@@ -257,6 +272,7 @@ class TrainSettings(Train):
         text = self.template_options().text()
         return {} if text is None else {"chat template": blake2b(text.encode(), digest_size=16).hexdigest()}
 
+    @model_validator(mode="after")
     def _can_be_sharded(self) -> Self:
         if self.shard is True and (reason := self.not_sharded()) is not None:
             raise ValueError(f"shard: true does not work with {reason}; change it, or remove shard")
@@ -268,6 +284,12 @@ class TrainSettings(Train):
             return "activations: offload"
         if self.sparse is not None and self.sparse.kind == "selekt":
             return "sparse: {kind: selekt}, which compares all weights"
+        if self.sparse is not None and self.sparse.kind in OF_BLOCKS:
+            return f"sparse: {{kind: {self.sparse.kind}}}, which freezes other blocks from time to time"
+        if self.optimizer == "galore":
+            return "optimizer: galore, which decomposes whole gradients"
+        if self.optimizer == "mezo":
+            return "optimizer: mezo, which perturbs whole weights"
         if self.adapter.kind == "delta" and self.optimizer == "adamw8bit":
             return "optimizer: adamw8bit over deltas, whose blocks of 256 weights lie in several processes"
         if self.adapter.kind == "delta" and self.carry_optimizer:

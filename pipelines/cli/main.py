@@ -33,6 +33,7 @@ COMMANDS = {
     "train": "train a model on a file of rows, outside a pipeline",
     "chat": "talk to a model, or to several side by side",
     "merge": "merge adapters, sparse deltas and fine-tuned models into one model",
+    "compress": "write what a training changed in few bits per weight",
     "quantize": "write a model's linear layers in 4 bits",
     "export": "write a model, or a trained adapter, as a GGUF file for llama.cpp",
     "models": "list, fetch and remove models",

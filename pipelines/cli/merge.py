@@ -22,8 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         default="task-arithmetic",
-        help="task-arithmetic (the weighted sum; the default), soup (the weighted mean), ties, dare or "
-        "model-stock",
+        help="task-arithmetic (the weighted sum; the default), soup (the weighted mean), ties, dare, "
+        "model-stock or breadcrumbs",
     )
     parser.add_argument(
         "--weight",
@@ -33,7 +33,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="of a source, once for each in order (1)",
     )
     parser.add_argument(
-        "--density", type=float, default=0.5, help="the share of each change that ties and dare keep (0.5)"
+        "--density",
+        type=float,
+        default=0.5,
+        help="the share of each change that ties, dare and breadcrumbs keep (0.5)",
+    )
+    parser.add_argument(
+        "--outliers",
+        type=float,
+        default=0.01,
+        help="the share of each change, its largest entries, that breadcrumbs drops (0.01)",
+    )
+    parser.add_argument(
+        "--depth-scale",
+        type=float,
+        nargs=2,
+        default=(1.0, 1.0),
+        metavar=("FIRST", "LAST"),
+        help="factors of the change in the first block and in the last; those between are on a line (1 1)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of what dare drops (0)")
     parser.add_argument(
@@ -66,6 +83,8 @@ def main(args: argparse.Namespace) -> int:
             method=args.method,
             weights=args.weights,
             density=args.density,
+            outliers=args.outliers,
+            depth_scale=tuple(args.depth_scale),
             seed=args.seed,
             into=args.into,
             skip=args.skip,

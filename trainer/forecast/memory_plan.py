@@ -123,6 +123,8 @@ def plan_memory(
     trained_embeddings: bool = False,
     trained_head: bool = False,
     packed: int = 0,
+    resting_weights: int = 0,
+    backward_blocks: int | None = None,
 ) -> MemoryPlan:
     """Predict the memory of training with packs of ``tokens`` tokens.
 
@@ -150,6 +152,8 @@ def plan_memory(
     - ``trained_embeddings``, ``trained_head``: whether they are trained. A pack's gradient of either is
       float32 and whole; so is the changed head and, for a moment, its float32 sum.
     - ``packed``: bytes of weights that are packed for matrix products.
+    - ``resting_weights``: those of the adapters that have no gradient and no state at any time.
+    - ``backward_blocks``: the last blocks that keep anything for a backward pass; None for all.
     - ``accumulates``: a step has several packs. Otherwise, gradients reuse the memory of activations.
     """
     coded = block_weights(config, but=skip) if quantized_bytes else 0
@@ -167,7 +171,9 @@ def plan_memory(
     # In the backward pass: probabilities, their gradients and the scores' gradients of a block of queries.
     transient += 3 * min(QUERIES, longest) * longest * config.heads * bytes_per_value
     blocks = sum(kept)
-    if recompute:
+    if backward_blocks is not None:
+        blocks = sum(kept[len(kept) - backward_blocks :]) or max(kept)
+    elif recompute:
         blocks = config.layers * config.hidden + max(kept)
     elif offload:
         blocks = min(2, config.layers) * max(kept)
@@ -181,13 +187,14 @@ def plan_memory(
     )
     tables = trained_embeddings + (trained_head and not config.tied)
     rounded = (adapter_weights - tables * table) * bytes_per_value if fused else 0
-    gradients = 4 * adapter_weights
+    live_weights = adapter_weights - resting_weights
+    gradients = 4 * live_weights
     if not accumulates:
         gradients = max(0, gradients - activations)
     found = MemoryPlan(
         base=base,
         dequantized=coded * bytes_per_value if keep_dequantized else 0,
-        adapters=int(adapter_weights * (4 + state_bytes)) + gradients + rounded,
+        adapters=int(4 * adapter_weights + state_bytes * live_weights) + gradients + rounded,
         activations=activations,
         head=head,
         packed=packed,

@@ -99,7 +99,9 @@ def plan_step(
         skip=step.quantize_skip,
         keep_dequantized=keep,
         adapter_weights=trained_weights(step, config),
-        state_bytes=OPTIMIZERS[step.optimizer].state_bytes,
+        resting_weights=resting_weights(step, config),
+        backward_blocks=step.mezo.first_order_blocks if step.optimizer == "mezo" else None,
+        state_bytes=state_bytes(step, config),
         tokens=max(packs),
         longest=longest_of(examples) if on_cpu else 0,
         recompute=step.activations == "recompute",
@@ -130,6 +132,25 @@ def trained_weights(step: TrainSettings, config: ModelConfig) -> int:
     return beside + int(share * config.layers * sum(kind.count(adapter, shape) for shape in layers))
 
 
+def resting_weights(step: TrainSettings, config: ModelConfig) -> int:
+    """Return the number of trained weights that have no gradient and no optimizer state at any time."""
+    if step.optimizer == "mezo":
+        return int(trained_weights(step, config) * (1 - step.mezo.first_order_blocks / config.layers))
+    if step.sparse is None:
+        return 0
+    resting = POLICIES[step.sparse.kind].resting(step.sparse, config.layers)
+    return int(resting * (trained_weights(step, config) - _trained_beside(step, config)))
+
+
+def state_bytes(step: TrainSettings, config: ModelConfig) -> float:
+    """Return the optimizer's bytes of state per trained weight, as a mean over the matrices."""
+    optimizer = OPTIMIZERS[step.optimizer]
+    shapes = config.layers * _adapted_shapes(config, step.adapter)
+    shapes += _trained_tables(step, config) * [(config.vocabulary, config.hidden)]
+    sizes = [optimizer.state_size(shape, **optimizer.options(step)) for shape in shapes]
+    return sum(sizes) / sum(rows * columns for rows, columns in shapes)
+
+
 def _frozen_values(config: ModelConfig, adapter: AdapterSettings) -> int:
     """Return the number of values that the adapters hold without training them."""
     kind = KINDS[adapter.kind]
@@ -145,10 +166,14 @@ def _adapted_shapes(config: ModelConfig, adapter: AdapterSettings) -> list[tuple
 def _trained_beside(step: TrainSettings, config: ModelConfig) -> int:
     """Return the number of weights of embeddings, norms and head that the step trains."""
     table = config.vocabulary * config.hidden
-    tables = step.train_embeddings + step.train_head
-    tables = min(tables, 1) if config.tied else tables
     norms = config.hidden + config.layers * sum(config.norm_sizes().values())
-    return tables * table + (norms if step.train_norms else 0)
+    return _trained_tables(step, config) * table + (norms if step.train_norms else 0)
+
+
+def _trained_tables(step: TrainSettings, config: ModelConfig) -> int:
+    """Return how many of embeddings and head the step trains, a tied head once."""
+    tables = step.train_embeddings + step.train_head
+    return min(tables, 1) if config.tied else tables
 
 
 def _more_values(config: ModelConfig, adapter: AdapterSettings) -> int:

@@ -29,6 +29,7 @@ from ..model.trained_parts import PARTS
 from ..model.trained_tensors import EMBEDDINGS, HEAD, train_parts, trained_tensors
 from ..model.weight_formats import FORMATS, dense
 from ..student_files import copy_chat_template
+from .depth_scale import DepthScale
 from .methods import METHODS, Mix
 from .open_source import open_merge_source
 from .own_source import TrainedOwnSource
@@ -55,6 +56,8 @@ def merge(
     method: str = "task-arithmetic",
     weights: Sequence[float] | None = None,
     density: float = 0.5,
+    outliers: float = 0.01,
+    depth_scale: tuple[float, float] = (1.0, 1.0),
     seed: int = 0,
     into: Into = "original",
     skip: Sequence[str] = (),
@@ -67,7 +70,9 @@ def merge(
     the check.
 
     - ``weights``: one per source, 1 by default.
-    - ``density``: see :mod:`.methods`.
+    - ``density``, ``outliers``: see :mod:`.methods`.
+    - ``depth_scale``: factors of the merged change, in the first block and in the last, see
+      :mod:`.depth_scale`.
     - ``into``: "original"; "trained", for one adapter, whose change is added to the weights that its training
       held; or a quantized format. With a format, the changes are added to dequantized weights, in all linear
       layers except those in ``skip``.
@@ -78,12 +83,13 @@ def merge(
     those of the base with that source. Raises ModelError if they differ, or if a source does not fit the
     base; then ``out`` is not changed.
     """
-    _check_arguments(sources, method, weights, density, into, skip)
+    _check_arguments(sources, method, weights, density, outliers, into, skip)
     check_place(out, [base, *sources])
     config = ModelConfig.read(base)
     opened = _open(base, sources, into)
     head = head_of(opened, sources, base, config)
-    mix = Mix(tuple(weights or [1.0] * len(sources)), density, seed)
+    mix = Mix(tuple(weights or [1.0] * len(sources)), density, seed, outliers)
+    depth = DepthScale(*depth_scale, config.layers)
     temporary = out.with_name(out.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -95,14 +101,15 @@ def merge(
             for done, name in enumerate(names):
                 # A tied head that is stored too stays equal to the embeddings.
                 place = EMBEDDINGS if config.tied and name == HEAD else name
-                writer.put(name, _merged(reader, place, opened, method, mix, into, skip))
+                writer.put(name, _merged(reader, place, opened, method, mix, depth, into, skip))
                 progress(done + 1, len(names))
             writer.finish()
         copy_rest(base, temporary)
         copy_chat_template(sources, temporary)
         drop_quantization(temporary)
         check_written(temporary, writer.digests)
-        _check_logits(base, temporary, opened, mix, method, into, skip, config)
+        if depth_scale == (1.0, 1.0):
+            _check_logits(base, temporary, opened, mix, method, into, skip, config)
         if head is not None:
             add_head(temporary, head, config)
         replace_directory(temporary, out)
@@ -116,6 +123,7 @@ def _check_arguments(
     method: str,
     weights: Sequence[float] | None,
     density: float,
+    outliers: float,
     into: Into,
     skip: Sequence[str],
 ) -> None:
@@ -129,6 +137,11 @@ def _check_arguments(
         raise ModelError("the weights of a soup add up to 0: give weights with a sum above 0")
     if not 0 < density <= 1:
         raise ModelError(f"density = {density}: give a share above 0 and at most 1")
+    if method == "breadcrumbs" and not 0 <= outliers <= 1 - density:
+        raise ModelError(
+            f"outliers = {outliers}: breadcrumbs drops this share of the largest entries and keeps density = "
+            f"{density} of the others: give shares that add up to at most 1"
+        )
     short = [layer.rsplit(".", 1)[1] for layer in LINEARS]
     unknown = sorted(set(skip) - set(short))
     if unknown:
@@ -176,6 +189,7 @@ def _merged(
     opened: Sequence[MergeSource],
     method: str,
     mix: Mix,
+    depth: DepthScale,
     into: Into,
     skip: Sequence[str],
 ) -> Tensor:
@@ -198,7 +212,7 @@ def _merged(
         (place, source.change(name, weight)) for place, source in enumerate(opened) if name in source.names
     ]
     if changes:
-        weight = weight + METHODS[method](name, changes, mix)
+        weight = weight.add(METHODS[method](name, changes, mix), alpha=depth.factor(name))
     if not torch.isfinite(weight).all():
         raise ModelError(f"{name} is not finite after merging: check the sources and their weights")
     return weight.to(dtype)
@@ -240,7 +254,12 @@ def _check_logits(
     if not torch.isfinite(after).all():
         raise ModelError(f"{merged}: the merged model's logits are not finite")
     source = opened[0]
-    if len(opened) > 1 or method == "dare" or mix.weights != (1.0,) or (method == "ties" and mix.density < 1):
+    if (
+        len(opened) > 1
+        or method in ("dare", "breadcrumbs")
+        or mix.weights != (1.0,)
+        or (method == "ties" and mix.density < 1)
+    ):
         return
     if not isinstance(source, AdapterSource | DeltaSource | TrainedOwnSource):
         return

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: The names that ``trainer/merging/methods.py`` maps to functions. A test checks that both agree.
-MergeMethod = Literal["task-arithmetic", "soup", "ties", "dare", "model-stock"]
+MergeMethod = Literal["task-arithmetic", "soup", "ties", "dare", "model-stock", "breadcrumbs"]
 
 
 class MergeStep(Merge):
@@ -35,11 +35,18 @@ class MergeStep(Merge):
     """How the changes of the models are combined: `task-arithmetic` adds them (arXiv 2212.04089), `soup`
     takes their mean (arXiv 2203.05482), `ties` the mean of those that agree in sign (arXiv 2306.01708),
     `dare` drops and rescales entries first (arXiv 2311.03099), `model-stock` shortens the mean by the angles
-    between them (arXiv 2403.19522)."""
+    between them (arXiv 2403.19522), `breadcrumbs` adds them without their largest and smallest entries (arXiv
+    2312.06795)."""
     weights: tuple[float, ...] | None = None
     """A weight for each of `students`. By default 1 each."""
     density: float = Field(default=0.5, gt=0, le=1)
-    """Share of each change that `ties` and `dare` keep."""
+    """Share of each change that `ties`, `dare` and `breadcrumbs` keep."""
+    outliers: float = Field(default=0.01, ge=0, lt=1)
+    """Share of each change, its largest entries, that `breadcrumbs` drops."""
+    depth_scale: tuple[float, float] = (1.0, 1.0)
+    """Factors of the merged change in the first block and in the last, with those between on a line (LiNeS,
+    arXiv 2410.17146). With `[0.3, 1]`, early blocks stay closer to `model`. The embeddings have the first
+    factor, the final norm and the head the last. Works with every method."""
     into: Literal["original", "trained"] | None = None
     """The weights that the changes are added to: `original`, those of `model`; or `trained`, those that the
     training of the one student held, which gives exactly the trained model. By default `trained` for one
@@ -58,6 +65,15 @@ class MergeStep(Merge):
             raise DataError(f"`merge: {self.method}` takes no rows: remove `from`")
         super().check_inputs(names)
 
+    @model_validator(mode="after")
+    def _shares_of_breadcrumbs(self) -> Self:
+        if self.method == "breadcrumbs" and self.outliers + self.density > 1:
+            raise ValueError(
+                f"breadcrumbs drops outliers = {self.outliers} of each change and keeps density = "
+                f"{self.density}: give shares that add up to at most 1"
+            )
+        return self
+
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=rows)
 
@@ -66,12 +82,14 @@ class MergeStep(Merge):
 
         out = context.workdir / "merged"
         merge(
-            _whole(self.model, context),
-            [_source(name, context) for name in self.students],
+            base_of(self.model, context),
+            [student_of(name, context) for name in self.students],
             out,
             method=self.method,
             weights=self.weights,
             density=self.density,
+            outliers=self.outliers,
+            depth_scale=self.depth_scale,
             seed=context.seed,
             into=self.into or ("trained" if self._is_one_adapter(context) else "original"),
             progress=lambda done, total: context.progress(done, total, "tensors"),
@@ -82,7 +100,7 @@ class MergeStep(Merge):
         """Whether the one student has a record of the weights that its training held."""
         from ..adapters.training_record import RECORD
 
-        return len(self.students) == 1 and (_source(self.students[0], context) / RECORD).exists()
+        return len(self.students) == 1 and (student_of(self.students[0], context) / RECORD).exists()
 
 
 def no_history() -> pa.Table:
@@ -101,7 +119,7 @@ def no_history() -> pa.Table:
     return pa.schema(list(names.items())).empty_table()
 
 
-def _whole(name: str, context: Context) -> Path:
+def base_of(name: str, context: Context) -> Path:
     """Return the directory of the base. Raises ModelError for an adapter over another model."""
     found = context.weights(name)
     if found.adapter is not None:
@@ -109,7 +127,7 @@ def _whole(name: str, context: Context) -> Path:
     return found.path
 
 
-def _source(name: str, context: Context) -> Path:
+def student_of(name: str, context: Context) -> Path:
     """Return the directory of what is merged: an adapter, a change of the weights, or a whole model."""
     found = context.weights(name)
     return found.adapter or found.path

@@ -20,13 +20,15 @@ from ...kernels.top_k import top_k_mask
 class Mix:
     """Parameters of a merge.
 
-    ``weights``: one per source. ``density``: the share of a change that TIES and DARE keep. ``seed``: seed of
-    the entries that DARE drops.
+    ``weights``: one per source. ``density``: the share of a change that TIES, DARE and Breadcrumbs keep.
+    ``seed``: seed of the entries that DARE drops. ``outliers``: the share of a change, its largest entries,
+    that Breadcrumbs drops.
     """
 
     weights: tuple[float, ...]
     density: float
     seed: int
+    outliers: float = 0.01
 
 
 #: (tensor name, [(index of a source, its change)], parameters) -> the merged change. There is at least one
@@ -109,10 +111,27 @@ def model_stock(name: str, changes: Sequence[tuple[int, Tensor]], mix: Mix) -> T
     return mean.mul_(count * cosine / (1 + (count - 1) * cosine))
 
 
+def breadcrumbs(name: str, changes: Sequence[tuple[int, Tensor]], mix: Mix) -> Tensor:
+    """Model Breadcrumbs: drop both tails of each change, and sum what is left.
+
+    Of the entries of each change, ordered by magnitude, the largest ``outliers`` and the smallest are set to
+    zero; a share ``density`` between them is kept. Davari & Belilovsky, "Model Breadcrumbs" (ECCV 2024, arXiv
+    2312.06795).
+    """
+    masked = []
+    for place, change in changes:
+        largest = int(mix.outliers * change.numel())
+        kept = top_k_mask(change, min(change.numel(), largest + int(mix.density * change.numel())))
+        kept &= ~top_k_mask(change, largest)
+        masked.append((place, change.masked_fill(~kept, 0.0)))
+    return task_arithmetic(name, masked, mix)
+
+
 METHODS: dict[str, Method] = {
     "task-arithmetic": task_arithmetic,
     "soup": soup,
     "ties": ties,
     "dare": dare,
     "model-stock": model_stock,
+    "breadcrumbs": breadcrumbs,
 }

@@ -10,6 +10,8 @@ from ..adapters.peft_files import CONFIG as ADAPTER_CONFIG
 from ..sparse.delta_files import CONFIG as DELTA_CONFIG
 from .own_source import OwnSource
 from .sources import AdapterSource, DeltaSource, MergeSource, ModelSource
+from .ternary_files import CONFIG as TERNARY_CONFIG
+from .ternary_files import TernarySource
 
 
 def open_merge_source(path: Path, base: Path) -> MergeSource:
@@ -20,9 +22,11 @@ def open_merge_source(path: Path, base: Path) -> MergeSource:
         return DeltaSource(path)
     if (path / OWN_CONFIG).exists():
         return OwnSource(path)
+    if (path / TERNARY_CONFIG).exists():
+        return TernarySource(path)
     if (path / "config.json").exists():
         return ModelSource(path, base)
     raise ModelError(
         f"{path}: nothing to merge: give an adapter ({ADAPTER_CONFIG} or {OWN_CONFIG}), a sparse delta "
-        f"({DELTA_CONFIG}) or a model"
+        f"({DELTA_CONFIG}), a compressed change ({TERNARY_CONFIG}) or a model"
     )

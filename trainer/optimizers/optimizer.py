@@ -7,13 +7,17 @@ this would destroy 8-bit moments.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ...kernels.rounding import stochastic_round
+
+if TYPE_CHECKING:
+    from ..model.decoder import Decoder
+    from ..settings import TrainSettings
 
 State = dict[str, Tensor]
 
@@ -25,12 +29,16 @@ class Optimizer(ABC):
     since an update below half its spacing (lr * u < 2**-9 * |w|) would be lost by rounding to nearest.
     ``groups``: groups of ``params`` that share a ``rate``, which multiplies the learning rate of the schedule
     (:func:`gristmill.trainer.adapters.parameter_groups.parameter_groups`). ``betas``: decay rates of the
-    moments; None for the rule's defaults. ``seed``: seed of the stochastic rounding.
+    moments; None for the rule's defaults. ``seed``: seed of the stochastic rounding. ``lazy``: the state of a
+    parameter is made at its first update, and not at once.
     """
 
     #: The rule's default betas, and its bytes of state per weight.
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
     state_bytes: ClassVar[float]
+    #: Whether it asks for losses, see ``mezo.py``; and whether for gradients.
+    by_losses: ClassVar[bool] = False
+    by_gradients: bool = True
 
     def __init__(
         self,
@@ -39,13 +47,31 @@ class Optimizer(ABC):
         betas: tuple[float, float] | None = None,
         weight_decay: float = 0.0,
         seed: int = 0,
+        lazy: bool = False,
     ) -> None:
         self.groups, self.weight_decay = groups, weight_decay
         self.beta1, self.beta2 = betas or type(self).betas
         self.parameters = [parameter for group in groups for parameter in group["params"]]
-        self.states = {parameter: self.start(parameter) for parameter in self.parameters}
+        self.states = {parameter: {} if lazy else self.start(parameter) for parameter in self.parameters}
         device = self.parameters[0].device if self.parameters else torch.device("cpu")
         self.generator = torch.Generator(device).manual_seed(seed)
+
+    @classmethod
+    def options(cls, step: TrainSettings) -> dict[str, Any]:
+        """Return the arguments, besides those of all rules, that the settings of a training have for it."""
+        return {}
+
+    @classmethod
+    def state_size(cls, shape: tuple[int, int], **options: Any) -> float:
+        """Return the bytes of state of a weight of ``shape``, for the memory plan."""
+        return cls.state_bytes * shape[0] * shape[1]
+
+    def prepare(self, model: Decoder) -> None:  # noqa: B027 (most rules need nothing)
+        """Look at the model. Called once, before the training."""
+
+    def descend(self, loss: Callable[[], float], rate: float, seed: int) -> float:
+        """Change the weights by losses, if ``by_losses``. Returns the norm of the gradient's estimate."""
+        raise NotImplementedError
 
     @abstractmethod
     def start(self, parameter: Tensor) -> State:
@@ -66,6 +92,9 @@ class Optimizer(ABC):
         """Update every parameter that has a gradient."""
         for group in self.groups:
             live = [parameter for parameter in group["params"] if parameter.grad is not None]
+            for parameter in live:
+                if not self.states[parameter]:
+                    self.states[parameter] = self.start(parameter)
             wide = [parameter for parameter in live if parameter.dtype != torch.bfloat16]
             if wide:
                 gradients = [parameter.grad for parameter in wide if parameter.grad is not None]
@@ -78,6 +107,10 @@ class Optimizer(ABC):
                     gradient = parameter.grad.float()
                     self.update([weights], [gradient], [self.states[parameter]], rate * group["rate"])
                     parameter.copy_(stochastic_round(weights, self.generator))
+
+    def rest(self, parameter: nn.Parameter) -> None:
+        """Drop the parameter's state. It takes no memory until the next update, which starts anew."""
+        self.states[parameter] = {}
 
     def clear(self) -> None:
         """Drop all gradients."""
@@ -97,6 +130,7 @@ class Optimizer(ABC):
         Raises ValueError if it belongs to other parameters.
         """
         for parameter, saved in zip(self.parameters, state["states"], strict=True):
+            self.states[parameter] = self.start(parameter) if saved else {}
             for name, tensor in self.states[parameter].items():
                 tensor.copy_(saved[name])
         self.generator.set_state(state["generator"])

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from .adamw import AdamW
 from .adamw8bit import AdamW8bit
+from .galore import GaLore
 from .lion import Lion
+from .mezo import MeZO
 from .optimizer import Optimizer
 from .optimizer_names import OptimizerName
 
-OPTIMIZERS: dict[OptimizerName, type[Optimizer]] = {"adamw": AdamW, "adamw8bit": AdamW8bit, "lion": Lion}
+OPTIMIZERS: dict[OptimizerName, type[Optimizer]] = {
+    "adamw": AdamW,
+    "adamw8bit": AdamW8bit,
+    "lion": Lion,
+    "galore": GaLore,
+    "mezo": MeZO,
+}

@@ -6,8 +6,17 @@ A new one is a file here, a name in ``sparse_settings.py`` and a row below.
 from __future__ import annotations
 
 from .half import Half
+from .ist import IST
+from .lisa import LISA
+from .owlore import OwLore
 from .projection import Projection
 from .selekt import SeleKT
 
 #: ``sparse.kind`` -> its class.
-POLICIES: dict[str, type[Projection]] = {"selekt": SeleKT, "half": Half}
+POLICIES: dict[str, type[Projection]] = {
+    "selekt": SeleKT,
+    "half": Half,
+    "lisa": LISA,
+    "owlore": OwLore,
+    "ist": IST,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
@@ -24,6 +25,16 @@ class Projection:
     over: ClassVar[frozenset[str]] = frozenset({"delta"})
     #: Share of the adapters' values that take memory, for the memory plan.
     share: ClassVar[float] = 1.0
+    #: Whether the optimizer's state of a parameter is made at its first update only.
+    lazy: ClassVar[bool] = False
+
+    @classmethod
+    def resting(cls, settings: SparseSettings, blocks: int) -> float:
+        """Return the share of the adapters' values without gradient and optimizer state at any time.
+
+        ``blocks``: those of the model. For the memory plan.
+        """
+        return 0.0
 
     @classmethod
     def of(cls, settings: SparseSettings, seed: int) -> Self:
@@ -35,6 +46,12 @@ class Projection:
 
         Called once, before the optimizer is created, on a model whose adapters are new or those of an earlier
         training.
+        """
+
+    def measure(self, step: int, loss: Callable[[], float]) -> None:
+        """Look at the loss of the step's rows for values that the policy may set, and restore.
+
+        ``loss``: computes it, without gradients and dropout. Called before :meth:`before_step`.
         """
 
     def before_step(self, step: int, optimizer: Optimizer) -> None:

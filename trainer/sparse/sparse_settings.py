@@ -13,17 +13,27 @@ if TYPE_CHECKING:
 
 
 #: The names that ``trainer/sparse/policy_table.py`` maps to classes. A test checks that both agree.
-Policy = Literal["selekt", "half"]
+Policy = Literal["selekt", "half", "lisa", "owlore", "ist"]
 #: The kinds of adapter that a policy chooses among. A test checks that its class has the same.
 OVER: dict[Policy, frozenset[str]] = {
     "selekt": frozenset({"delta"}),
     "half": frozenset({"delta"}),
+    "lisa": frozenset({"delta"}),
+    "owlore": frozenset({"delta"}),
+    "ist": frozenset({"lora", "rslora", "dora"}),
 }
+#: Policies that freeze whole blocks in turn. Embeddings, norms and head may be trained beside them.
+OF_BLOCKS: frozenset[Policy] = frozenset({"lisa", "owlore", "ist"})
 #: Fields that only some policies use, by the names of these.
 USED_BY: dict[str, frozenset[Policy]] = {
     "density": frozenset({"selekt"}),
-    "every": frozenset({"selekt"}),
+    "every": frozenset({"selekt"}) | OF_BLOCKS,
     "scope": frozenset({"selekt"}),
+    "blocks": OF_BLOCKS,
+    "outlier_factor": frozenset({"owlore"}),
+    "ist_trials": frozenset({"ist"}),
+    "ist_damping": frozenset({"ist"}),
+    "ist_rate": frozenset({"ist"}),
 }
 
 
@@ -32,13 +42,27 @@ class SparseSettings(Frozen):
 
     kind: Policy = "selekt"
     """`selekt` keeps the largest changes (arXiv 2503.03656); `half` trains half of each block's matrices, and
-    another half in the next training (arXiv 2404.18466)."""
+    another half in the next training (arXiv 2404.18466); `lisa` trains a few random blocks at a time (arXiv
+    2403.17919); `owlore` those with more outliers more often, with `optimizer: galore` (arXiv 2405.18380);
+    `ist` the adapters of the blocks that matter most to the loss (arXiv 2410.11772)."""
     density: float = Field(default=0.05, gt=0, le=1)
     """Share of all entries that keep their change, with `selekt`."""
     every: int = Field(default=50, ge=1)
-    """Optimizer steps between two selections, with `selekt`."""
+    """Optimizer steps between two selections, with `selekt`; between two draws of blocks, with `lisa` and
+    `owlore`; between two measurements of their importance, with `ist`."""
     scope: Literal["global", "tensor"] = "global"
     """Whether `selekt` takes the largest changes of all layers together (`global`) or of each (`tensor`)."""
+    blocks: int = Field(default=2, ge=1)
+    """Blocks that are trained at a time, with `lisa`, `owlore` and `ist`."""
+    outlier_factor: float = Field(default=13.0, gt=0)
+    """What makes a weight an outlier, with `owlore`: a magnitude of more than this times the mean of its
+    matrix."""
+    ist_trials: int = Field(default=3, ge=2)
+    """Losses that each measurement of `ist` compares."""
+    ist_damping: float = Field(default=0.25, ge=0, lt=1)
+    """Factor of the adapters of all other blocks in a measurement of `ist`."""
+    ist_rate: float = Field(default=10.0, gt=0)
+    """How much the importance of blocks changes by a measurement of `ist`, per difference of exp(-loss)."""
 
     @model_validator(mode="after")
     def _used(self) -> Self:

@@ -1,0 +1,103 @@
+"""The greedy soup: a student is added only if the loss of the soup falls."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gristmill.contracts import registry
+from gristmill.contracts.errors import DataError
+from gristmill.contracts.inference import ModelWeights
+from gristmill.trainer.merging.greedy_soup import GreedySoup, greedy
+from gristmill.trainer.merging.merge import merge
+from gristmill.trainer.methods.sft import SupervisedFineTuning
+
+
+def test_an_ingredient_is_added_only_if_the_loss_falls() -> None:
+    losses = {(0,): 3.0, (1,): 1.0, (2,): 2.0, (3,): 2.5}
+    losses |= {(1, 2): 1.0, (1, 3): 0.5, (1, 3, 0): 0.75}
+    asked = []
+
+    def loss_of(chosen: Any) -> float:
+        asked.append(tuple(chosen))
+        return losses[tuple(chosen)]
+
+    assert greedy(4, loss_of) == [1, 3]  # 2 leaves the loss as it is, and 0 raises it
+    assert asked == list(losses)
+
+
+@pytest.fixture
+def bench(stopping: Any, make_model: Any, tmp_path: Path) -> Any:
+    """A context with two students: one that was trained on the rows, and one that was not."""
+    path = make_model()
+
+    class Bench(stopping):  # type: ignore[misc]
+        def weights(self, model: str) -> ModelWeights:
+            student = {"base": path}.get(model, tmp_path / model)
+            return ModelWeights(model, student, "digest", None)
+
+        def progress(self, done: float, total: float, unit: str, **figures: float) -> None:
+            self.reports.append((done, total, figures))
+
+    return Bench(tmp_path / "work", path)
+
+
+def _changed(base: Path, out: Path, change: float) -> None:
+    from safetensors.torch import save_file
+
+    shutil.copytree(base, out)
+    tensors = load_file(base / "model.safetensors")
+    generator = torch.Generator().manual_seed(3)
+    for name in tensors:
+        if "proj" in name:
+            tensors[name] += change * torch.randn(tensors[name].shape, generator=generator)
+    save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_the_loss_is_the_trainers_and_the_soup_the_mean(
+    bench: Any, stopping: Any, stopped: Any, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    for name, change in (("left", 0.2), ("right", -0.2), ("far", 3.0)):
+        _changed(bench.path, tmp_path / name, change)
+    step = GreedySoup(model="base", students=("far", "left", "right"), dtype="fp32")
+    table = pa.Table.from_pylist(rows)
+    bench.stop_at = 2
+    with pytest.raises(stopped):
+        step.fit(table, bench)
+    bench.stop_at = None
+    made = step.fit(table, bench)
+    tried, chosen = made.metrics["tried"], made.metrics["merged"]
+    assert made.metrics["held_out_loss"] == min(tried.values()) <= min(tried[name] for name in step.students)
+    # The loss of a student is what a training measures before its first step.
+    plain = SupervisedFineTuning(
+        model="left", quantize="none", dtype="fp32", evaluate_on="held", max_steps=1, max_length=128
+    )
+    measured = plain.fit(table, stopping(tmp_path / "t", tmp_path / "left", tables={"held": table}))
+    assert tried["left"] == pytest.approx(measured.history["held_out_loss"][0].as_py(), rel=1e-6)
+    told = greedy(3, lambda places: tried[" + ".join(step.students[place] for place in places)])
+    assert chosen == [step.students[place] for place in told]
+    assert len(tried) == 5
+    wanted = tmp_path / "wanted"
+    merge(bench.path, [tmp_path / name for name in chosen], wanted, method="soup")
+    found = load_file(made.adapter / "model.safetensors")
+    for name, tensor in load_file(wanted / "model.safetensors").items():
+        assert torch.equal(found[name], tensor)
+    assert not (bench.workdir / "tried").exists()
+    assert len(bench.reports) == 2 + 5 + 1  # what was measured before the stop is not measured again
+
+
+def test_rows_that_cannot_be_measured_are_refused(bench: Any, tmp_path: Path) -> None:
+    _changed(bench.path, tmp_path / "left", 0.2)
+    step = GreedySoup(model="base", students=("left",), dtype="fp32")
+    with pytest.raises(DataError, match=r"no rows|left out"):
+        step.fit(pa.Table.from_pylist([{"_id": "a", "prompt": "x", "response": ""}]), bench)
+
+
+def test_a_file_names_it() -> None:
+    assert registry.find("merge", "greedy_soup") is GreedySoup

@@ -1,0 +1,209 @@
+"""MeZO: the slope along noise that is drawn again from its seed, its sparse and blockwise forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from gristmill.contracts.errors import DataError, ModelError
+from gristmill.contracts.inference import ModelWeights, derive_seed
+from gristmill.trainer.adapters.adapter_settings import AdapterSettings
+from gristmill.trainer.adapters.load_adapted import load_adapted
+from gristmill.trainer.adapters.parameter_groups import parameter_groups
+from gristmill.trainer.forecast.step_plan import resting_weights, state_bytes, trained_weights
+from gristmill.trainer.methods.sft import SupervisedFineTuning
+from gristmill.trainer.model.model_config import ModelConfig
+from gristmill.trainer.optimizers.mezo import MeZO
+
+
+def _parameters(*shapes: tuple[int, ...]) -> list[nn.Parameter]:
+    generator = torch.Generator().manual_seed(1)
+    return [nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.float64)) for shape in shapes]
+
+
+def _noise(shape: torch.Size, seed: int, part: int, number: int) -> Tensor:
+    generator = torch.Generator().manual_seed(derive_seed(derive_seed(seed, part), number))
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def _quadratic(parameters: list[nn.Parameter]) -> Callable[[], float]:
+    return lambda: sum(float((each * each).sum()) for each in parameters)
+
+
+def test_a_step_goes_along_the_noise_by_its_slope() -> None:
+    """Of the sum of squares, the central difference is exact: 2 w z."""
+    owned, rate, decay = _parameters((3, 4), (5,)), 0.01, 0.1
+    optimizer = MeZO([{"params": owned, "rate": 1.0}], epsilon=0.1, weight_decay=decay)
+    before = [each.detach().clone() for each in owned]
+    noise = [_noise(each.shape, 7, 0, number) for number, each in enumerate(owned)]
+    slope = sum(float(2 * (w * z).sum()) for w, z in zip(before, noise))
+    assert optimizer.descend(_quadratic(owned), rate, 7) == pytest.approx(abs(slope))
+    for each, w, z in zip(owned, before, noise):
+        torch.testing.assert_close(each.detach(), (1 - rate * decay) * w - rate * slope * z)
+    assert all(not state for state in optimizer.states.values())
+
+
+def test_a_slope_that_is_not_finite_changes_nothing() -> None:
+    owned = _parameters((3,))
+    before = owned[0].detach().clone()
+    slope = MeZO([{"params": owned, "rate": 1.0}]).descend(lambda: float("nan"), 0.1, 1)
+    assert slope != slope
+    torch.testing.assert_close(owned[0].detach(), before)
+
+
+def test_random_entries_are_a_share_drawn_anew() -> None:
+    changed = []
+    for seed in (1, 2):
+        owned = _parameters((100, 100))
+        before = owned[0].detach().clone()
+        optimizer = MeZO([{"params": owned, "rate": 1.0}], entries="random", density=0.2, epsilon=0.5)
+        optimizer.descend(_quadratic(owned), 1e-3, seed)
+        changed.append((owned[0].detach() - before).abs() > 1e-12)
+        assert float(changed[-1].float().mean()) == pytest.approx(0.2, abs=0.02)
+    assert not torch.equal(*changed)
+
+
+def _model(path: Path, kind: str = "delta") -> Any:
+    return load_adapted(
+        ModelWeights("base", path, "digest", None),
+        AdapterSettings.model_validate({"kind": kind}),
+        seed=1,
+        dtype=torch.float32,
+        quantize="none",
+        parts=("norms",),
+    )
+
+
+def test_small_weights_of_the_base_alone_are_perturbed(make_model) -> None:
+    model = _model(make_model())
+    optimizer = MeZO(parameter_groups(model), entries="small", density=0.3, epsilon=0.5)
+    optimizer.prepare(model)
+    moved = []
+
+    def loss() -> float:
+        moved.append({name: linear.adapter.delta.detach().clone() for name, linear in model.linears()})
+        return float(len(moved))
+
+    optimizer.descend(loss, 1e-3, 3)
+    for name, linear in model.linears():
+        sizes, count = linear.weight().abs().flatten(), int(0.3 * linear.weight().numel())
+        small = torch.zeros_like(sizes, dtype=torch.bool)
+        small[sizes.argsort()[:count]] = True
+        for when in (moved[0][name], moved[1][name], linear.adapter.delta.detach()):
+            assert torch.equal(when.flatten() != 0, small), name
+
+
+def test_each_block_has_a_direction_and_losses_of_its_own(make_model) -> None:
+    model = _model(make_model(num_hidden_layers=3))
+    optimizer = MeZO(parameter_groups(model), blockwise=True, epsilon=0.5)
+    optimizer.prepare(model)
+    start = {name: each.detach().clone() for name, each in model.named_parameters()}
+    moved: list[set[str]] = []
+
+    def loss() -> float:
+        moved.append(
+            {
+                name.split(".")[1] if name.startswith("layers") else "outside"
+                for name, each in model.named_parameters()
+                if (each - start[name]).abs().max() > 0.1
+            }
+        )
+        return 1.0  # no slope, so that nothing stays changed
+
+    optimizer.descend(loss, 1.0, 3)
+    assert moved == [{part} for part in ("0", "1", "2", "outside") for _ in range(2)]
+
+
+RUNS: dict[str, dict[str, Any]] = {
+    "mezo": {"adapter": {"rank": 4, "dropout": 0.3}},
+    "small": {"adapter": {"kind": "delta"}, "mezo": {"entries": "small", "density": 0.5}},
+    "random": {"mezo": {"entries": "random", "density": 0.5}},
+    "blockwise": {"mezo": {"blockwise": True}, "train_embeddings": True},
+    "hybrid": {"mezo": {"first_order_blocks": 1}},
+}
+
+
+@pytest.mark.parametrize("name", sorted(RUNS))
+def test_a_training_that_was_stopped_goes_on_with_the_same_bits(
+    name: str, make_model, rows, stopping, stopped, digest, tmp_path: Path
+) -> None:
+    path, table = make_model(), pa.Table.from_pylist(rows[:9])
+    step = SupervisedFineTuning.model_validate(
+        {
+            "model": "base", "quantize": "none", "dtype": "fp32", "batch_rows": 3, "max_length": 128,
+            "learning_rate": 1e-4, "optimizer": "mezo", **RUNS[name],
+        }
+    )  # fmt: skip
+    whole = step.fit(table, stopping(tmp_path / "whole", path))
+    parts = stopping(tmp_path / "parts", path, stop_at=2)
+    with pytest.raises(stopped):
+        step.fit(table, parts)
+    parts.stop_at = None
+    again = step.fit(table, parts)
+    assert digest(again) == digest(whole)
+    assert again.history["loss"] == whole.history["loss"]
+    assert all(norm > 0 for norm in whole.history["gradient_norm"].to_pylist())
+    assert whole.metrics["trainable_parameters"] == trained_weights(step, ModelConfig.read(path))
+
+
+def test_the_loss_falls_with_many_steps(make_model, rows, stopping, tmp_path: Path) -> None:
+    step = SupervisedFineTuning.model_validate(
+        {
+            "model": "base", "quantize": "none", "dtype": "fp32", "batch_rows": 9, "max_length": 128,
+            "optimizer": "mezo", "learning_rate": 3e-4, "schedule": "constant", "epochs": 60,
+            "adapter": {"kind": "delta", "targets": ["o_proj"]},
+        }
+    )  # fmt: skip
+    made = step.fit(pa.Table.from_pylist(rows[:9]), stopping(tmp_path / "w", make_model()))
+    losses = made.history["loss"].to_pylist()
+    assert sum(losses[-10:]) < sum(losses[:10])
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(make_model, rows, stopping, tmp_path: Path) -> None:
+    step = SupervisedFineTuning.model_validate(
+        {
+            "model": "base", "quantize": "none", "dtype": "fp32", "optimizer": "mezo", "max_length": 128,
+            "mezo": {"epsilon": 1e30}, "adapter": {"kind": "delta"},
+        }
+    )  # fmt: skip
+    with pytest.raises(DataError, match="training stopped at step 0"):
+        step.fit(pa.Table.from_pylist(rows[:3]), stopping(tmp_path / "w", make_model()))
+
+
+def test_the_plan_has_no_gradients_and_no_states(make_model) -> None:
+    config = ModelConfig.read(make_model())
+    step = SupervisedFineTuning.model_validate({"model": "base", "optimizer": "mezo"})
+    hybrid = SupervisedFineTuning.model_validate(
+        {"model": "base", "optimizer": "mezo", "mezo": {"first_order_blocks": 1}}
+    )
+    assert state_bytes(step, config) == 0
+    assert resting_weights(step, config) == trained_weights(step, config)
+    assert resting_weights(hybrid, config) == trained_weights(step, config) // 2
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"mezo": {"epsilon": 1e-2}}, "has the options of optimizer: mezo"),
+        ({"optimizer": "mezo", "mezo": {"entries": "small"}}, "give adapter: {kind: delta}"),
+        ({"optimizer": "mezo", "mezo": {"density": 0.5}}, "density needs entries"),
+        ({"optimizer": "mezo", "adapter": {"kind": "delta"}, "sparse": {}}, "remove sparse"),
+        ({"optimizer": "mezo", "shard": True}, "perturbs whole weights"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        SupervisedFineTuning.model_validate({"model": "base", **given})
+
+
+def test_more_blocks_than_the_model_has_are_refused(make_model) -> None:
+    model = _model(make_model())
+    with pytest.raises(ModelError, match="first_order_blocks = 5, but the model has 2"):
+        MeZO(parameter_groups(model), first_order_blocks=5).prepare(model)

@@ -1,0 +1,47 @@
+"""The loss of merged models on held-out rows, as a training measures it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from ...contracts.operators import Context
+from ..data.encode import RowEncoder
+from ..data.encode_table import encode_table
+from ..data.lazy_examples import tokens_of
+from ..data.packs import pack
+from ..data.unfit import as_table
+from ..device import choose_device
+from ..loop import HeldOut, held_out_loss
+from ..methods.sft import SupervisedFineTuning
+from ..model.loading import load_model
+from ..model.model_config import ModelConfig
+from ..parallel import Processes
+from ..passes import Passes
+
+#: Tokens that go through a model at once.
+PACK = 1024
+
+
+class SoupLoss:
+    """Measures the loss of ``step`` on the rows of ``table``.
+
+    ``base``: the base of all models, whose chat template renders the rows. Raises DataError if too many rows
+    cannot be measured on. ``left_out``: these.
+    """
+
+    def __init__(self, base: Path, step: SupervisedFineTuning, table: pa.Table, context: Context) -> None:
+        self.step, self.objective = step, step.objective(context)
+        encoder = RowEncoder.of(step, self.objective, step.encoder(base), ModelConfig.read(base).vocabulary)
+        encoded = encode_table(step, table, context, encoder, "held-out")
+        self.left_out = as_table(encoded.left_out)
+        lengths = tokens_of(encoded.examples)
+        packs = pack(lengths, max(PACK, max(lengths)))
+        self._held_out = HeldOut(encoded.examples, packs, every=1)
+
+    def __call__(self, model: Path) -> float:
+        """Return the mean loss, per token, of the model in the directory ``model``."""
+        loaded = load_model(model, dtype=self.step.torch_dtype(), device=choose_device(self.step.device))
+        loaded.eval()
+        return held_out_loss(Passes(loaded, self.objective, Processes.current()), self._held_out, 1.0)

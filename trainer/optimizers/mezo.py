@@ -1,0 +1,161 @@
+"""MeZO: Malladi et al., "Fine-Tuning Language Models with Just Forward Passes" (arXiv 2305.17333).
+
+With its sparse form, Sparse-MeZO (Liu et al., arXiv 2402.15751), and those of ZO-Bench (Zhang et al.,
+"Revisiting Zeroth-Order Optimization for Memory-Efficient LLM Fine-Tuning", arXiv 2402.11592).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ...contracts.errors import ModelError
+from ...contracts.inference import derive_seed
+from ...kernels.top_k import Threshold, mask_above, threshold
+from ..adapters.delta import DenseDelta
+from .mezo_settings import Entries
+from .optimizer import Optimizer, State
+
+if TYPE_CHECKING:
+    from ..model.decoder import Decoder
+    from ..model.linear import Linear
+    from ..settings import TrainSettings
+
+
+class MeZO(Optimizer):
+    """Descent along random directions, by the losses of two perturbed models: no backward pass, no state.
+
+    With noise z of the normal distribution, g = (L(w + eps z) - L(w - eps z)) / (2 eps) and
+    w = (1 - lr d) w - lr g z. The weights are perturbed in place, and z is drawn again from its seed each
+    time, for one parameter after the other: no noise is held. ``epsilon``: eps.
+
+    - ``entries``: "small" perturbs only the weights of the smallest magnitude in the base, a share
+      ``density`` of each matrix (Sparse-MeZO); "random" a share drawn anew in each step (ZO-Bench's sparse
+      gradients).
+    - ``blockwise``: each block has a direction and two losses of its own (ZO-Bench). What is outside of the
+      blocks comes last.
+    - ``first_order_blocks``: so many last blocks are trained by their gradients (ZO-Bench's hybrid).
+    """
+
+    by_losses: ClassVar[bool] = True
+    state_bytes: ClassVar[float] = 0
+
+    def __init__(
+        self,
+        groups: Sequence[Mapping[str, Any]],
+        *,
+        epsilon: float = 1e-3,
+        entries: Entries = "all",
+        density: float = 0.25,
+        blockwise: bool = False,
+        first_order_blocks: int = 0,
+        **options: Any,
+    ) -> None:
+        super().__init__(groups, **options)
+        self.epsilon, self.entries, self.density = epsilon, entries, density
+        self.blockwise, self.first_order_blocks = blockwise, first_order_blocks
+        self._rates = {each: group["rate"] for group in groups for each in group["params"]}
+        #: Parameters that are perturbed together.
+        self._parts = [list(self.parameters)]
+        #: The layer of each delta, and the magnitude below which its weights are small.
+        self._small: dict[nn.Parameter, tuple[Linear, Threshold]] = {}
+
+    @classmethod
+    def options(cls, step: TrainSettings) -> dict[str, Any]:
+        return step.mezo.model_dump()
+
+    @torch.no_grad()
+    def prepare(self, model: Decoder) -> None:
+        """Divide the parameters. Raises ModelError for more blocks than the model has."""
+        blocks = [[each for each in block.parameters() if each in self._rates] for block in model.blocks()]
+        if self.first_order_blocks > len(blocks):
+            raise ModelError(
+                f"mezo: first_order_blocks = {self.first_order_blocks}, but the model has {len(blocks)} "
+                "blocks: give at most as many"
+            )
+        estimated = blocks[: len(blocks) - self.first_order_blocks]
+        inside = {each for block in blocks for each in block}
+        parts = [*estimated, [each for each in self.parameters if each not in inside]]
+        if not self.blockwise:
+            parts = [[each for part in parts for each in part]]
+        self._parts = [part for part in parts if part]
+        if self.first_order_blocks:
+            for parameter in (each for part in self._parts for each in part):
+                parameter.requires_grad_(False)
+        for _, linear in model.linears() if self.entries == "small" else ():
+            if isinstance(linear.adapter, DenseDelta):
+                weight = linear.weight().float()
+                large = weight.numel() - int(self.density * weight.numel())
+                self._small[linear.adapter.delta] = linear, threshold(weight, large)
+
+    @property
+    def by_gradients(self) -> bool:
+        """Whether some of the parameters are trained by their gradients."""
+        return self.first_order_blocks > 0
+
+    @torch.no_grad()
+    def descend(self, loss: Callable[[], float], rate: float, seed: int) -> float:
+        """Change the weights along one random direction, or one for each block.
+
+        ``loss``: computes the loss of the step with the weights as they are. ``seed``: of the step's noise.
+        Returns the length of the slope; if it is not finite, nothing was changed along it.
+        """
+        squares = 0.0
+        for number, part in enumerate(self._parts):
+            noise = derive_seed(seed, number)
+            self._shift(part, noise, self.epsilon)
+            plus = loss()
+            self._shift(part, noise, -2 * self.epsilon)
+            minus = loss()
+            self._shift(part, noise, self.epsilon)
+            slope = (plus - minus) / (2 * self.epsilon)
+            if not math.isfinite(slope):
+                return slope
+            squares += slope * slope
+            for parameter, direction in self._directions(part, noise):
+                own = rate * self._rates[parameter]
+                parameter.mul_(1 - own * self.weight_decay).add_(direction, alpha=-own * slope)
+        return math.sqrt(squares)
+
+    def _shift(self, part: Sequence[nn.Parameter], seed: int, distance: float) -> None:
+        for parameter, direction in self._directions(part, seed):
+            parameter.add_(direction, alpha=distance)
+
+    def _directions(self, part: Sequence[nn.Parameter], seed: int) -> Iterator[tuple[nn.Parameter, Tensor]]:
+        """Yield each parameter with its noise, which is the same for the same seed."""
+        for number, parameter in enumerate(part):
+            generator = torch.Generator(parameter.device).manual_seed(derive_seed(seed, number))
+
+            def drawn(
+                make: Callable[..., Tensor],
+                parameter: nn.Parameter = parameter,
+                generator: torch.Generator = generator,
+            ) -> Tensor:
+                return make(
+                    parameter.shape, generator=generator, device=parameter.device, dtype=parameter.dtype
+                )
+
+            noise = drawn(torch.randn)
+            if self.entries == "random":
+                noise.masked_fill_(drawn(torch.rand) >= self.density, 0.0)
+            elif parameter in self._small:
+                linear, found = self._small[parameter]
+                noise.masked_fill_(mask_above(linear.weight().float(), found), 0.0)
+            yield parameter, noise
+
+    def start(self, parameter: Tensor) -> State:
+        return {}
+
+    def update(
+        self, weights: Sequence[Tensor], gradients: Sequence[Tensor], states: Sequence[State], rate: float
+    ) -> None:
+        """Plain gradient descent, for the parameters that have a gradient."""
+        for weight, gradient in zip(weights, gradients):
+            weight.mul_(1 - rate * self.weight_decay).add_(gradient, alpha=-rate)
+
+    def forget(self, parameter: nn.Parameter, kept: Tensor) -> None:
+        """Do nothing: there are no moments."""

@@ -1,0 +1,36 @@
+"""Settings of MeZO in a pipeline file. Imports no torch, since plans need these settings."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from ...contracts.frozen import Frozen
+
+Entries = Literal["all", "small", "random"]
+
+
+class MeZOSettings(Frozen):
+    """How the weights are perturbed."""
+
+    epsilon: float = Field(default=1e-3, gt=0)
+    """Size of the perturbation, in standard deviations of the noise."""
+    entries: Entries = "all"
+    """Entries that are perturbed and trained: `all`; `small`, the weights of the smallest magnitude in each
+    matrix of the base (Sparse-MeZO, arXiv 2402.15751); `random` ones, drawn anew in each step (arXiv
+    2402.11592)."""
+    density: float = Field(default=0.25, gt=0, le=1)
+    """Share of the entries that `small` and `random` take."""
+    blockwise: bool = False
+    """Perturb one block after the other, each with two losses of its own. A step takes as many times as many
+    passes as the model has blocks."""
+    first_order_blocks: int = Field(default=0, ge=0)
+    """Last blocks that are trained by their gradients (gradient descent), with a backward pass through them
+    alone."""
+
+    @model_validator(mode="after")
+    def _density_of_some(self) -> Self:
+        if self.entries == "all" and "density" in self.model_fields_set:
+            raise ValueError("density needs entries: small or random: add it, or remove density")
+        return self

@@ -1,0 +1,49 @@
+"""Which options of a training go with its optimizer. Imports no torch, since plans check them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+from .optimizer_names import OptimizerName
+
+if TYPE_CHECKING:
+    from ..settings import TrainSettings
+
+
+def check_options(step: TrainSettings) -> None:
+    """Raise ValueError for options that do not go with the optimizer, with the reason."""
+    for name in get_args(OptimizerName):
+        if name != step.optimizer and name in step.model_fields_set:
+            raise ValueError(f"{name} has the options of optimizer: {name}; add that, or remove them")
+    if step.optimizer == "galore":
+        _check_galore(step)
+    elif step.sparse is not None and step.sparse.kind == "owlore":
+        raise ValueError("sparse 'owlore' trains with gradients of low rank: add optimizer: galore")
+    if step.optimizer == "mezo":
+        _check_mezo(step)
+
+
+def _check_galore(step: TrainSettings) -> None:
+    kind = None if step.sparse is None else step.sparse.kind
+    if step.adapter.kind != "delta":
+        raise ValueError(
+            f"optimizer: galore is for the weights themselves, not for an adapter of kind "
+            f"{step.adapter.kind!r}: give adapter: {{kind: delta}}, or another optimizer"
+        )
+    if kind not in (None, "half", "lisa", "owlore"):
+        raise ValueError(
+            f"sparse {kind!r} works on single weights, and optimizer: galore has moments of low rank: give "
+            "another optimizer, or sparse: {kind: lisa}"
+        )
+
+
+def _check_mezo(step: TrainSettings) -> None:
+    if step.sparse is not None:
+        raise ValueError(
+            "optimizer: mezo has no gradients for a policy to choose among: remove sparse, or give mezo: "
+            "{entries: small}"
+        )
+    if step.mezo.entries == "small" and step.adapter.kind != "delta":
+        raise ValueError(
+            "mezo: {entries: small} chooses among the base's weights: give adapter: {kind: delta}"
+        )
