@@ -39,6 +39,7 @@ USED_BY: dict[str, frozenset[str]] = {
     "alpha": frozenset({"lora", "rslora", "dora"}),
     "dropout": frozenset({"lora", "rslora", "dora"}),
     "b_rate": frozenset({"lora", "rslora", "dora"}),
+    "freeze_a": frozenset({"lora", "rslora", "dora"}),
     "svd_iterations": frozenset({"pissa", "loftq"}),
     "loftq_turns": frozenset({"loftq"}),
     "eva_spread": frozenset({"eva"}),
@@ -68,6 +69,8 @@ class AdapterSettings(Frozen):
     b_rate: float = Field(default=1.0, gt=0)
     """Learning rate of B as a multiple of that of A. LoRA+ (arXiv 2402.12354) recommends about 16 with a
     lower `learning_rate`."""
+    freeze_a: bool = False
+    """Train only B, over a random A that stays as it is (arXiv 2402.16842): half of the trained values."""
     targets: Literal["all-linear"] | tuple[Target, ...] = "all-linear"
     """Layers to adapt: `all-linear`, or a list of their short names. Phi has `qkv_proj` and `gate_up_proj`,
     Granite 4 `input_linear` and `output_linear`. Experts take no adapter."""
