@@ -23,6 +23,7 @@ import torch
 from ..contracts.errors import DataError, GristmillError
 from ..contracts.inference import derive_seed
 from ..contracts.operators import Context
+from .adapters.draws import begin_step
 from .adapters.penalties import add_penalties
 from .adapters.rounded_factors import round_factors
 from .best_weights import BestWeights, exhausted
@@ -133,6 +134,7 @@ def train(
             if projection is not None:
                 projection.before_step(step, optimizer)
             seed = derive_seed(settings.seed, step)
+            begin_step(adapters, seed)
             then = () if last else steps[step + 1]
             parts = passes.train(examples, steps[step], step_context, gradients, seed, then)
             add_penalties(adapters)

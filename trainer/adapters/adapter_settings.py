@@ -26,24 +26,28 @@ Target = Literal[
 ALL_LINEAR: tuple[Target, ...] = get_args(Target)
 
 #: The names that ``trainer/adapters/adapter_table.py`` maps to classes. A test checks that both agree.
-Kind = Literal["lora", "rslora", "dora", "delta", "svft"]
+Kind = Literal["lora", "rslora", "dora", "delta", "svft", "lora_dropout", "dylora"]
 Start = Literal["default", "pissa", "olora", "loftq", "eva"]
 
 
 #: Kinds whose student PEFT does not know: it is merged into its base to be served.
 MERGED_KINDS: frozenset[Kind] = frozenset({"delta", "svft"})
+#: Kinds that are saved as factors A and B of a low-rank change, in PEFT's layout.
+LOW_RANK: frozenset[Kind] = frozenset({"lora", "rslora", "dora", "lora_dropout", "dylora"})
 #: Fields that only some kinds or initializations use, by the names of these.
 USED_BY: dict[str, frozenset[str]] = {
-    "init": frozenset({"lora", "rslora", "dora"}),
-    "rank": frozenset({"lora", "rslora", "dora"}),
-    "alpha": frozenset({"lora", "rslora", "dora"}),
-    "dropout": frozenset({"lora", "rslora", "dora"}),
-    "b_rate": frozenset({"lora", "rslora", "dora"}),
-    "freeze_a": frozenset({"lora", "rslora", "dora"}),
+    "init": frozenset({"lora", "rslora", "dora", "lora_dropout"}),
+    "rank": LOW_RANK,
+    "alpha": LOW_RANK,
+    "dropout": LOW_RANK,
+    "b_rate": LOW_RANK,
+    "freeze_a": frozenset({"lora", "rslora", "dora", "lora_dropout", "dylora"}),
     "svd_iterations": frozenset({"pissa", "loftq"}),
     "loftq_turns": frozenset({"loftq"}),
     "eva_spread": frozenset({"eva"}),
     "svft_band": frozenset({"svft"}),
+    "factor_dropout": frozenset({"lora_dropout"}),
+    "dylora_keep": frozenset({"dylora"}),
 }
 
 
@@ -53,8 +57,9 @@ class AdapterSettings(Frozen):
     kind: Kind = "lora"
     """`lora` (arXiv 2106.09685); `rslora`, scaled by alpha over the square root of the rank (arXiv
     2312.03732); `dora`, which also trains the norm of each row (arXiv 2402.09353); `delta`, the weights
-    themselves (full fine-tuning), which takes the most memory; or `svft`, coefficients of the weight's own
-    singular vectors (arXiv 2405.19597)."""
+    themselves (full fine-tuning), which takes the most memory; `svft`, coefficients of the weight's own
+    singular vectors (arXiv 2405.19597); `lora_dropout`, which drops rows and columns of the factors in
+    training (arXiv 2404.09610); or `dylora`, of which any smaller rank can be kept (arXiv 2210.07558)."""
     init: Start = "default"
     """Initialization of the factors: `default` (A random, B zero); `pissa`, the leading singular part of the
     weight (arXiv 2404.02948); `olora`, its QR decomposition (arXiv 2406.01775); `loftq`, which compensates
@@ -84,6 +89,19 @@ class AdapterSettings(Frozen):
 
     svft_band: int = Field(default=0, ge=0)
     """Diagonals of coefficients that `svft` trains on each side of the main one."""
+
+    factor_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the columns of A, and of the rows of B, that `lora_dropout` sets to zero in each pass."""
+    dylora_keep: int | None = Field(default=None, ge=1)
+    """Rank that is kept of `dylora` in the end: the first ones of `rank`. By default, all."""
+
+    @model_validator(mode="after")
+    def _keeps_at_most_all(self) -> Self:
+        if self.dylora_keep is not None and self.dylora_keep > self.rank:
+            raise ValueError(
+                f"dylora_keep is {self.dylora_keep}, but rank is {self.rank}: keep at most the rank"
+            )
+        return self
 
     @model_validator(mode="after")
     def _used(self) -> Self:

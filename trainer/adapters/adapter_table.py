@@ -8,10 +8,12 @@ from __future__ import annotations
 from .adapter import Adapter
 from .delta import DenseDelta
 from .dora import DoRA
+from .dylora import DyLoRA
 from .eva import EVA
 from .initialization import Initialization
 from .loftq import LoftQ
 from .lora import LoRA
+from .lora_dropout import LoRADropout
 from .olora import OLoRA
 from .pissa import PiSSA
 from .svft import SVFT
@@ -23,6 +25,8 @@ KINDS: dict[str, type[Adapter]] = {
     "dora": DoRA,
     "delta": DenseDelta,
     "svft": SVFT,
+    "lora_dropout": LoRADropout,
+    "dylora": DyLoRA,
 }
 #: ``adapter.init`` -> its class.
 INITS: dict[str, type[Initialization]] = {

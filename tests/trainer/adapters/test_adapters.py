@@ -38,6 +38,9 @@ METHODS = [
     {"init": "eva"},
     {"init": "eva", "kind": "rslora"},
     {"init": "eva", "kind": "dora"},
+    {"freeze_a": True},
+    {"kind": "lora_dropout", "factor_dropout": 0.3},
+    {"kind": "dylora"},
 ]
 
 
@@ -66,7 +69,7 @@ def _load(
         data=InitializationData(_packs()),
         dtype=torch.float32,
         quantize=quantize,
-    )
+    ).eval()
 
 
 def _train(model: Decoder) -> None:
