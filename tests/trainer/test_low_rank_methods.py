@@ -18,6 +18,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "frozen A": {"adapter": {"freeze_a": True}},
     "lora dropout": {"adapter": {"kind": "lora_dropout", "factor_dropout": 0.3}},
     "dylora": {"adapter": {"kind": "dylora", "dylora_keep": 2}},
+    "corda": {"adapter": {"init": "corda", "init_packs": 2}},
+    "lora_ga": {"adapter": {"init": "lora_ga", "init_packs": 2}},
 }
 Fit = Callable[..., Trained]
 

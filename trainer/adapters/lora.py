@@ -118,8 +118,8 @@ class LoRA(Adapter):
         """Return the factors A (rank, K) and B (N, rank), by PEFT's names.
 
         If the initial factors A0, B0 were subtracted from the base, ``B A`` applies to that base ("held").
-        For the original base, the state is ``B A - B0 A0`` with twice the rank: A stacked on A0, and B next
-        to -B0 (Meng et al., PiSSA, arXiv 2404.02948, appendix).
+        For the original base, the state is ``B A - B0 A0`` with the sum of the ranks: A stacked on A0, and B
+        next to -B0 (Meng et al., PiSSA, arXiv 2404.02948, appendix).
         """
         a, b = self.a.detach(), self.b.detach()
         if over == "original" and self.initial is not None:
@@ -133,7 +133,7 @@ class LoRA(Adapter):
         """
         a, b = (state[name].to(self.a.device) for name in ("lora_A.weight", "lora_B.weight"))
         rank = len(self.a)
-        if self.initial is not None and len(a) == 2 * rank:
+        if self.initial is not None and len(a) == rank + len(self.initial[0]):
             here, theirs = self.initial[1] @ self.initial[0], -b[:, rank:] @ a[rank:]
             if (here - theirs).abs().max() > 1e-4 * here.abs().max():
                 raise RuntimeError("its initial factors differ from those of this base and these settings")

@@ -55,6 +55,12 @@ class Linear(nn.Module):
         """Return the weight (N, K) in the computation dtype."""
         return dense(self.base, self.dtype) if self._dequantized is None else self._dequantized
 
+    def rebase(self, base: Base) -> None:
+        """Replace the weight by ``base``, of the same shape."""
+        self.base = base
+        if self._dequantized is not None:
+            self._dequantized = dense(base, self.dtype)
+
     def forward(self, x: Tensor) -> Tensor:
         if self.adapter is None:
             return frozen_linear(x, self.weight, self.bias)

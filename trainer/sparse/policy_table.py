@@ -5,9 +5,16 @@ A new one is a file here, a name in ``sparse_settings.py`` and a row below.
 
 from __future__ import annotations
 
+from .cola import COLA
 from .half import Half
+from .increlora import IncreLoRA
 from .projection import Projection
 from .selekt import SeleKT
 
 #: ``sparse.kind`` -> its class.
-POLICIES: dict[str, type[Projection]] = {"selekt": SeleKT, "half": Half}
+POLICIES: dict[str, type[Projection]] = {
+    "selekt": SeleKT,
+    "half": Half,
+    "cola": COLA,
+    "increlora": IncreLoRA,
+}
