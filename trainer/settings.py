@@ -186,7 +186,7 @@ class TrainSettings(Train):
                 f"{self.adapter.rank}: give a larger adapter.rank, or a smaller mean_rank"
             )
         if self.sparse.kind == "increlora" and self.adapter.init != "default":
-            raise ValueError("sparse 'increlora' adds ranks that change nothing at first: remove adapter.init")
+            raise ValueError("sparse 'increlora' adds ranks that start with B = 0: remove adapter.init")
         if self.sparse.kind == "cola":
             reasons = {
                 f"quantize: {self.quantize}, in which a merged change is lost: give quantize: none": (

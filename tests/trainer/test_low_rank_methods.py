@@ -20,6 +20,11 @@ METHODS: dict[str, dict[str, Any]] = {
     "dylora": {"adapter": {"kind": "dylora", "dylora_keep": 2}},
     "corda": {"adapter": {"init": "corda", "init_packs": 2}},
     "lora_ga": {"adapter": {"init": "lora_ga", "init_packs": 2}},
+    "quailora": {"adapter": {"init": "quailora"}, "quantize": "nf4"},
+    "lq_lora": {"adapter": {"init": "lq_lora", "loftq_turns": 2}, "quantize": "nf4"},
+    "kasa": {"adapter": {"kind": "kasa", "init": "truncated"}, "quantize": "nf4"},
+    "cola": {"adapter": {}, "sparse": {"kind": "cola", "every": 1}},
+    "increlora": {"adapter": {}, "sparse": {"kind": "increlora", "every": 1, "mean_rank": 2}},
 }
 Fit = Callable[..., Trained]
 

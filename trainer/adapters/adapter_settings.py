@@ -70,8 +70,8 @@ class AdapterSettings(Frozen):
     2312.03732); `dora`, which also trains the norm of each row (arXiv 2402.09353); `delta`, the weights
     themselves (full fine-tuning), which takes the most memory; `svft`, coefficients of the weight's own
     singular vectors (arXiv 2405.19597); `lora_dropout`, which drops rows and columns of the factors in
-    training (arXiv 2404.09610); `dylora`, of which any smaller rank can be kept (arXiv 2210.07558); or `kasa`,
-    with singular values of its own (arXiv 2412.06071)."""
+    training (arXiv 2404.09610); `dylora`, of which any smaller rank can be kept (arXiv 2210.07558); or
+    `kasa`, with singular values of its own (arXiv 2412.06071)."""
     init: Start = "default"
     """Initialization of the factors: `default` (A random, B zero); `pissa`, the leading singular part of the
     weight (arXiv 2404.02948); `olora`, its QR decomposition (arXiv 2406.01775); `loftq`, which compensates

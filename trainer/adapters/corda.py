@@ -18,10 +18,10 @@ from .layer_statistics import damped, in_groups, input_covariances
 class CorDA(DataInitialization):
     """Initializes the adapter to components of the weight that the covariance of its inputs orders.
 
-    With C the covariance, ``W C = U S V^T`` and ``W = U S (V^T C^-1)``. The adapter gets the r components with
-    the largest singular values (instruction-previewed mode), or those with the smallest (knowledge-preserved
-    mode); the base is the rest. The covariance is that of the training rows: for the second mode, these must
-    show the knowledge that is to be kept.
+    With C the covariance, ``W C = U S V^T`` and ``W = U S (V^T C^-1)``. The adapter gets the r components
+    with the largest singular values (instruction-previewed mode), or those with the smallest
+    (knowledge-preserved mode); the base is the rest. The covariance is that of the training rows: for the
+    second mode, these must show the knowledge that is to be kept.
     """
 
     def factors(

@@ -1,4 +1,4 @@
-"""Common part of the initializations that look at the first packs of the training data and change the base."""
+"""Common part of the initializations that change the base by what the first packs of training data show."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ class DataInitialization(Initialization):
         found = self.factors(model, self.linears(model), data)
         for name, linear in model.linears():
             if name in found:
-                changed = linear.weight().float().addmm(found[name].b, found[name].a, alpha=-self.settings.scale)
+                changed = (
+                    linear.weight().float().addmm(found[name].b, found[name].a, alpha=-self.settings.scale)
+                )
                 linear.rebase(changed.to(linear.dtype))
         return found
 

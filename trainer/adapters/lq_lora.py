@@ -47,11 +47,30 @@ class LQLoRA(Calibrated):
         full = dense(base, torch.float32) + self.errors.pop(name).float()
         rows, columns = importance(fisher)
         for _ in range(settings.loftq_turns):
-            weighted = rows[:, None] * (full - dense(base, torch.float32)) * columns
-            a, b = split(weighted, settings.rank, settings.scale, settings.svd_iterations, generator)
-            a, b = a / columns, b / rows[:, None]
+            missing = full - dense(base, torch.float32)
+            a, b = fit(
+                missing, rows, columns, settings.rank, settings.scale, settings.svd_iterations, generator
+            )
             base = self.holds[name](full.addmm(b, a, alpha=-settings.scale))
         return Factors(a, b, changed=True), base
+
+
+def fit(
+    missing: Tensor,
+    rows: Tensor,
+    columns: Tensor,
+    rank: int,
+    scale: float,
+    iterations: int | None,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Return A (rank, K), B (N, rank): ``scale * B A`` best approximates ``missing`` (N, K), weighted.
+
+    ``rows`` (N,), ``columns`` (K,): the weights of the error are their products.
+    """
+    weighted = rows[:, None] * missing * columns
+    a, b = split(weighted, rank, scale, iterations, generator)
+    return a / columns, b / rows[:, None]
 
 
 def importance(fisher: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,9 @@
 """An adapter over the very weights that its training held.
 
-PiSSA, OLoRA, LoftQ and others take their initial factors out of the base, or fit them to its quantization error, and
-quantize what is left. Over a quantized base, these weights cannot be had from the original ones and the
-trained change: they are made again from the record of the training.
+PiSSA, OLoRA, LoftQ and others take their initial factors out of the base, or fit them to its quantization
+error, and quantize what is left. Over a quantized base, these weights cannot be had from the original ones
+and the trained change: they are made again from the record of the training, or from the initial factors that
+the adapter was saved with, where data determined them.
 """
 
 from __future__ import annotations

@@ -74,9 +74,7 @@ class COLA(Projection):
         linear.rebase(changed.to(linear.dtype))
         before = adapter.initial
         adapter.initial = (
-            (a, -b)
-            if before is None
-            else (torch.cat([before[0], a]), torch.cat([before[1], -b], dim=1))
+            (a, -b) if before is None else (torch.cat([before[0], a]), torch.cat([before[1], -b], dim=1))
         )
         self.chain[name].append([a.cpu(), b.cpu()])
 

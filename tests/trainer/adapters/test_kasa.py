@@ -71,9 +71,7 @@ def test_base_output_and_penalty_are_those_of_peft() -> None:
     assert isinstance(base, Tensor)
     torch.testing.assert_close(base.double(), layer.base_layer.weight.detach(), atol=1e-5, rtol=1e-4)
     x = torch.randn(4, K, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    torch.testing.assert_close(
-        adapter(x, lambda: base.double(), None), layer(x), atol=1e-5, rtol=1e-4
-    )
+    torch.testing.assert_close(adapter(x, lambda: base.double(), None), layer(x), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(adapter.penalty(), theirs.base_model._get_kasa_loss().double())
 
 

@@ -1,4 +1,4 @@
-"""LoRA Dropout: whole columns of A and rows of B are zero in a training pass, and nothing is outside of it."""
+"""LoRA Dropout: columns of A and rows of B are zero in a training pass, and nothing is outside of it."""
 
 from __future__ import annotations
 

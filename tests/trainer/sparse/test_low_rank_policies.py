@@ -121,7 +121,7 @@ def test_the_importance_is_the_mean_product_of_value_and_gradient(make_model) ->
     policy.begin(model)
     name, linear = next(model.linears())
     adapter = linear.adapter
-    adapter.b.data.normal_(generator=torch.Generator().manual_seed(1))
+    torch.nn.init.normal_(adapter.b, generator=torch.Generator().manual_seed(1))
     model.logits(IDS, [len(IDS)]).square().mean().backward()
     products = [(adapter.a * adapter.a.grad)[:2], (adapter.b * adapter.b.grad)[:, :2]]
     wanted = torch.cat([each.detach().abs().flatten() for each in products]).mean().item()
@@ -138,7 +138,10 @@ def test_the_importance_is_the_mean_product_of_value_and_gradient(make_model) ->
             {"sparse": {"kind": "cola"}, "quantize": "none", "adapter": {"init": "pissa"}},
             "adapter.init: pissa, since each link starts",
         ),
-        ({"sparse": {"kind": "increlora"}, "adapter": {"rank": 4}}, "mean_rank is 8, but a layer has at most"),
+        (
+            {"sparse": {"kind": "increlora"}, "adapter": {"rank": 4}},
+            "mean_rank is 8, but a layer has at most",
+        ),
     ],
 )
 def test_what_a_policy_cannot_work_with_is_refused(settings: dict[str, object], message: str) -> None:
