@@ -151,7 +151,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         **({} if mixture is None else {"drawn": mixture.drawn(made, examples)}),
         **_held_out_metrics(held, held_out),
         "trainable_parameters": sum(each.numel() for each in model.parameters() if each.requires_grad),
-        **({} if projection is None else {"changed_weights": _changed(model)}),
+        **({"changed_weights": _changed(model)} if projection is not None and deltas(model) else {}),
         "wall_seconds": time.perf_counter() - started,
         "peak_memory_mib": reached // MIB,
         "predicted_memory_mib": (peak.before + plan.total) // MIB,

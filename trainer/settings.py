@@ -59,7 +59,8 @@ class TrainSettings(Train):
     adapter: AdapterSettings = AdapterSettings()
     """What is trained: kind, initialization and size of the adapter."""
     sparse: SparseSettings | None = None
-    """Which part of the weights' changes is kept, with `adapter: {kind: delta}`. By default, all of it."""
+    """Which part of the changes is trained and kept: of the weights, with `adapter: {kind: delta}`, or of low
+    rank, with `cola` and `increlora`. By default, all of it."""
     train_embeddings: bool = False
     """Train the embeddings too. If the head is tied to them (as in small models), it is the same tensor, and
     is trained with them."""

@@ -23,6 +23,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "quailora": {"adapter": {"init": "quailora"}, "quantize": "nf4"},
     "lq_lora": {"adapter": {"init": "lq_lora", "loftq_turns": 2}, "quantize": "nf4"},
     "kasa": {"adapter": {"kind": "kasa", "init": "truncated"}, "quantize": "nf4"},
+    "loram": {"adapter": {"kind": "loram", "init": "pruned"}, "quantize": "nf4"},
     "cola": {"adapter": {}, "sparse": {"kind": "cola", "every": 1}},
     "increlora": {"adapter": {}, "sparse": {"kind": "increlora", "every": 1, "mean_rank": 2}},
 }

@@ -26,9 +26,19 @@ Target = Literal[
 ALL_LINEAR: tuple[Target, ...] = get_args(Target)
 
 #: The names that ``trainer/adapters/adapter_table.py`` maps to classes. A test checks that both agree.
-Kind = Literal["lora", "rslora", "dora", "delta", "svft", "lora_dropout", "dylora", "kasa"]
+Kind = Literal["lora", "rslora", "dora", "delta", "svft", "lora_dropout", "dylora", "kasa", "loram"]
 Start = Literal[
-    "default", "pissa", "olora", "loftq", "eva", "corda", "lora_ga", "quailora", "lq_lora", "truncated"
+    "default",
+    "pissa",
+    "olora",
+    "loftq",
+    "eva",
+    "corda",
+    "lora_ga",
+    "quailora",
+    "lq_lora",
+    "truncated",
+    "pruned",
 ]
 
 
@@ -39,10 +49,10 @@ DENSE_INITS: frozenset[Start] = frozenset({"corda", "lora_ga"})
 #: Initializations that fit the factors to a quantization error on the training data.
 CALIBRATED_INITS: frozenset[Start] = frozenset({"quailora", "lq_lora"})
 #: Kinds that are saved as factors A and B of a low-rank change, in PEFT's layout.
-LOW_RANK: frozenset[Kind] = frozenset({"lora", "rslora", "dora", "lora_dropout", "dylora", "kasa"})
+LOW_RANK: frozenset[Kind] = frozenset({"lora", "rslora", "dora", "lora_dropout", "dylora", "kasa", "loram"})
 #: Fields that only some kinds or initializations use, by the names of these.
 USED_BY: dict[str, frozenset[str]] = {
-    "init": frozenset({"lora", "rslora", "dora", "lora_dropout", "kasa"}),
+    "init": frozenset({"lora", "rslora", "dora", "lora_dropout", "kasa", "loram"}),
     "rank": LOW_RANK,
     "alpha": LOW_RANK,
     "dropout": LOW_RANK,
@@ -54,6 +64,7 @@ USED_BY: dict[str, frozenset[str]] = {
     "svft_band": frozenset({"svft"}),
     "factor_dropout": frozenset({"lora_dropout"}),
     "dylora_keep": frozenset({"dylora"}),
+    "prune_share": frozenset({"pruned"}),
     "kasa_singular": frozenset({"kasa"}),
     "kasa_orthogonal": frozenset({"kasa"}),
     "init_packs": DENSE_INITS | CALIBRATED_INITS,
@@ -70,8 +81,9 @@ class AdapterSettings(Frozen):
     2312.03732); `dora`, which also trains the norm of each row (arXiv 2402.09353); `delta`, the weights
     themselves (full fine-tuning), which takes the most memory; `svft`, coefficients of the weight's own
     singular vectors (arXiv 2405.19597); `lora_dropout`, which drops rows and columns of the factors in
-    training (arXiv 2404.09610); `dylora`, of which any smaller rank can be kept (arXiv 2210.07558); or
-    `kasa`, with singular values of its own (arXiv 2412.06071)."""
+    training (arXiv 2404.09610); `dylora`, of which any smaller rank can be kept (arXiv 2210.07558);
+    `kasa`, with singular values of its own (arXiv 2412.06071); or `loram`, trained over a pruned model for
+    the whole one (arXiv 2502.13533)."""
     init: Start = "default"
     """Initialization of the factors: `default` (A random, B zero); `pissa`, the leading singular part of the
     weight (arXiv 2404.02948); `olora`, its QR decomposition (arXiv 2406.01775); `loftq`, which compensates
@@ -79,8 +91,9 @@ class AdapterSettings(Frozen):
     the training data (arXiv 2410.07170); `corda`, singular vectors of the weight times the covariance of its
     inputs (arXiv 2406.05223); `lora_ga`, singular vectors of the weight's gradient (arXiv 2407.05000);
     `quailora`, which compensates for the quantization error on the layer's inputs (arXiv 2410.14713);
-    `lq_lora`, as `loftq` but weighted by the Fisher information (arXiv 2311.12023); or `truncated`, with kind
-    `kasa`, which takes the smallest singular components out of the base (arXiv 2412.06071)."""
+    `lq_lora`, as `loftq` but weighted by the Fisher information (arXiv 2311.12023); `truncated`, with kind
+    `kasa`, which takes the smallest singular components out of the base (arXiv 2412.06071); or `pruned`, with
+    kind `loram`, which leaves channels of the base out of training (arXiv 2502.13533)."""
     rank: int = Field(default=16, ge=1)
     """Rank of the low-rank change. Memory and capacity grow with it."""
     alpha: float = Field(default=32.0, gt=0)
@@ -124,6 +137,17 @@ class AdapterSettings(Frozen):
     """Weight of the squared singular values of `kasa` in the loss."""
     kasa_orthogonal: float = Field(default=1e-3, ge=0)
     """Weight in the loss of how far the factors of `kasa` are from orthonormal ones."""
+
+    prune_share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of the channels of each MLP that `pruned` leaves out of training."""
+
+    @model_validator(mode="after")
+    def _pruned_whole(self) -> Self:
+        if (self.init == "pruned") != (self.kind == "loram"):
+            raise ValueError("kind 'loram' and init 'pruned' belong together: give both, or neither")
+        if self.init == "pruned" and not {"gate_proj", "up_proj", "down_proj"} <= set(self.names()):
+            raise ValueError("targets of init 'pruned' must name gate_proj, up_proj and down_proj")
+        return self
 
     @model_validator(mode="after")
     def _init_of_its_kind(self) -> Self:

@@ -17,6 +17,7 @@ from .loftq import LoftQ
 from .lora import LoRA
 from .lora_dropout import LoRADropout
 from .lora_ga import LoRAGA
+from .loram import LoRAM, Pruned
 from .lq_lora import LQLoRA
 from .olora import OLoRA
 from .pissa import PiSSA
@@ -33,6 +34,7 @@ KINDS: dict[str, type[Adapter]] = {
     "lora_dropout": LoRADropout,
     "dylora": DyLoRA,
     "kasa": KaSA,
+    "loram": LoRAM,
 }
 #: ``adapter.init`` -> its class.
 INITS: dict[str, type[Initialization]] = {
@@ -46,4 +48,5 @@ INITS: dict[str, type[Initialization]] = {
     "quailora": QuAILoRA,
     "lq_lora": LQLoRA,
     "truncated": Truncated,
+    "pruned": Pruned,
 }

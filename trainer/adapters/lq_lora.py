@@ -44,7 +44,7 @@ class LQLoRA(Calibrated):
 
     def _decompose(self, name: str, linear: Linear, fisher: Tensor) -> tuple[Factors, Base]:
         settings, generator, base = self.settings, self.generator(name), linear.base
-        full = dense(base, torch.float32) + self.errors.pop(name).float()
+        full = self.originals.pop(name).float()
         rows, columns = importance(fisher)
         for _ in range(settings.loftq_turns):
             missing = full - dense(base, torch.float32)
@@ -70,7 +70,7 @@ def fit(
     """
     weighted = rows[:, None] * missing * columns
     a, b = split(weighted, rank, scale, iterations, generator)
-    return a / columns, b / rows[:, None]
+    return (a / columns).contiguous(), (b / rows[:, None]).contiguous()
 
 
 def importance(fisher: Tensor) -> tuple[Tensor, Tensor]:

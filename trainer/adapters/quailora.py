@@ -15,7 +15,7 @@ from .layer_statistics import damped, in_groups, input_covariances
 
 
 class Calibrated(DataInitialization):
-    """Keeps the quantization error of each layer, in 16 bits, until the data are seen.
+    """Keeps the original weight of each layer, as it was stored, until the data are seen.
 
     Layers that are not quantized use the default initialization. Raises ModelError if no layer is quantized.
     """
@@ -29,23 +29,23 @@ class Calibrated(DataInitialization):
         self.rank(name, weight)
         base = hold(weight)
         if not isinstance(base, Tensor):
-            self.errors[name] = (weight.float() - dense(base, torch.float32)).to(torch.bfloat16)
+            self.originals[name] = weight
             self.holds[name] = hold
         return base
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
-        self.errors: dict[str, Tensor] = {}
+        self.originals: dict[str, Tensor] = {}
         self.holds: dict[str, Hold] = {}
 
     def quantized(self, linears: dict[str, Linear]) -> dict[str, Linear]:
-        """Return the layers whose error is known."""
-        if not self.errors:
+        """Return the layers that are quantized."""
+        if not self.originals:
             raise ModelError(
                 f"init {self.settings.init!r} needs quantized layers, but no adapted layer is quantized: set "
                 "quantize: nf4"
             )
-        return {name: linear for name, linear in linears.items() if name in self.errors}
+        return {name: linear for name, linear in linears.items() if name in self.originals}
 
     def resume(self, model: Decoder, ranks: dict[str, int]) -> dict[str, Factors]:
         """Raise ModelError: what the first training subtracted is not known over a quantized base."""
@@ -72,7 +72,7 @@ class QuAILoRA(Calibrated):
         found = {}
         for group in in_groups(linears, lambda shape: shape[1] ** 2):
             for name, covariance in input_covariances(model, group, packs).items():
-                error = self.errors.pop(name).float()
+                error = self.originals.pop(name).float() - dense(linears[name].base, torch.float32)
                 a, b = made_up(error, covariance, settings.rank, settings.scale)
                 found[name] = Factors(a, b, changed=True)
         return found

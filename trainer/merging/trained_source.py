@@ -67,7 +67,7 @@ class TrainedSource(AdapterSource):
             self._init.found[layer] = begin
             held = self._init.again(stored, hold, begin)  # type: ignore[attr-defined]
         elif short in self.record.settings.names():
-            held = self._init.change(layer, stored, hold)
+            held = self._init.served(layer, stored, hold)
         else:
             held = hold(stored)
         return dense(held, torch.float32)
@@ -80,7 +80,7 @@ class TrainedSource(AdapterSource):
         if not isinstance(self._init, DataInitialization) or f"model.{layer}" not in self.layers:
             return None
         state, rank = self.layers[f"model.{layer}"], self.record.settings.rank
-        a, b = state["lora_A.weight"][rank:], -state["lora_B.weight"][:, rank:]
+        a, b = state["lora_A.weight"][rank:].contiguous(), -state["lora_B.weight"][:, rank:].contiguous()
         return Factors(a, b, changed=True) if len(a) else None
 
     def adapter(self, layer: str, shape: tuple[int, int]) -> LoRA:

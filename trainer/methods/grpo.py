@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..losses.policy import Surrogate
 
 #: Initializations that change the base, so that it cannot be the reference without its adapter.
-CHANGING = ("pissa", "olora", "loftq", "corda", "lora_ga", "quailora", "lq_lora", "truncated")
+CHANGING = ("pissa", "olora", "loftq", "corda", "lora_ga", "quailora", "lq_lora", "truncated", "pruned")
 
 
 class GroupRelativePolicyOptimization(TrainStep):
