@@ -57,7 +57,7 @@ class LoRAM(LoRA):
 class Pruned(Initialization):
     """Trains over a smaller model: a share ``prune_share`` of the channels of each MLP is left out.
 
-    The channels are drawn at random (the paper's structured variant LoRAM-Rand). The weights of those left out
+    The channels are drawn at random (the paper's structured variant LoRAM-Rand). Weights of those left out
     are neither held nor quantized. The adapter applies to the original model. The paper's other choices of
     what to prune, and its continued pretraining of the pruned model before, are not made.
     """
