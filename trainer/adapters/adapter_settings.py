@@ -151,7 +151,7 @@ class AdapterSettings(Frozen):
 
     @model_validator(mode="after")
     def _init_of_its_kind(self) -> Self:
-        if (self.init == "truncated") > (self.kind == "kasa"):
+        if self.init == "truncated" and self.kind != "kasa":
             raise ValueError(
                 f"init 'truncated' takes components out of the base, which kind {self.kind!r} does not put "
                 "back: give kind: kasa, or another init"

@@ -73,7 +73,7 @@ def test_the_adapter_is_recovered_for_the_whole_model(make_model, tmp_path: Path
     plain = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
     with torch.no_grad():
         theirs = PeftModel.from_pretrained(plain, tmp_path / "adapter")(IDS[None]).logits[0]
-        torch.testing.assert_close(theirs, whole.logits(IDS, [len(IDS)]), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(theirs, whole.logits(IDS, [len(IDS)]), atol=2e-3, rtol=1e-3)
     with pytest.raises(ModelError, match="cannot continue from an adapter of init 'pruned'"):
         _model(path, tmp_path / "adapter")
 
