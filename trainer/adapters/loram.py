@@ -24,33 +24,33 @@ CHANNELS: Mapping[str, int] = {"gate_proj": 0, "up_proj": 0, "down_proj": 1}
 class LoRAM(LoRA):
     """LoRA over a pruned layer, saved for the whole layer: with zeros for the channels that are gone."""
 
-    kept: Kept | None = None
+    channels: Kept | None = None
 
     def begin(self, factors: Factors, weight: Tensor) -> None:
         """Note which channels the layer has. The factors stay new."""
-        self.kept = factors.kept
+        self.channels = factors.kept
 
     def state(self, over: Literal["original", "held"] = "original") -> dict[str, Tensor]:
         """Return the factors over the whole layer ("original") or over the pruned one ("held")."""
         state = super().state(over)
-        if self.kept is None or over == "held":
+        if self.channels is None or over == "held":
             return state
-        name = "lora_A.weight" if self.kept.dimension else "lora_B.weight"
+        name = "lora_A.weight" if self.channels.dimension else "lora_B.weight"
         factor = state[name]
         shape = list(factor.shape)
-        shape[self.kept.dimension] = self.kept.full
+        shape[self.channels.dimension] = self.channels.full
         whole = factor.new_zeros(shape)
         return state | {
-            name: whole.index_copy(self.kept.dimension, self.kept.places.to(factor.device), factor)
+            name: whole.index_copy(self.channels.dimension, self.channels.places.to(factor.device), factor)
         }
 
     def load(self, state: dict[str, Tensor]) -> None:
-        if self.kept is not None:
-            name = "lora_A.weight" if self.kept.dimension else "lora_B.weight"
+        if self.channels is not None:
+            name = "lora_A.weight" if self.channels.dimension else "lora_B.weight"
             factor = state[name]
-            if factor.shape[self.kept.dimension] == self.kept.full:
-                places = self.kept.places.to(factor.device)
-                state = state | {name: factor.index_select(self.kept.dimension, places)}
+            if factor.shape[self.channels.dimension] == self.channels.full:
+                places = self.channels.places.to(factor.device)
+                state = state | {name: factor.index_select(self.channels.dimension, places)}
         super().load(state)
 
 

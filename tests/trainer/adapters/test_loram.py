@@ -34,15 +34,15 @@ def test_the_channels_that_are_left_are_those_of_the_original(make_model) -> Non
         layers = {
             name: dict(model.linears())[f"{mlp}.{name}"] for name in ("gate_proj", "up_proj", "down_proj")
         }
-        kept = layers["gate_proj"].adapter.kept
+        kept = layers["gate_proj"].adapter.channels
         assert len(kept.places) == 72, "three quarters of 96"
-        assert all(torch.equal(layer.adapter.kept.places, kept.places) for layer in layers.values())
+        assert all(torch.equal(layer.adapter.channels.places, kept.places) for layer in layers.values())
         for name, layer in layers.items():
             whole = original[f"{mlp}.{name}"].weight()
             part = whole[:, kept.places] if name == "down_proj" else whole[kept.places]
             assert torch.equal(layer.weight(), part)
     first, second = (
-        dict(model.linears())[f"layers.{number}.mlp.up_proj"].adapter.kept.places for number in range(2)
+        dict(model.linears())[f"layers.{number}.mlp.up_proj"].adapter.channels.places for number in range(2)
     )
     assert not torch.equal(first, second)
 
@@ -61,7 +61,7 @@ def test_the_adapter_is_recovered_for_the_whole_model(make_model, tmp_path: Path
     saved = read_adapter(tmp_path / "adapter")
     up = dict(model.linears())["layers.0.mlp.up_proj"]
     b = saved["base_model.model.model.layers.0.mlp.up_proj.lora_B.weight"]
-    assert torch.equal(b[up.adapter.kept.places], up.adapter.b.detach())
+    assert torch.equal(b[up.adapter.channels.places], up.adapter.b.detach())
     assert (b != 0).any(1).sum() == 72
 
     whole = load_model(path, dtype=torch.float32)
