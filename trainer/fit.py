@@ -169,7 +169,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         **({} if mixture is None else {"drawn": mixture.drawn(made, examples)}),
         **held_out_metrics(held, held_out),
         "trainable_parameters": trained,
-        **({} if projection is None else {"changed_weights": _changed(model)}),
+        **({"changed_weights": _changed(model)} if projection is not None and deltas(model) else {}),
         "wall_seconds": time.perf_counter() - started,
         "peak_memory_mib": reached // MIB,
         "predicted_memory_mib": memory,

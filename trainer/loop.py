@@ -24,6 +24,7 @@ import torch
 from ..contracts.errors import DataError, GristmillError
 from ..contracts.inference import derive_seed
 from ..contracts.operators import Context
+from .adapters.draws import begin_step
 from .adapters.penalties import add_penalties
 from .adapters.rounded_factors import round_factors
 from .best_weights import BestWeights, exhausted
@@ -135,6 +136,7 @@ def train(
                 projection.measure(step, partial(_loss, passes, examples, steps[step], step_context))
                 projection.before_step(step, optimizer)
             seed = derive_seed(settings.seed, step)
+            begin_step(adapters, seed)
             then = () if last else steps[step + 1]
             parts, norm = [], 0.0
             if optimizer.by_gradients:

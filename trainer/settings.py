@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from ..contracts.inference import Capability
 from ..contracts.operators import Context, StepRef, Train
 from ..contracts.rows import Row
-from .adapters.adapter_settings import AdapterSettings, Target
+from .adapters.adapter_settings import CALIBRATED_INITS, DENSE_INITS, AdapterSettings, Target
 from .data.mixture import Until
 from .model.quantization import Quantization
 from .model.trained_parts import PARTS, Part
@@ -63,7 +63,8 @@ class TrainSettings(Train):
     adapter: AdapterSettings = AdapterSettings()
     """What is trained: kind, initialization and size of the adapter."""
     sparse: SparseSettings | None = None
-    """Which part of the weights' changes is kept, with `adapter: {kind: delta}`. By default, all of it."""
+    """Which part of the changes is trained and kept: of the weights, with `adapter: {kind: delta}`, or of low
+    rank, with `cola` and `increlora`. By default, all of it."""
     train_embeddings: bool = False
     """Train the embeddings too. If the head is tied to them (as in small models), it is the same tensor, and
     is trained with them."""
@@ -212,6 +213,47 @@ class TrainSettings(Train):
         return self
 
     @model_validator(mode="after")
+    def _policy_of_low_rank(self) -> Self:
+        if self.sparse is None:
+            return self
+        if self.sparse.kind == "increlora" and self.sparse.mean_rank > self.adapter.rank:
+            raise ValueError(
+                f"sparse.mean_rank is {self.sparse.mean_rank}, but a layer has at most adapter.rank, "
+                f"{self.adapter.rank}: give a larger adapter.rank, or a smaller mean_rank"
+            )
+        if self.sparse.kind == "increlora" and self.adapter.init != "default":
+            raise ValueError("sparse 'increlora' adds ranks that start with B = 0: remove adapter.init")
+        if self.sparse.kind == "cola":
+            reasons = {
+                f"quantize: {self.quantize}, in which a merged change is lost: give quantize: none": (
+                    self.quantize != "none"
+                ),
+                f"adapter.init: {self.adapter.init}, since each link starts with B = 0: remove it": (
+                    self.adapter.init != "default"
+                ),
+                "keep_best, since the base changes too: remove it": self.keep_best,
+                "adapter.freeze_a, since each link draws A again: remove it": self.adapter.freeze_a,
+            }
+            for reason in (reason for reason, wrong in reasons.items() if wrong):
+                raise ValueError(f"sparse 'cola' does not work with {reason}")
+        return self
+
+    @model_validator(mode="after")
+    def _base_of_its_init(self) -> Self:
+        init = self.adapter.init
+        if init in DENSE_INITS and self.quantize != "none":
+            raise ValueError(
+                f"adapter.init {init!r} changes the base after it has seen the training data, so the base "
+                f"cannot be quantized ({self.quantize}): give quantize: none, or another init"
+            )
+        if init in CALIBRATED_INITS and self.quantize == "none":
+            raise ValueError(
+                f"adapter.init {init!r} compensates for the quantization error, but the base is not "
+                "quantized: give quantize: nf4, or another init"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _parts_beside(self) -> Self:
         if self.parts() and self.adapter.merged_only and self.adapter.kind != "delta":
             raise ValueError(
@@ -290,6 +332,8 @@ class TrainSettings(Train):
             return "optimizer: galore, which decomposes whole gradients"
         if self.optimizer == "mezo":
             return "optimizer: mezo, which perturbs whole weights"
+        if self.sparse is not None and self.sparse.kind == "cola":
+            return "sparse: {kind: cola}, which changes the base"
         if self.adapter.kind == "delta" and self.optimizer == "adamw8bit":
             return "optimizer: adamw8bit over deltas, whose blocks of 256 weights lie in several processes"
         if self.adapter.kind == "delta" and self.carry_optimizer:

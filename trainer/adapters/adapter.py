@@ -70,6 +70,9 @@ class Adapter(nn.Module, ABC):
         """Return multiples of the learning rate, for the parameters that have their own."""
         return {}
 
+    def begin_step(self, seed: int) -> None:
+        """Draw what is random in an optimizer step. ``seed``: of the step, the same for all layers."""
+
     def penalty(self) -> Tensor | None:
         """Return a differentiable scalar to be added to the loss of each step, or None."""
         return None

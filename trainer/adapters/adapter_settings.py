@@ -26,23 +26,50 @@ Target = Literal[
 ALL_LINEAR: tuple[Target, ...] = get_args(Target)
 
 #: The names that ``trainer/adapters/adapter_table.py`` maps to classes. A test checks that both agree.
-Kind = Literal["lora", "rslora", "dora", "delta", "svft"]
-Start = Literal["default", "pissa", "olora", "loftq", "eva"]
+Kind = Literal["lora", "rslora", "dora", "delta", "svft", "lora_dropout", "dylora", "kasa", "loram"]
+Start = Literal[
+    "default",
+    "pissa",
+    "olora",
+    "loftq",
+    "eva",
+    "corda",
+    "lora_ga",
+    "quailora",
+    "lq_lora",
+    "truncated",
+    "pruned",
+]
 
 
 #: Kinds whose student PEFT does not know: it is merged into its base to be served.
 MERGED_KINDS: frozenset[Kind] = frozenset({"delta", "svft"})
+#: Initializations that find the base from the training data, after it was loaded: it is not quantized then.
+DENSE_INITS: frozenset[Start] = frozenset({"corda", "lora_ga"})
+#: Initializations that fit the factors to a quantization error on the training data.
+CALIBRATED_INITS: frozenset[Start] = frozenset({"quailora", "lq_lora"})
+#: Kinds that are saved as factors A and B of a low-rank change, in PEFT's layout.
+LOW_RANK: frozenset[Kind] = frozenset({"lora", "rslora", "dora", "lora_dropout", "dylora", "kasa", "loram"})
 #: Fields that only some kinds or initializations use, by the names of these.
 USED_BY: dict[str, frozenset[str]] = {
-    "init": frozenset({"lora", "rslora", "dora"}),
-    "rank": frozenset({"lora", "rslora", "dora"}),
-    "alpha": frozenset({"lora", "rslora", "dora"}),
-    "dropout": frozenset({"lora", "rslora", "dora"}),
-    "b_rate": frozenset({"lora", "rslora", "dora"}),
-    "svd_iterations": frozenset({"pissa", "loftq"}),
-    "loftq_turns": frozenset({"loftq"}),
+    "init": frozenset({"lora", "rslora", "dora", "lora_dropout", "kasa", "loram"}),
+    "rank": LOW_RANK,
+    "alpha": LOW_RANK,
+    "dropout": LOW_RANK,
+    "b_rate": LOW_RANK,
+    "freeze_a": frozenset({"lora", "rslora", "dora", "lora_dropout", "dylora"}),
+    "svd_iterations": frozenset({"pissa", "loftq", "lora_ga", "lq_lora"}),
+    "loftq_turns": frozenset({"loftq", "lq_lora"}),
     "eva_spread": frozenset({"eva"}),
     "svft_band": frozenset({"svft"}),
+    "factor_dropout": frozenset({"lora_dropout"}),
+    "dylora_keep": frozenset({"dylora"}),
+    "prune_share": frozenset({"pruned"}),
+    "kasa_singular": frozenset({"kasa"}),
+    "kasa_orthogonal": frozenset({"kasa"}),
+    "init_packs": DENSE_INITS | CALIBRATED_INITS,
+    "corda_mode": frozenset({"corda"}),
+    "lora_ga_gamma": frozenset({"lora_ga"}),
 }
 
 
@@ -52,13 +79,21 @@ class AdapterSettings(Frozen):
     kind: Kind = "lora"
     """`lora` (arXiv 2106.09685); `rslora`, scaled by alpha over the square root of the rank (arXiv
     2312.03732); `dora`, which also trains the norm of each row (arXiv 2402.09353); `delta`, the weights
-    themselves (full fine-tuning), which takes the most memory; or `svft`, coefficients of the weight's own
-    singular vectors (arXiv 2405.19597)."""
+    themselves (full fine-tuning), which takes the most memory; `svft`, coefficients of the weight's own
+    singular vectors (arXiv 2405.19597); `lora_dropout`, which drops rows and columns of the factors in
+    training (arXiv 2404.09610); `dylora`, of which any smaller rank can be kept (arXiv 2210.07558);
+    `kasa`, with singular values of its own (arXiv 2412.06071); or `loram`, trained over a pruned model for
+    the whole one (arXiv 2502.13533)."""
     init: Start = "default"
     """Initialization of the factors: `default` (A random, B zero); `pissa`, the leading singular part of the
     weight (arXiv 2404.02948); `olora`, its QR decomposition (arXiv 2406.01775); `loftq`, which compensates
-    for the quantization error (arXiv 2310.08659); or `eva`, the leading directions of the layer's inputs on
-    the training data (arXiv 2410.07170)."""
+    for the quantization error (arXiv 2310.08659); `eva`, the leading directions of the layer's inputs on
+    the training data (arXiv 2410.07170); `corda`, singular vectors of the weight times the covariance of its
+    inputs (arXiv 2406.05223); `lora_ga`, singular vectors of the weight's gradient (arXiv 2407.05000);
+    `quailora`, which compensates for the quantization error on the layer's inputs (arXiv 2410.14713);
+    `lq_lora`, as `loftq` but weighted by the Fisher information (arXiv 2311.12023); `truncated`, with kind
+    `kasa`, which takes the smallest singular components out of the base (arXiv 2412.06071); or `pruned`, with
+    kind `loram`, which leaves channels of the base out of training (arXiv 2502.13533)."""
     rank: int = Field(default=16, ge=1)
     """Rank of the low-rank change. Memory and capacity grow with it."""
     alpha: float = Field(default=32.0, gt=0)
@@ -68,19 +103,70 @@ class AdapterSettings(Frozen):
     b_rate: float = Field(default=1.0, gt=0)
     """Learning rate of B as a multiple of that of A. LoRA+ (arXiv 2402.12354) recommends about 16 with a
     lower `learning_rate`."""
+    freeze_a: bool = False
+    """Train only B, over a random A that stays as it is (arXiv 2402.16842): half of the trained values."""
     targets: Literal["all-linear"] | tuple[Target, ...] = "all-linear"
     """Layers to adapt: `all-linear`, or a list of their short names. Phi has `qkv_proj` and `gate_up_proj`,
     Granite 4 `input_linear` and `output_linear`. Experts take no adapter."""
     svd_iterations: int | None = Field(default=4, ge=0)
-    """Iterations of the randomized singular value decomposition in `pissa` and `loftq`; null for the exact
-    decomposition, which is slower."""
+    """Iterations of the randomized singular value decomposition in `pissa`, `loftq`, `lora_ga` and `lq_lora`;
+    null for the exact decomposition, which is slower."""
     loftq_turns: int = Field(default=5, ge=1)
-    """Number of times that `loftq` alternates between quantizing and decomposing."""
+    """Number of times that `loftq` and `lq_lora` alternate between quantizing and decomposing."""
     eva_spread: float = Field(default=2.0, ge=1)
     """Largest rank that `eva` may give to a layer, as a multiple of `rank`."""
 
     svft_band: int = Field(default=0, ge=0)
     """Diagonals of coefficients that `svft` trains on each side of the main one."""
+
+    factor_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the columns of A, and of the rows of B, that `lora_dropout` sets to zero in each pass."""
+    dylora_keep: int | None = Field(default=None, ge=1)
+    """Rank that is kept of `dylora` in the end: the first ones of `rank`. By default, all."""
+
+    init_packs: int = Field(default=8, ge=1)
+    """Packs of training data, from the first, that an initialization from data looks at."""
+    corda_mode: Literal["knowledge", "instruction"] = "instruction"
+    """What `corda` trains: the components that matter most on the data (`instruction`, the
+    instruction-previewed mode), or least (`knowledge`, the knowledge-preserved mode, which keeps what the
+    data show)."""
+    lora_ga_gamma: float = Field(default=16.0, gt=0)
+    """Divides the size of the initial factors of `lora_ga`, by its square root each."""
+
+    kasa_singular: float = Field(default=1e-4, ge=0)
+    """Weight of the squared singular values of `kasa` in the loss."""
+    kasa_orthogonal: float = Field(default=1e-3, ge=0)
+    """Weight in the loss of how far the factors of `kasa` are from orthonormal ones."""
+
+    prune_share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of the channels of each MLP that `pruned` leaves out of training."""
+
+    @model_validator(mode="after")
+    def _pruned_whole(self) -> Self:
+        if (self.init == "pruned") != (self.kind == "loram"):
+            raise ValueError("kind 'loram' and init 'pruned' belong together: give both, or neither")
+        if self.init == "pruned" and not {"gate_proj", "up_proj", "down_proj"} <= set(self.names()):
+            raise ValueError("targets of init 'pruned' must name gate_proj, up_proj and down_proj")
+        return self
+
+    @model_validator(mode="after")
+    def _init_of_its_kind(self) -> Self:
+        if self.init == "truncated" and self.kind != "kasa":
+            raise ValueError(
+                f"init 'truncated' takes components out of the base, which kind {self.kind!r} does not put "
+                "back: give kind: kasa, or another init"
+            )
+        if self.kind == "kasa" and self.init not in ("default", "truncated"):
+            raise ValueError(f"kind 'kasa' starts from its own factors: init {self.init!r} must be truncated")
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_at_most_all(self) -> Self:
+        if self.dylora_keep is not None and self.dylora_keep > self.rank:
+            raise ValueError(
+                f"dylora_keep is {self.dylora_keep}, but rank is {self.rank}: keep at most the rank"
+            )
+        return self
 
     @model_validator(mode="after")
     def _used(self) -> Self:

@@ -6,14 +6,22 @@ A new one is a file here, a name in ``adapter_settings.py`` and a row below.
 from __future__ import annotations
 
 from .adapter import Adapter
+from .corda import CorDA
 from .delta import DenseDelta
 from .dora import DoRA
+from .dylora import DyLoRA
 from .eva import EVA
 from .initialization import Initialization
+from .kasa import KaSA, Truncated
 from .loftq import LoftQ
 from .lora import LoRA
+from .lora_dropout import LoRADropout
+from .lora_ga import LoRAGA
+from .loram import LoRAM, Pruned
+from .lq_lora import LQLoRA
 from .olora import OLoRA
 from .pissa import PiSSA
+from .quailora import QuAILoRA
 from .svft import SVFT
 
 #: ``adapter.kind`` -> its class.
@@ -23,6 +31,10 @@ KINDS: dict[str, type[Adapter]] = {
     "dora": DoRA,
     "delta": DenseDelta,
     "svft": SVFT,
+    "lora_dropout": LoRADropout,
+    "dylora": DyLoRA,
+    "kasa": KaSA,
+    "loram": LoRAM,
 }
 #: ``adapter.init`` -> its class.
 INITS: dict[str, type[Initialization]] = {
@@ -31,4 +43,10 @@ INITS: dict[str, type[Initialization]] = {
     "olora": OLoRA,
     "loftq": LoftQ,
     "eva": EVA,
+    "corda": CorDA,
+    "lora_ga": LoRAGA,
+    "quailora": QuAILoRA,
+    "lq_lora": LQLoRA,
+    "truncated": Truncated,
+    "pruned": Pruned,
 }

@@ -41,16 +41,27 @@ NO_DATA = InitializationData()
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What is left of a pruned layer: indices ``places`` of its weight's ``dimension``, of size ``full``."""
+
+    dimension: int
+    places: Tensor
+    full: int
+
+
+@dataclass(frozen=True, slots=True)
 class Factors:
     """Initial factors of an adapter.
 
     ``a``: float32 (r, K). ``b``: float32 (N, r). ``changed``: whether ``s b a`` was subtracted from the base,
-    so that base plus ``s b a`` is about the original weight.
+    so that base plus ``s b a`` is about the original weight. ``kept``: what is left of a layer that the
+    initialization has pruned.
     """
 
     a: Tensor
     b: Tensor
     changed: bool = False
+    kept: Kept | None = None
 
 
 class Initialization:
@@ -71,6 +82,10 @@ class Initialization:
     def change(self, name: str, weight: Base, hold: Hold) -> Base:
         """Return the base of the layer ``name`` from its ``weight`` (N, K) in the checkpoint."""
         return hold(weight)
+
+    def served(self, name: str, weight: Base, hold: Hold) -> Base:
+        """Return the base that the trained change applies to: that of the training, if not pruned."""
+        return self.change(name, weight, hold)
 
     def start(self, model: Decoder, data: InitializationData) -> dict[str, Factors]:
         """Return initial factors by layer name, for layers that their class does not initialize.

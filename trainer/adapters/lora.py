@@ -1,7 +1,7 @@
-"""LoRA, rsLoRA and LoRA+.
+"""LoRA, rsLoRA, LoRA+, and LoRA with a frozen A.
 
 LoRA: Hu et al., arXiv 2106.09685. rsLoRA: Kalajdzievski, arXiv 2312.03732. LoRA+: Hayou et al., arXiv
-2402.12354.
+2402.12354. A frozen A: Zhu et al., "Asymmetry in Low-Rank Adapters of Foundation Models", arXiv 2402.16842.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class LoRA(Adapter):
     Scaled by alpha / rank, or by alpha / sqrt(rank) if ``rank_stabilized`` (rsLoRA). A is initialized
     uniformly in +-1/sqrt(K), as in PEFT, from ``generator``. B is initialized to zero, so training starts at
     the base. ``b_rate``: the learning rate of B divided by that of A (LoRA+).
+    ``freeze_a``: train only B.
     """
 
     layout: ClassVar[Layout] = "peft"
@@ -44,6 +45,7 @@ class LoRA(Adapter):
         dropout: float = 0.0,
         rank_stabilized: bool = False,
         b_rate: float = 1.0,
+        freeze_a: bool = False,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -51,6 +53,7 @@ class LoRA(Adapter):
         bound = 1 / math.sqrt(columns)
         self.a = nn.Parameter(torch.empty(rank, columns).uniform_(-bound, bound, generator=generator))
         self.b = nn.Parameter(torch.zeros(rows, rank))
+        self.a.requires_grad_(not freeze_a)
         self.scale = alpha / math.sqrt(rank) if rank_stabilized else alpha / rank
         self.dropout, self.b_rate = dropout, b_rate
         self.rounded = RoundedFactors()
@@ -67,13 +70,19 @@ class LoRA(Adapter):
             dropout=settings.dropout,
             rank_stabilized=settings.rank_stabilized,
             b_rate=settings.b_rate,
+            freeze_a=settings.freeze_a,
             generator=generator,
         )
         return fresh.to(linear.device)
 
     @classmethod
     def count(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:
-        return settings.rank * sum(shape)
+        return settings.rank * (shape[0] if settings.freeze_a else sum(shape))
+
+    @classmethod
+    def frozen(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:
+        """A frozen A, in float32, which is two values in bf16."""
+        return 2 * settings.rank * shape[1] if settings.freeze_a else 0
 
     def begin(self, factors: Factors, weight: Tensor) -> None:
         """Start from ``factors`` instead. ``weight`` (N, K): the base's weight."""
@@ -110,8 +119,8 @@ class LoRA(Adapter):
         """Return the factors A (rank, K) and B (N, rank), by PEFT's names.
 
         If the initial factors A0, B0 were subtracted from the base, ``B A`` applies to that base ("held").
-        For the original base, the state is ``B A - B0 A0`` with twice the rank: A stacked on A0, and B next
-        to -B0 (Meng et al., PiSSA, arXiv 2404.02948, appendix).
+        For the original base, the state is ``B A - B0 A0`` with the sum of the ranks: A stacked on A0, and B
+        next to -B0 (Meng et al., PiSSA, arXiv 2404.02948, appendix).
         """
         a, b = self.a.detach(), self.b.detach()
         if over == "original" and self.initial is not None:
@@ -125,7 +134,7 @@ class LoRA(Adapter):
         """
         a, b = (state[name].to(self.a.device) for name in ("lora_A.weight", "lora_B.weight"))
         rank = len(self.a)
-        if self.initial is not None and len(a) == 2 * rank:
+        if self.initial is not None and len(a) == rank + len(self.initial[0]):
             here, theirs = self.initial[1] @ self.initial[0], -b[:, rank:] @ a[rank:]
             if (here - theirs).abs().max() > 1e-4 * here.abs().max():
                 raise RuntimeError("its initial factors differ from those of this base and these settings")

@@ -1,8 +1,9 @@
 """An adapter over the very weights that its training held.
 
-PiSSA, OLoRA and LoftQ take their initial factors out of the base, or fit them to its quantization error, and
-quantize what is left. Over a quantized base, these weights cannot be had from the original ones and the
-trained change: they are made again from the record of the training.
+PiSSA, OLoRA, LoftQ and others take their initial factors out of the base, or fit them to its quantization
+error, and quantize what is left. Over a quantized base, these weights cannot be had from the original ones
+and the trained change: they are made again from the record of the training, or from the initial factors that
+the adapter was saved with, where data determined them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from ...contracts.errors import ModelError
 from ..adapters.adapter_table import INITS
-from ..adapters.initialization import Hold
+from ..adapters.data_initialization import DataInitialization
+from ..adapters.initialization import Factors, Hold
 from ..adapters.lora import LoRA
 from ..adapters.training_record import RECORD, TrainingRecord
 from ..model.weight_formats import FORMATS, Base, dense
@@ -60,11 +62,26 @@ class TrainedSource(AdapterSource):
         layer = name.removeprefix("model.").removesuffix(".weight")
         short = layer.rsplit(".", 1)[1]
         hold = holding(self.record, short)
-        if short in self.record.settings.names():
-            held = self._init.change(layer, stored, hold)
+        begin = self._saved_factors(layer)
+        if begin is not None:
+            self._init.found[layer] = begin
+            held = self._init.again(stored, hold, begin)  # type: ignore[attr-defined]
+        elif short in self.record.settings.names():
+            held = self._init.served(layer, stored, hold)
         else:
             held = hold(stored)
         return dense(held, torch.float32)
+
+    def _saved_factors(self, layer: str) -> Factors | None:
+        """Return the initial factors that the adapter of ``layer`` was saved with, if data determined them.
+
+        They are the second half of its ranks, with B's sign changed.
+        """
+        if not isinstance(self._init, DataInitialization) or f"model.{layer}" not in self.layers:
+            return None
+        state, rank = self.layers[f"model.{layer}"], self.record.settings.rank
+        a, b = state["lora_A.weight"][rank:].contiguous(), -state["lora_B.weight"][:, rank:].contiguous()
+        return Factors(a, b, changed=True) if len(a) else None
 
     def adapter(self, layer: str, shape: tuple[int, int]) -> LoRA:
         """Return the adapter of ``layer`` over the weight that :meth:`base` returned.

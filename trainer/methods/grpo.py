@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..losses.policy import Surrogate
 
 #: Initializations that change the base, so that it cannot be the reference without its adapter.
-CHANGING = ("pissa", "olora", "loftq")
+CHANGING = ("pissa", "olora", "loftq", "corda", "lora_ga", "quailora", "lq_lora", "truncated", "pruned")
 
 
 class GroupRelativePolicyOptimization(TrainStep):
@@ -106,6 +106,8 @@ class GroupRelativePolicyOptimization(TrainStep):
             raise ValueError(f"{what} needs max_tokens: the limit that the responses were generated with")
         if self.overlong_margin and self.overlong_margin >= (self.max_tokens or 0):
             raise ValueError("overlong_margin must be below max_tokens")
+        if self.kl and self.sparse is not None and self.sparse.kind == "cola":
+            raise ValueError("kl needs the base as its reference, but sparse 'cola' changes it: give kl: 0")
         if self.kl and self.adapter.init in CHANGING:
             raise ValueError(
                 f"kl needs the base as its reference, but the initialization {self.adapter.init!r} changes "

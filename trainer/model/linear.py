@@ -69,6 +69,14 @@ class Linear(nn.Module):
         """Return the weight as a factor of matrix products: packed if it was."""
         return self.weight() if self._packed is None else self._packed
 
+    def rebase(self, base: Base) -> None:
+        """Replace the weight by ``base``, of the same shape."""
+        self.base = base
+        if self._dequantized is not None:
+            self._dequantized = dense(base, self.dtype)
+        if self._packed is not None:
+            self.pack()
+
     def forward(self, x: Tensor) -> Tensor:
         if self.adapter is None:
             return frozen_linear(x, self.factor, self.bias)

@@ -5,7 +5,9 @@ A new one is a file here, a name in ``sparse_settings.py`` and a row below.
 
 from __future__ import annotations
 
+from .cola import COLA
 from .half import Half
+from .increlora import IncreLoRA
 from .ist import IST
 from .lisa import LISA
 from .owlore import OwLore
@@ -19,4 +21,6 @@ POLICIES: dict[str, type[Projection]] = {
     "lisa": LISA,
     "owlore": OwLore,
     "ist": IST,
+    "cola": COLA,
+    "increlora": IncreLoRA,
 }

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 #: The names that ``trainer/sparse/policy_table.py`` maps to classes. A test checks that both agree.
-Policy = Literal["selekt", "half", "lisa", "owlore", "ist"]
+Policy = Literal["selekt", "half", "lisa", "owlore", "ist", "cola", "increlora"]
 #: The kinds of adapter that a policy chooses among. A test checks that its class has the same.
 OVER: dict[Policy, frozenset[str]] = {
     "selekt": frozenset({"delta"}),
@@ -21,19 +21,24 @@ OVER: dict[Policy, frozenset[str]] = {
     "lisa": frozenset({"delta"}),
     "owlore": frozenset({"delta"}),
     "ist": frozenset({"lora", "rslora", "dora"}),
+    "cola": frozenset({"lora", "rslora"}),
+    "increlora": frozenset({"lora", "rslora"}),
 }
 #: Policies that freeze whole blocks in turn. Embeddings, norms and head may be trained beside them.
 OF_BLOCKS: frozenset[Policy] = frozenset({"lisa", "owlore", "ist"})
 #: Fields that only some policies use, by the names of these.
 USED_BY: dict[str, frozenset[Policy]] = {
     "density": frozenset({"selekt"}),
-    "every": frozenset({"selekt"}) | OF_BLOCKS,
+    "every": frozenset({"selekt", "cola", "increlora"}) | OF_BLOCKS,
     "scope": frozenset({"selekt"}),
     "blocks": OF_BLOCKS,
     "outlier_factor": frozenset({"owlore"}),
     "ist_trials": frozenset({"ist"}),
     "ist_damping": frozenset({"ist"}),
     "ist_rate": frozenset({"ist"}),
+    "first_rank": frozenset({"increlora"}),
+    "mean_rank": frozenset({"increlora"}),
+    "grow": frozenset({"increlora"}),
 }
 
 
@@ -44,12 +49,14 @@ class SparseSettings(Frozen):
     """`selekt` keeps the largest changes (arXiv 2503.03656); `half` trains half of each block's matrices, and
     another half in the next training (arXiv 2404.18466); `lisa` trains a few random blocks at a time (arXiv
     2403.17919); `owlore` those with more outliers more often, with `optimizer: galore` (arXiv 2405.18380);
-    `ist` the adapters of the blocks that matter most to the loss (arXiv 2410.11772)."""
+    `ist` the adapters of the blocks that matter most to the loss (arXiv 2410.11772); `cola` merges a low-rank
+    adapter into the base at intervals and starts another (arXiv 2401.04151); `increlora` gives the most
+    important layers one rank more at intervals (arXiv 2308.12043)."""
     density: float = Field(default=0.05, gt=0, le=1)
     """Share of all entries that keep their change, with `selekt`."""
     every: int = Field(default=50, ge=1)
-    """Optimizer steps between two selections, with `selekt`; between two draws of blocks, with `lisa` and
-    `owlore`; between two measurements of their importance, with `ist`."""
+    """Optimizer steps between two selections (`selekt`), draws of blocks (`lisa`, `owlore`), measurements of
+    their importance (`ist`), merges (`cola`) or allocations (`increlora`)."""
     scope: Literal["global", "tensor"] = "global"
     """Whether `selekt` takes the largest changes of all layers together (`global`) or of each (`tensor`)."""
     blocks: int = Field(default=2, ge=1)
@@ -63,6 +70,13 @@ class SparseSettings(Frozen):
     """Factor of the adapters of all other blocks in a measurement of `ist`."""
     ist_rate: float = Field(default=10.0, gt=0)
     """How much the importance of blocks changes by a measurement of `ist`, per difference of exp(-loss)."""
+
+    first_rank: int = Field(default=1, ge=1)
+    """Rank of every layer in the first steps of `increlora`."""
+    mean_rank: int = Field(default=8, ge=1)
+    """Rank that the layers have on average when `increlora` ends; `adapter.rank` is the most of a layer."""
+    grow: int = Field(default=8, ge=1)
+    """Layers that `increlora` gives one rank more at a time."""
 
     @model_validator(mode="after")
     def _used(self) -> Self:

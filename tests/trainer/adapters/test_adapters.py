@@ -38,6 +38,12 @@ METHODS = [
     {"init": "eva"},
     {"init": "eva", "kind": "rslora"},
     {"init": "eva", "kind": "dora"},
+    {"freeze_a": True},
+    {"kind": "lora_dropout", "factor_dropout": 0.3},
+    {"kind": "dylora"},
+    {"init": "corda"},
+    {"init": "corda", "corda_mode": "knowledge", "kind": "dora"},
+    {"init": "lora_ga"},
 ]
 
 
@@ -55,6 +61,11 @@ def _packs() -> Iterator[Pack]:
         yield Pack.of([Example("row", tuple(sequences))], torch.device("cpu"))
 
 
+def _loss(model: Decoder, pack: Pack) -> Tensor:
+    logits = model.logits(pack.ids, pack.lengths).index_select(0, pack.places)
+    return torch.nn.functional.cross_entropy(logits, pack.targets)
+
+
 def _load(
     path: Path, settings: AdapterSettings, quantize: str = "none", adapter: Path | None = None, seed: int = 1
 ) -> Decoder:
@@ -63,10 +74,10 @@ def _load(
         weights,
         settings,
         seed=seed,
-        data=InitializationData(_packs()),
+        data=InitializationData(_packs(), _loss),
         dtype=torch.float32,
         quantize=quantize,
-    )
+    ).eval()
 
 
 def _train(model: Decoder) -> None:
