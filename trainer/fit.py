@@ -106,6 +106,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     model = load(step, weights, context.seed, keep, _data(objective, examples, steps), where)
     projection = None if step.sparse is None else step.sparse.projection(derive_seed(context.seed, "sparse"))
     if projection is not None:
+        projection.steps = len(steps)
         projection.begin(model)
     shards = shard(model, device) if sharded else None
     groups = parameter_groups(model)

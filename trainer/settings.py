@@ -19,7 +19,7 @@ from .model.quantization import Quantization
 from .model.trained_parts import PARTS, Part
 from .optimizers.optimizer_names import OptimizerName
 from .other_tools import OTHER_NAMES
-from .sparse.sparse_settings import OVER, SparseSettings
+from .sparse.sparse_settings import MASKED, OVER, SparseSettings
 
 if TYPE_CHECKING:
     import torch
@@ -194,6 +194,20 @@ class TrainSettings(Train):
             )
         return self
 
+    @model_validator(mode="after")
+    def _nothing_outside_a_mask(self) -> Self:
+        kind = None if self.sparse is None else self.sparse.kind
+        if kind in MASKED and self.weight_decay:
+            raise ValueError(
+                f"weight_decay would change the entries that sparse {kind!r} does not train: remove it"
+            )
+        if kind == "lt_sft" and (self.keep_best or self.patience is not None):
+            raise ValueError(
+                "sparse 'lt_sft' needs all steps, since its first phase is dense: remove keep_best and "
+                "patience"
+            )
+        return self
+
     def parts(self) -> tuple[Part, ...]:
         """Return the parts that are trained beside the adapters."""
         chosen = {
@@ -246,8 +260,8 @@ class TrainSettings(Train):
         """Return the option, if any, with which the model cannot be sharded."""
         if self.activations == "offload":
             return "activations: offload"
-        if self.sparse is not None and self.sparse.kind == "selekt":
-            return "sparse: {kind: selekt}, which compares all weights"
+        if self.sparse is not None and self.sparse.kind != "half":
+            return f"sparse: {{kind: {self.sparse.kind}}}, which compares all weights"
         if self.adapter.kind == "delta" and self.optimizer == "adamw8bit":
             return "optimizer: adamw8bit over deltas, whose blocks of 256 weights lie in several processes"
         if self.adapter.kind == "delta" and self.carry_optimizer:

@@ -5,9 +5,20 @@ A new one is a file here, a name in ``sparse_settings.py`` and a row below.
 
 from __future__ import annotations
 
+from .gift_sw import GiftSW
 from .half import Half
+from .lift import LIFT
+from .lt_sft import LotteryTicket
 from .projection import Projection
 from .selekt import SeleKT
+from .spiel import SpIEL
 
 #: ``sparse.kind`` -> its class.
-POLICIES: dict[str, type[Projection]] = {"selekt": SeleKT, "half": Half}
+POLICIES: dict[str, type[Projection]] = {
+    "selekt": SeleKT,
+    "half": Half,
+    "lift": LIFT,
+    "lt_sft": LotteryTicket,
+    "gift_sw": GiftSW,
+    "spiel": SpIEL,
+}

@@ -13,17 +13,29 @@ if TYPE_CHECKING:
 
 
 #: The names that ``trainer/sparse/policy_table.py`` maps to classes. A test checks that both agree.
-Policy = Literal["selekt", "half"]
+Policy = Literal["selekt", "half", "lift", "lt_sft", "gift_sw", "spiel"]
 #: The kinds of adapter that a policy chooses among. A test checks that its class has the same.
 OVER: dict[Policy, frozenset[str]] = {
     "selekt": frozenset({"delta"}),
     "half": frozenset({"delta"}),
+    "lift": frozenset({"delta"}),
+    "lt_sft": frozenset({"delta"}),
+    "gift_sw": frozenset({"delta"}),
+    "spiel": frozenset({"delta"}),
 }
+#: Policies that train the entries of a mask: the others must not change.
+MASKED: frozenset[Policy] = frozenset({"lift", "lt_sft", "gift_sw", "spiel"})
 #: Fields that only some policies use, by the names of these.
 USED_BY: dict[str, frozenset[Policy]] = {
-    "density": frozenset({"selekt"}),
-    "every": frozenset({"selekt"}),
-    "scope": frozenset({"selekt"}),
+    "density": MASKED | {"selekt"},
+    "every": frozenset({"selekt", "lift", "spiel"}),
+    "scope": frozenset({"selekt", "lt_sft"}),
+    "lift_rank": frozenset({"lift"}),
+    "lift_iterations": frozenset({"lift"}),
+    "lt_sft_dense": frozenset({"lt_sft"}),
+    "gift_bits": frozenset({"gift_sw"}),
+    "spiel_regrow": frozenset({"spiel"}),
+    "spiel_accumulate": frozenset({"spiel"}),
 }
 
 
@@ -32,13 +44,29 @@ class SparseSettings(Frozen):
 
     kind: Policy = "selekt"
     """`selekt` keeps the largest changes (arXiv 2503.03656); `half` trains half of each block's matrices, and
-    another half in the next training (arXiv 2404.18466)."""
+    another half in the next training (arXiv 2404.18466); `lift` trains the largest entries of a low-rank
+    approximation of each weight (arXiv 2506.00772); `lt_sft` trains densely, then again only what changed the
+    most (arXiv 2110.07560); `gift_sw` trains the salient columns, with noise on the others (arXiv
+    2408.15300); `spiel` trains a set of entries that it replaces at intervals (arXiv 2401.16405)."""
     density: float = Field(default=0.05, gt=0, le=1)
-    """Share of all entries that keep their change, with `selekt`."""
+    """Share of all entries that keep their change (`selekt`) or are trained; of columns with `gift_sw`."""
     every: int = Field(default=50, ge=1)
-    """Optimizer steps between two selections, with `selekt`."""
+    """Optimizer steps between two selections."""
     scope: Literal["global", "tensor"] = "global"
-    """Whether `selekt` takes the largest changes of all layers together (`global`) or of each (`tensor`)."""
+    """Whether the largest changes of all layers together are taken (`global`) or of each (`tensor`)."""
+    lift_rank: int = Field(default=128, ge=1)
+    """Rank of the approximation in `lift`."""
+    lift_iterations: int | None = Field(default=4, ge=0)
+    """Iterations of the randomized singular value decomposition in `lift`; null for the exact one, which is
+    slower."""
+    lt_sft_dense: float = Field(default=0.5, gt=0, lt=1)
+    """Share of the steps that `lt_sft` trains densely."""
+    gift_bits: int = Field(default=4, ge=2, le=8)
+    """Bits of the quantization that `gift_sw` measures columns by and whose error its noise resembles."""
+    spiel_regrow: float = Field(default=0.3, gt=0, le=1)
+    """Share of the entries that `spiel` replaces. It falls linearly to 0 over the training."""
+    spiel_accumulate: int = Field(default=5, ge=1)
+    """Last steps before a replacement in which `spiel` sums gradients; at most `every`."""
 
     @model_validator(mode="after")
     def _used(self) -> Self:
