@@ -23,6 +23,12 @@ METHODS: dict[str, dict[str, Any]] = {
     "lt_sft": {"adapter": DELTA, "sparse": {"kind": "lt_sft"}},
     "gift_sw": {"adapter": DELTA, "sparse": {"kind": "gift_sw", "density": 0.1}},
     "spiel": {"adapter": DELTA, "sparse": {"kind": "spiel", "every": 2}},
+    "miss": {"adapter": {"kind": "miss", "rank": 4}},
+    "bone": {"adapter": {"kind": "bone", "rank": 4}},
+    "s2ft": {"adapter": {"kind": "s2ft", "s2ft_share": 0.25}},
+    "loldu": {"adapter": {"kind": "loldu", "rank": 16}},
+    "quanta": {"adapter": {"kind": "quanta"}},
+    "dota": {"adapter": {"kind": "dota", "rank": 4, "tensor_axes": 2}},
 }
 
 
