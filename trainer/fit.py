@@ -119,6 +119,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
             linear.pack()
     projection = None if step.sparse is None else step.sparse.projection(derive_seed(context.seed, "sparse"))
     if projection is not None:
+        projection.steps = len(steps)
         projection.begin(model)
     trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
     shards = shard(model, device) if sharded else None

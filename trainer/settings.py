@@ -23,7 +23,7 @@ from .optimizers.optimizer_names import OptimizerName
 from .optimizers.optimizer_options import check_options
 from .optimizers.optimizer_settings import GaLoreSettings
 from .other_tools import OTHER_NAMES
-from .sparse.sparse_settings import OF_BLOCKS, OVER, SparseSettings
+from .sparse.sparse_settings import MASKED, OF_BLOCKS, OVER, SparseSettings
 
 if TYPE_CHECKING:
     import torch
@@ -271,6 +271,20 @@ class TrainSettings(Train):
             )
         return self
 
+    @model_validator(mode="after")
+    def _nothing_outside_a_mask(self) -> Self:
+        kind = None if self.sparse is None else self.sparse.kind
+        if kind in MASKED and self.weight_decay:
+            raise ValueError(
+                f"weight_decay would change the entries that sparse {kind!r} does not train: remove it"
+            )
+        if kind == "lt_sft" and (self.keep_best or self.patience is not None):
+            raise ValueError(
+                "sparse 'lt_sft' needs all steps, since its first phase is dense: remove keep_best and "
+                "patience"
+            )
+        return self
+
     def parts(self) -> tuple[Part, ...]:
         """Return the parts that are trained beside the adapters."""
         chosen = {
@@ -324,8 +338,8 @@ class TrainSettings(Train):
         """Return the option, if any, with which the model cannot be sharded."""
         if self.activations == "offload":
             return "activations: offload"
-        if self.sparse is not None and self.sparse.kind == "selekt":
-            return "sparse: {kind: selekt}, which compares all weights"
+        if self.sparse is not None and self.sparse.kind in (*MASKED, "selekt"):
+            return f"sparse: {{kind: {self.sparse.kind}}}, which compares all weights"
         if self.sparse is not None and self.sparse.kind in OF_BLOCKS:
             return f"sparse: {{kind: {self.sparse.kind}}}, which freezes other blocks from time to time"
         if self.optimizer == "galore":

@@ -26,7 +26,23 @@ Target = Literal[
 ALL_LINEAR: tuple[Target, ...] = get_args(Target)
 
 #: The names that ``trainer/adapters/adapter_table.py`` maps to classes. A test checks that both agree.
-Kind = Literal["lora", "rslora", "dora", "delta", "svft", "lora_dropout", "dylora", "kasa", "loram"]
+Kind = Literal[
+    "lora",
+    "rslora",
+    "dora",
+    "delta",
+    "svft",
+    "lora_dropout",
+    "dylora",
+    "kasa",
+    "loram",
+    "miss",
+    "bone",
+    "s2ft",
+    "loldu",
+    "quanta",
+    "dota",
+]
 Start = Literal[
     "default",
     "pissa",
@@ -43,7 +59,9 @@ Start = Literal[
 
 
 #: Kinds whose student PEFT does not know: it is merged into its base to be served.
-MERGED_KINDS: frozenset[Kind] = frozenset({"delta", "svft"})
+MERGED_KINDS: frozenset[Kind] = frozenset({"delta", "svft", "bone", "s2ft", "loldu", "quanta", "dota"})
+#: The layers whose inputs are heads or channels, of which `s2ft` trains some.
+S2FT_TARGETS: tuple[Target, ...] = ("o_proj", "down_proj", "output_linear")
 #: Initializations that find the base from the training data, after it was loaded: it is not quantized then.
 DENSE_INITS: frozenset[Start] = frozenset({"corda", "lora_ga"})
 #: Initializations that fit the factors to a quantization error on the training data.
@@ -53,7 +71,7 @@ LOW_RANK: frozenset[Kind] = frozenset({"lora", "rslora", "dora", "lora_dropout",
 #: Fields that only some kinds or initializations use, by the names of these.
 USED_BY: dict[str, frozenset[str]] = {
     "init": frozenset({"lora", "rslora", "dora", "lora_dropout", "kasa", "loram"}),
-    "rank": LOW_RANK,
+    "rank": LOW_RANK | {"miss", "bone", "loldu", "dota"},
     "alpha": LOW_RANK,
     "dropout": LOW_RANK,
     "b_rate": LOW_RANK,
@@ -70,6 +88,8 @@ USED_BY: dict[str, frozenset[str]] = {
     "init_packs": DENSE_INITS | CALIBRATED_INITS,
     "corda_mode": frozenset({"corda"}),
     "lora_ga_gamma": frozenset({"lora_ga"}),
+    "s2ft_share": frozenset({"s2ft"}),
+    "tensor_axes": frozenset({"quanta", "dota"}),
 }
 
 
@@ -82,8 +102,11 @@ class AdapterSettings(Frozen):
     themselves (full fine-tuning), which takes the most memory; `svft`, coefficients of the weight's own
     singular vectors (arXiv 2405.19597); `lora_dropout`, which drops rows and columns of the factors in
     training (arXiv 2404.09610); `dylora`, of which any smaller rank can be kept (arXiv 2210.07558);
-    `kasa`, with singular values of its own (arXiv 2412.06071); or `loram`, trained over a pruned model for
-    the whole one (arXiv 2502.13533)."""
+    `kasa`, with singular values of its own (arXiv 2412.06071); `loram`, trained over a pruned model for
+    the whole one (arXiv 2502.13533); `miss`, one matrix that all shards of the weight share, and `bone`,
+    affine maps of its blocks (arXiv 2409.15371); `s2ft`, the columns of some heads and channels (arXiv
+    2412.06289); `loldu`, the diagonal of its LDU decomposition (arXiv 2410.13618); `quanta`, gates over pairs
+    of axes of the input (arXiv 2406.00132); or `dota`, a matrix product operator (arXiv 2412.20891)."""
     init: Start = "default"
     """Initialization of the factors: `default` (A random, B zero); `pissa`, the leading singular part of the
     weight (arXiv 2404.02948); `olora`, its QR decomposition (arXiv 2406.01775); `loftq`, which compensates
@@ -118,6 +141,10 @@ class AdapterSettings(Frozen):
 
     svft_band: int = Field(default=0, ge=0)
     """Diagonals of coefficients that `svft` trains on each side of the main one."""
+    s2ft_share: float = Field(default=0.05, gt=0, le=1)
+    """Share of the heads and of the channels of each block that `s2ft` trains, one at least."""
+    tensor_axes: int = Field(default=3, ge=2, le=8)
+    """Axes that `quanta` and `dota` split inputs and outputs into."""
 
     factor_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the columns of A, and of the rows of B, that `lora_dropout` sets to zero in each pass."""
@@ -178,9 +205,21 @@ class AdapterSettings(Frozen):
                 raise ValueError(f"kind {self.kind!r}{also} has no {name} (it is for {takers}): remove it")
         return self
 
+    @model_validator(mode="after")
+    def _heads_and_channels(self) -> Self:
+        for name in self.names():
+            if self.kind == "s2ft" and name not in S2FT_TARGETS:
+                raise ValueError(
+                    f"kind 's2ft' trains columns of {', '.join(S2FT_TARGETS)}, whose inputs are heads or "
+                    f"channels, not of {name}: remove it from targets"
+                )
+        return self
+
     def names(self) -> tuple[Target, ...]:
         """Return the short names of the adapted layers. With `all-linear` no model has all of them."""
-        return ALL_LINEAR if self.targets == "all-linear" else tuple(sorted(set(self.targets)))
+        if self.targets == "all-linear":
+            return S2FT_TARGETS if self.kind == "s2ft" else ALL_LINEAR
+        return tuple(sorted(set(self.targets)))
 
     @property
     def merged_only(self) -> bool:
@@ -193,13 +232,15 @@ class AdapterSettings(Frozen):
 
     @property
     def scale(self) -> float:
-        """Factor of ``B A``: alpha / rank, or alpha / sqrt(rank) (rsLoRA)."""
+        """Factor of ``B A``: alpha / rank, or alpha / sqrt(rank) (rsLoRA), or 1 (MiSS)."""
+        if self.kind == "miss":
+            return 1.0
         return self.alpha / (math.sqrt(self.rank) if self.rank_stabilized else self.rank)
 
     @property
     def low_rank(self) -> bool:
         """Whether training computes only ``s B A``, so that fused operations over several layers apply."""
-        return self.kind in ("lora", "rslora") and not self.dropout
+        return self.kind in ("lora", "rslora", "miss") and not self.dropout
 
     def alpha_of(self, rank: int) -> float:
         """Return the alpha that gives a layer of another ``rank`` the same scale."""
@@ -209,7 +250,7 @@ class AdapterSettings(Frozen):
         """Return PEFT's settings of this adapter."""
         return {
             "r": self.rank,
-            "lora_alpha": self.alpha,
+            "lora_alpha": self.rank if self.kind == "miss" else self.alpha,
             "lora_dropout": self.dropout,
             "use_rslora": self.rank_stabilized,
             "use_dora": self.kind == "dora",

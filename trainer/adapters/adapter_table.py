@@ -6,22 +6,28 @@ A new one is a file here, a name in ``adapter_settings.py`` and a row below.
 from __future__ import annotations
 
 from .adapter import Adapter
+from .bone import Bone
 from .corda import CorDA
 from .delta import DenseDelta
 from .dora import DoRA
+from .dota import DoTA
 from .dylora import DyLoRA
 from .eva import EVA
 from .initialization import Initialization
 from .kasa import KaSA, Truncated
 from .loftq import LoftQ
+from .loldu import LoLDU
 from .lora import LoRA
 from .lora_dropout import LoRADropout
 from .lora_ga import LoRAGA
 from .loram import LoRAM, Pruned
 from .lq_lora import LQLoRA
+from .miss import MiSS
 from .olora import OLoRA
 from .pissa import PiSSA
 from .quailora import QuAILoRA
+from .quanta import QuanTA
+from .s2ft import S2FT
 from .svft import SVFT
 
 #: ``adapter.kind`` -> its class.
@@ -35,6 +41,12 @@ KINDS: dict[str, type[Adapter]] = {
     "dylora": DyLoRA,
     "kasa": KaSA,
     "loram": LoRAM,
+    "miss": MiSS,
+    "bone": Bone,
+    "s2ft": S2FT,
+    "loldu": LoLDU,
+    "quanta": QuanTA,
+    "dota": DoTA,
 }
 #: ``adapter.init`` -> its class.
 INITS: dict[str, type[Initialization]] = {

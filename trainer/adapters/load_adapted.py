@@ -68,6 +68,8 @@ def load_adapted(
         rank = settings.rank if begin is None else len(begin.a)
         if rank == 0:
             continue
+        if name.endswith(".o_proj"):
+            linear.unit = model.config.head_size
         adapter = make_adapter(linear, name, settings, rank, first_seed(weights, seed))
         if begin is not None and isinstance(adapter, LoRA):
             adapter.begin(begin, linear.weight())

@@ -116,6 +116,8 @@ def plan_step(
         trained_head=step.train_head or (config.tied and step.train_embeddings),
     )
     held = _frozen_values(config, adapter) * step.torch_dtype().itemsize
+    if step.sparse is not None:
+        held += POLICIES[step.sparse.kind].held_bytes * trained_weights(step, config)
     return replace(plan, base=plan.base + held, rows=size_of(examples) if on_cpu else 0)
 
 

@@ -29,6 +29,8 @@ class Linear(nn.Module):
     """
 
     adapter: nn.Module | None
+    #: Number of inputs that belong together: those of one head, in the output projection of attention.
+    unit: int = 1
 
     def __init__(
         self,

@@ -25,6 +25,10 @@ class Projection:
     over: ClassVar[frozenset[str]] = frozenset({"delta"})
     #: Share of the adapters' values that take memory, for the memory plan.
     share: ClassVar[float] = 1.0
+    #: Bytes that the policy holds per value of the adapters, for the memory plan.
+    held_bytes: ClassVar[int] = 0
+    #: Number of optimizer steps of the training, known before ``begin``.
+    steps: int = 0
     #: Whether the optimizer's state of a parameter is made at its first update only.
     lazy: ClassVar[bool] = False
 

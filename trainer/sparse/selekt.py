@@ -5,16 +5,16 @@ ICML 2025, arXiv 2503.03656.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from fractions import Fraction
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ...kernels.top_k import Threshold, mask_above, streamed_threshold
 from ..model.decoder import Decoder
 from ..optimizers.optimizer import Optimizer
+from .masked import entries_of
 from .projection import Projection, deltas, keep_only
 
 if TYPE_CHECKING:
@@ -53,14 +53,22 @@ class SeleKT(Projection):
         Needs additional memory for the mask of one layer at a time, and no sorting. The operation is
         idempotent.
         """
-        for group in [parameters] if self.scope == "global" else [[parameter] for parameter in parameters]:
-            found = streamed_threshold(lambda group=group: group, self.budget(group))  # type: ignore[misc]
-            ties = found.ties
-            for parameter in group:
-                mask = mask_above(parameter, Threshold(found.magnitude, ties))
-                ties -= min(ties, int((parameter.abs() == found.magnitude).sum()))
-                keep_only(parameter, mask, optimizer)
+        for parameter, mask in zip(parameters, largest(parameters, self.density, self.scope)):
+            keep_only(parameter, mask, optimizer)
 
-    def budget(self, parameters: Sequence[nn.Parameter]) -> int:
-        """Return the number of entries to keep. Alpha is taken as a decimal, so that 0.29 of 100 is 29."""
-        return int(Fraction(repr(self.density)) * sum(parameter.numel() for parameter in parameters))
+
+def largest(
+    tensors: Sequence[Tensor], density: float, scope: Literal["global", "tensor"]
+) -> Iterator[Tensor]:
+    """Yield a mask of each tensor: of exactly the largest entries, over all of them or in each.
+
+    A tensor may be changed when its mask was yielded. Ties go to the earlier entry.
+    """
+    for group in [tensors] if scope == "global" else [[tensor] for tensor in tensors]:
+        count = entries_of(density, sum(tensor.numel() for tensor in group))
+        found = streamed_threshold(lambda group=group: group, count)  # type: ignore[misc]
+        ties = found.ties
+        for tensor in group:
+            mask = mask_above(tensor, Threshold(found.magnitude, ties))
+            ties -= min(ties, int((tensor.abs() == found.magnitude).sum()))
+            yield mask

@@ -13,7 +13,19 @@ if TYPE_CHECKING:
 
 
 #: The names that ``trainer/sparse/policy_table.py`` maps to classes. A test checks that both agree.
-Policy = Literal["selekt", "half", "lisa", "owlore", "ist", "cola", "increlora"]
+Policy = Literal[
+    "selekt",
+    "half",
+    "lisa",
+    "owlore",
+    "ist",
+    "cola",
+    "increlora",
+    "lift",
+    "lt_sft",
+    "gift_sw",
+    "spiel",
+]
 #: The kinds of adapter that a policy chooses among. A test checks that its class has the same.
 OVER: dict[Policy, frozenset[str]] = {
     "selekt": frozenset({"delta"}),
@@ -23,14 +35,20 @@ OVER: dict[Policy, frozenset[str]] = {
     "ist": frozenset({"lora", "rslora", "dora"}),
     "cola": frozenset({"lora", "rslora"}),
     "increlora": frozenset({"lora", "rslora"}),
+    "lift": frozenset({"delta"}),
+    "lt_sft": frozenset({"delta"}),
+    "gift_sw": frozenset({"delta"}),
+    "spiel": frozenset({"delta"}),
 }
 #: Policies that freeze whole blocks in turn. Embeddings, norms and head may be trained beside them.
 OF_BLOCKS: frozenset[Policy] = frozenset({"lisa", "owlore", "ist"})
+#: Policies that train the entries of a mask: the others must not change.
+MASKED: frozenset[Policy] = frozenset({"lift", "lt_sft", "gift_sw", "spiel"})
 #: Fields that only some policies use, by the names of these.
 USED_BY: dict[str, frozenset[Policy]] = {
-    "density": frozenset({"selekt"}),
-    "every": frozenset({"selekt", "cola", "increlora"}) | OF_BLOCKS,
-    "scope": frozenset({"selekt"}),
+    "density": MASKED | {"selekt"},
+    "every": frozenset({"selekt", "lift", "spiel", "cola", "increlora"}) | OF_BLOCKS,
+    "scope": frozenset({"selekt", "lt_sft"}),
     "blocks": OF_BLOCKS,
     "outlier_factor": frozenset({"owlore"}),
     "ist_trials": frozenset({"ist"}),
@@ -39,6 +57,12 @@ USED_BY: dict[str, frozenset[Policy]] = {
     "first_rank": frozenset({"increlora"}),
     "mean_rank": frozenset({"increlora"}),
     "grow": frozenset({"increlora"}),
+    "lift_rank": frozenset({"lift"}),
+    "lift_iterations": frozenset({"lift"}),
+    "lt_sft_dense": frozenset({"lt_sft"}),
+    "gift_bits": frozenset({"gift_sw"}),
+    "spiel_regrow": frozenset({"spiel"}),
+    "spiel_accumulate": frozenset({"spiel"}),
 }
 
 
@@ -51,14 +75,18 @@ class SparseSettings(Frozen):
     2403.17919); `owlore` those with more outliers more often, with `optimizer: galore` (arXiv 2405.18380);
     `ist` the adapters of the blocks that matter most to the loss (arXiv 2410.11772); `cola` merges a low-rank
     adapter into the base at intervals and starts another (arXiv 2401.04151); `increlora` gives the most
-    important layers one rank more at intervals (arXiv 2308.12043)."""
+    important layers one rank more at intervals (arXiv 2308.12043); `lift` trains the largest
+    entries of a low-rank approximation of each weight (arXiv 2506.00772); `lt_sft` trains densely, then again
+    only what changed the most (arXiv 2110.07560); `gift_sw` trains the salient columns, with noise on the
+    others (arXiv 2408.15300); `spiel` trains a set of entries that it replaces at intervals (arXiv
+    2401.16405)."""
     density: float = Field(default=0.05, gt=0, le=1)
-    """Share of all entries that keep their change, with `selekt`."""
+    """Share of all entries that keep their change (`selekt`) or are trained; of columns with `gift_sw`."""
     every: int = Field(default=50, ge=1)
-    """Optimizer steps between two selections (`selekt`), draws of blocks (`lisa`, `owlore`), measurements of
-    their importance (`ist`), merges (`cola`) or allocations (`increlora`)."""
+    """Optimizer steps between two selections (`selekt`, `lift`, `spiel`), draws of blocks (`lisa`, `owlore`),
+    measurements of their importance (`ist`), merges (`cola`) or allocations (`increlora`)."""
     scope: Literal["global", "tensor"] = "global"
-    """Whether `selekt` takes the largest changes of all layers together (`global`) or of each (`tensor`)."""
+    """Whether the largest changes of all layers together are taken (`global`) or of each (`tensor`)."""
     blocks: int = Field(default=2, ge=1)
     """Blocks that are trained at a time, with `lisa`, `owlore` and `ist`."""
     outlier_factor: float = Field(default=13.0, gt=0)
@@ -77,6 +105,19 @@ class SparseSettings(Frozen):
     """Rank that the layers have on average when `increlora` ends; `adapter.rank` is the most of a layer."""
     grow: int = Field(default=8, ge=1)
     """Layers that `increlora` gives one rank more at a time."""
+    lift_rank: int = Field(default=128, ge=1)
+    """Rank of the approximation in `lift`."""
+    lift_iterations: int | None = Field(default=4, ge=0)
+    """Iterations of the randomized singular value decomposition in `lift`; null for the exact one, which is
+    slower."""
+    lt_sft_dense: float = Field(default=0.5, gt=0, lt=1)
+    """Share of the steps that `lt_sft` trains densely."""
+    gift_bits: int = Field(default=4, ge=2, le=8)
+    """Bits of the quantization that `gift_sw` measures columns by and whose error its noise resembles."""
+    spiel_regrow: float = Field(default=0.3, gt=0, le=1)
+    """Share of the entries that `spiel` replaces. It falls linearly to 0 over the training."""
+    spiel_accumulate: int = Field(default=5, ge=1)
+    """Last steps before a replacement in which `spiel` sums gradients; at most `every`."""
 
     @model_validator(mode="after")
     def _used(self) -> Self:

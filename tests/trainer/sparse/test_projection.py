@@ -24,6 +24,7 @@ from gristmill.trainer.model.decoder import Decoder
 from gristmill.trainer.optimizers.optimizer import Optimizer
 from gristmill.trainer.optimizers.optimizer_table import OPTIMIZERS
 from gristmill.trainer.sparse.delta_files import SparseDelta, save_delta
+from gristmill.trainer.sparse.masked import entries_of
 from gristmill.trainer.sparse.policy_table import POLICIES
 from gristmill.trainer.sparse.projection import Projection, deltas
 from gristmill.trainer.sparse.selekt import SeleKT
@@ -88,7 +89,7 @@ def test_a_projection_keeps_exactly_the_largest_and_twice_is_once(
 def test_the_budget_is_the_share_as_it_is_written() -> None:
     """0.29 of 100 is 29, although 0.29 * 100 is less in binary."""
     assert int(0.29 * 100) == 28
-    assert SeleKT(0.29, 1, "global").budget([nn.Parameter(torch.zeros(100))]) == 29
+    assert entries_of(0.29, 100) == 29
 
 
 def test_ties_go_to_the_earlier_entry_across_layers() -> None:

@@ -1,0 +1,96 @@
+"""QuanTA: Chen et al., "QuanTA: Efficient High-Rank Fine-Tuning of LLMs with Quantum-Informed Tensor
+Adaptation" (NeurIPS 2024, arXiv 2406.00132).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Self
+
+import torch
+from torch import Tensor, nn
+
+from .added_map import AddedMap
+from .axes import split_axes
+
+if TYPE_CHECKING:
+    from ..model.linear import Linear
+    from .adapter_settings import AdapterSettings
+
+
+class QuanTA(AddedMap):
+    """The input as a tensor of several axes, mapped by one trained matrix for each pair of axes, in turn.
+
+    It is like a circuit of gates on two qudits each, and the change of the weight may have full rank. The
+    gates start as orthogonal matrices, whose map is subtracted, so that training starts at the base. The
+    first gate over an axis changes its size from that of the input to that of the output. A gate over axes of
+    sizes (m, n) that become (M, N) is a matrix (M N, m n).
+    """
+
+    def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], generator: torch.Generator) -> None:
+        """``inputs``, ``outputs``: the sizes of the axes of both, as many of each."""
+        super().__init__()
+        self.inputs, self.outputs = inputs, outputs
+        starts = [_orthogonal(*shape, generator) for shape in _gates(inputs, outputs)]
+        for place, start in enumerate(starts):
+            self.register_buffer(f"start{place}", start, persistent=False)
+        self.gates = nn.ParameterList([nn.Parameter(start.clone()) for start in starts])
+
+    @classmethod
+    def over(cls, linear: Linear, settings: AdapterSettings, rank: int, generator: torch.Generator) -> Self:
+        rows, columns = linear.shape
+        axes = settings.tensor_axes
+        return cls(split_axes(columns, axes), split_axes(rows, axes), generator).to(linear.device)
+
+    def change(self, x: Tensor) -> Tensor:
+        starts = [self.get_buffer(f"start{place}") for place in range(len(self.gates))]
+        wide = x.to(self.gates[0].dtype)  # in bf16, the difference would be lost
+        return (self._through(wide, list(self.gates)) - self._through(wide, starts)).to(x.dtype)
+
+    def _through(self, x: Tensor, gates: Sequence[Tensor]) -> Tensor:
+        sizes = list(self.inputs)
+        z = x.reshape(-1, *sizes)
+        for (one, two), gate in zip(combinations(range(len(sizes)), 2), gates):
+            moved = z.movedim((one + 1, two + 1), (-2, -1))
+            kept = moved.shape[:-2]
+            sizes[one], sizes[two] = self.outputs[one], self.outputs[two]
+            moved = moved.reshape(*kept, -1) @ gate.T
+            z = moved.reshape(*kept, sizes[one], sizes[two]).movedim((-2, -1), (one + 1, two + 1))
+        return z.reshape(len(x), -1)
+
+    @classmethod
+    def count(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:
+        return sum(rows * columns for rows, columns in _gates(*_axes(settings, shape)))
+
+    @classmethod
+    def kept(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:
+        """The input of each gate, of the trained ones alone, as float32."""
+        return 2 * len(_gates(*_axes(settings, shape))) * max(shape)
+
+    @classmethod
+    def frozen(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:
+        """The gates at their start, which are float32."""
+        return 2 * cls.count(settings, shape)
+
+
+def _axes(settings: AdapterSettings, shape: tuple[int, int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return split_axes(shape[1], settings.tensor_axes), split_axes(shape[0], settings.tensor_axes)
+
+
+def _gates(inputs: Sequence[int], outputs: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the shape of each gate: (its outputs, its inputs)."""
+    sizes, shapes = list(inputs), []
+    for one, two in combinations(range(len(sizes)), 2):
+        before = sizes[one] * sizes[two]
+        sizes[one], sizes[two] = outputs[one], outputs[two]
+        shapes.append((math.prod((sizes[one], sizes[two])), before))
+    return shapes
+
+
+def _orthogonal(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    """Return a random matrix whose columns, or rows if there are fewer, are orthonormal."""
+    drawn = torch.randn(max(rows, columns), min(rows, columns), generator=generator)
+    basis = torch.linalg.qr(drawn).Q
+    return (basis if rows >= columns else basis.T).contiguous()
