@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from ...contracts.errors import DataError, ModelError
 from ...contracts.operators import Context, Estimate, Merge, Trained
@@ -36,7 +36,7 @@ class MergeStep(Merge):
     takes their mean (arXiv 2203.05482), `ties` the mean of those that agree in sign (arXiv 2306.01708),
     `dare` drops and rescales entries first (arXiv 2311.03099), `model-stock` shortens the mean by the angles
     between them (arXiv 2403.19522)."""
-    weights: tuple[float, ...] | None = None
+    weights: tuple[FiniteFloat, ...] | None = None
     """A weight for each of `students`. By default 1 each."""
     density: float = Field(default=0.5, gt=0, le=1)
     """Share of each change that `ties` and `dare` keep."""
