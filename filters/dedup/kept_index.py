@@ -175,8 +175,8 @@ def _read_manifest(folder: Path, made_by: Mapping[str, Any], *, may_begin: bool)
         if may_begin and (durable.kind(folder) == "nothing" or not any(folder.glob("*.parquet"))):
             return []
         raise DataError(
-            f"there is no index in {folder}: `extend: NAME` begins one in a new or empty folder, and "
-            f"'{MANIFEST}' is what it consists of"
+            f"there is no index in {folder}: it has no '{MANIFEST}'. `extend: NAME` begins an index, in a "
+            "new or empty folder"
         )
     try:
         content = json.loads(path.read_text())

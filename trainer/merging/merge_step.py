@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from ...contracts.errors import DataError, ModelError
 from ...contracts.operators import Context, Estimate, Merge, Trained
@@ -37,7 +37,7 @@ class MergeStep(Merge):
     `dare` drops and rescales entries first (arXiv 2311.03099), `model-stock` shortens the mean by the angles
     between them (arXiv 2403.19522), `breadcrumbs` adds them without their largest and smallest entries (arXiv
     2312.06795)."""
-    weights: tuple[float, ...] | None = None
+    weights: tuple[FiniteFloat, ...] | None = None
     """A weight for each of `students`. By default 1 each."""
     density: float = Field(default=0.5, gt=0, le=1)
     """Share of each change that `ties`, `dare` and `breadcrumbs` keep."""

@@ -90,3 +90,5 @@ def test_one_student_may_be_named_alone_and_rows_are_refused() -> None:
     step.check_inputs([])
     with pytest.raises(DataError, match="takes no rows: remove `from`"):
         step.check_inputs(["rows"])
+    with pytest.raises(ValueError, match="finite number"):
+        MergeStep(model="base", students="left", weights=[float("nan")])
