@@ -112,7 +112,7 @@ def key_spans(text: str) -> list[tuple[int, int]]:
         name, arguments = _NAME.search(text, start, end), _ARGUMENTS.search(text, start, end)
         if name is None or arguments is None:
             continue
-        values = (match.span(match.lastindex) for match in _values(text, arguments.end(), end))
+        values = (match.span(match.lastindex or 0) for match in _values(text, arguments.end(), end))
         found += [name.span(1), *(span for span in values if span != name.span(1))]
     return sorted(found)
 

@@ -138,7 +138,8 @@ def train(
             seed = derive_seed(settings.seed, step)
             begin_step(adapters, seed)
             then = () if last else steps[step + 1]
-            parts, norm = [], 0.0
+            parts: list[PackResult] = []
+            norm = 0.0
             if optimizer.by_gradients:
                 parts = passes.train(examples, steps[step], step_context, gradients, seed, then)
                 add_penalties(adapters)
@@ -147,8 +148,8 @@ def train(
                 norm = gradients.clip(settings.clip)
             if optimizer.by_losses:
                 measure = partial(passes.measure, examples, steps[step], step_context)
-                measured, slope = descend(optimizer, measure, settings.rate(step), seed)
-                parts, norm = parts or measured, math.hypot(norm, slope)
+                tried, slope = descend(optimizer, measure, settings.rate(step), seed)
+                parts, norm = parts or tried, math.hypot(norm, slope)
             loss = sum(part.loss for part in parts)
             ids = [row for part in parts for row in part.ids]
             row_loss = [value for part in parts for value in part.row_loss]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...contracts.inference import derive_seed
 from ...kernels.lora_linear import lora_linear
+from ...kernels.products import Weight
 from .lora import LoRA
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class DyLoRA(LoRA):
     def begin_step(self, seed: int) -> None:
         self.drawn = random.Random(derive_seed(seed, "dylora")).randint(1, len(self.a))
 
-    def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, weight: Callable[[], Weight], bias: Tensor | None) -> Tensor:
         rank = self.drawn if self.training else self.keep
         a, b = self.a[:rank], self.b[:, :rank]
         return lora_linear(x, weight, bias, a, b, self.alpha / rank, self._dropped(x))

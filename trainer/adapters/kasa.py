@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels.lora_linear import lora_linear
+from ...kernels.products import Weight
 from ..model.weight_formats import Base, dense
 from .initialization import Factors, Hold, Initialization
 from .lora import LoRA
@@ -51,7 +52,7 @@ class KaSA(LoRA):
     def _scaled_a(self) -> Tensor:
         return self.values[:, None] * self.a
 
-    def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, weight: Callable[[], Weight], bias: Tensor | None) -> Tensor:
         return lora_linear(x, weight, bias, self._scaled_a(), self.b, self.scale, self._dropped(x))
 
     def low_rank(self, dtype: torch.dtype) -> None:
@@ -63,7 +64,8 @@ class KaSA(LoRA):
     def penalty(self) -> Tensor:
         identity = torch.eye(len(self.a), dtype=self.a.dtype, device=self.a.device)
         apart = (self.b.T @ self.b - identity).norm() + (self.a @ self.a.T - identity).norm()
-        return self.singular * self.values.square().sum() + self.orthogonal * apart
+        penalty: Tensor = self.singular * self.values.square().sum() + self.orthogonal * apart
+        return penalty
 
     def state(self, over: Literal["original", "held"] = "original") -> dict[str, Tensor]:
         """Return the factors, the singular values in A, and next to them what was taken out of the base."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import dropout
 
 from ...kernels.lora_linear import lora_linear
+from ...kernels.products import Weight
 from .lora import LoRA
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class LoRADropout(LoRA):
         adapter.factor_dropout = settings.factor_dropout
         return adapter
 
-    def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, weight: Callable[[], Weight], bias: Tensor | None) -> Tensor:
         if not self.training:
             return super().forward(x, weight, bias)
         columns = dropout(torch.ones_like(self.a[:1]), self.factor_dropout)

@@ -92,5 +92,5 @@ def _gates(inputs: Sequence[int], outputs: Sequence[int]) -> list[tuple[int, int
 def _orthogonal(rows: int, columns: int, generator: torch.Generator) -> Tensor:
     """Return a random matrix whose columns, or rows if there are fewer, are orthonormal."""
     drawn = torch.randn(max(rows, columns), min(rows, columns), generator=generator)
-    basis = torch.linalg.qr(drawn).Q
+    basis: Tensor = torch.linalg.qr(drawn).Q
     return (basis if rows >= columns else basis.T).contiguous()

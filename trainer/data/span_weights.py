@@ -63,7 +63,7 @@ def _span(number: int, given: object, length: int) -> Span:
         raise Unfit(
             "wrong weights", f"span {number} of its span weights is {given!r:.60}, not {{start, end, weight}}"
         )
-    start, end, weight = found
+    start, end, weight = (float(each) for each in found)  # type: ignore[arg-type]
     if start != int(start) or end != int(end) or not 0 <= start < end <= length:
         raise Unfit(
             "wrong weights",
@@ -72,7 +72,7 @@ def _span(number: int, given: object, length: int) -> Span:
         )
     if weight < 0:
         raise Unfit("wrong weights", f"the weight of span {number} of its span weights is {weight}: negative")
-    return Span(int(start), int(end), float(weight))
+    return Span(int(start), int(end), weight)
 
 
 def _is_number(value: object) -> bool:

@@ -44,4 +44,4 @@ class SoupLoss:
         """Return the mean loss, per token, of the model in the directory ``model``."""
         loaded = load_model(model, dtype=self.step.torch_dtype(), device=choose_device(self.step.device))
         loaded.eval()
-        return held_out_loss(Passes(loaded, self.objective, Processes.current()), self._held_out, 1.0)
+        return held_out_loss(Passes(loaded, self.objective, Processes.current()), self._held_out)

@@ -65,7 +65,7 @@ class GaLore(AdamW):
         plain = [place for place, state in enumerate(states) if "basis" not in state]
         if plain:
             whole = ([given[place] for place in plain] for given in (weights, gradients, states))
-            super().update(*whole, rate)  # type: ignore[arg-type]
+            super().update(*whole, rate)  # type: ignore[arg-type, call-arg]
         for weight, gradient, state in zip(weights, gradients, states):
             if "basis" in state:
                 self._update_projected(weight, gradient, state, rate)

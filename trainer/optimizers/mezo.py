@@ -93,7 +93,7 @@ class MeZO(Optimizer):
                 self._small[linear.adapter.delta] = linear, threshold(weight, large)
 
     @property
-    def by_gradients(self) -> bool:
+    def by_gradients(self) -> bool:  # type: ignore[override]
         """Whether some of the parameters are trained by their gradients."""
         return self.first_order_blocks > 0
 

@@ -101,10 +101,12 @@ class GiftSW(Masked):
         return drawn * (_level(weight, self.bits) / 2)
 
     def _weight(self, name: str) -> Tensor:
-        return self.linears[name].weight().float()
+        weight: Tensor = self.linears[name].weight()
+        return weight.float()
 
 
 def _level(weight: Tensor, bits: int) -> Tensor:
     """Return the width of a level of each row (N, 1), of symmetric quantization to ``bits`` bits."""
     largest = weight.abs().amax(1, keepdim=True)
-    return (largest / (2 ** (bits - 1) - 1)).clamp_(min=torch.finfo(weight.dtype).tiny)
+    level: Tensor = (largest / (2 ** (bits - 1) - 1)).clamp_(min=torch.finfo(weight.dtype).tiny)
+    return level

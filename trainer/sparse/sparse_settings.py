@@ -46,7 +46,7 @@ OF_BLOCKS: frozenset[Policy] = frozenset({"lisa", "owlore", "ist"})
 MASKED: frozenset[Policy] = frozenset({"lift", "lt_sft", "gift_sw", "spiel"})
 #: Fields that only some policies use, by the names of these.
 USED_BY: dict[str, frozenset[Policy]] = {
-    "density": MASKED | {"selekt"},
+    "density": frozenset({"selekt", "lift", "lt_sft", "gift_sw", "spiel"}),
     "every": frozenset({"selekt", "lift", "spiel", "cola", "increlora"}) | OF_BLOCKS,
     "scope": frozenset({"selekt", "lt_sft"}),
     "blocks": OF_BLOCKS,
