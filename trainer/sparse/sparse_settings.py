@@ -47,7 +47,7 @@ MASKED: frozenset[Policy] = frozenset({"lift", "lt_sft", "gift_sw", "spiel"})
 #: Fields that only some policies use, by the names of these.
 USED_BY: dict[str, frozenset[Policy]] = {
     "density": frozenset({"selekt", "lift", "lt_sft", "gift_sw", "spiel"}),
-    "every": frozenset({"selekt", "lift", "spiel", "cola", "increlora"}) | OF_BLOCKS,
+    "every": OF_BLOCKS | frozenset[Policy](("selekt", "lift", "spiel", "cola", "increlora")),
     "scope": frozenset({"selekt", "lt_sft"}),
     "blocks": OF_BLOCKS,
     "outlier_factor": frozenset({"owlore"}),
