@@ -41,7 +41,7 @@ NO_DATA = InitializationData()
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptChannels:
     """What is left of a pruned layer: indices ``places`` of its weight's ``dimension``, of size ``full``."""
 
     dimension: int
@@ -61,7 +61,7 @@ class Factors:
     a: Tensor
     b: Tensor
     changed: bool = False
-    kept: Kept | None = None
+    kept: KeptChannels | None = None
 
 
 class Initialization:

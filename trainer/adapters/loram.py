@@ -14,7 +14,7 @@ from torch import Tensor
 from ...contracts.errors import ModelError
 from ..model.decoder import Decoder
 from ..model.weight_formats import Base
-from .initialization import Factors, Hold, Initialization, InitializationData, Kept
+from .initialization import Factors, Hold, Initialization, InitializationData, KeptChannels
 from .lora import LoRA
 
 #: The layers of a gated MLP, and the dimension of their weight (N, K) that is its channels.
@@ -24,7 +24,7 @@ CHANNELS: Mapping[str, int] = {"gate_proj": 0, "up_proj": 0, "down_proj": 1}
 class LoRAM(LoRA):
     """LoRA over a pruned layer, saved for the whole layer: with zeros for the channels that are gone."""
 
-    channels: Kept | None = None
+    channels: KeptChannels | None = None
 
     def begin(self, factors: Factors, weight: Tensor) -> None:
         """Note which channels the layer has. The factors stay new."""
@@ -78,7 +78,7 @@ class Pruned(Initialization):
         smaller = weight.index_select(dimension, places.to(weight.device))
         rows, columns = smaller.shape
         nothing = (torch.zeros(rank, columns), torch.zeros(rows, rank))
-        self.found[name] = Factors(*nothing, kept=Kept(dimension, places, full))
+        self.found[name] = Factors(*nothing, kept=KeptChannels(dimension, places, full))
         return hold(smaller)
 
     def served(self, name: str, weight: Base, hold: Hold) -> Base:
