@@ -44,6 +44,7 @@ class Stopping:
     asked: int = 0
     reports: list[tuple[float, float, dict[str, float]]] = field(default_factory=list)
     told: list[tuple[str, float, float]] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
 
     def weights(self, model: str) -> ModelWeights:
         return ModelWeights(model, self.path, "digest", self.adapter)
@@ -53,6 +54,7 @@ class Stopping:
             self.reports.append((done, total, figures))
         else:
             self.told.append((unit, done, total))
+            self.memory += [figures["memory_mib"]] if "memory_mib" in figures else []
 
     def check(self) -> None:
         self.asked += 1

@@ -56,9 +56,9 @@ def test_the_memory_is_told_before_the_weights_are_read(make_model, rows, stoppi
     context = stopping(tmp_path / "work", path)
     with pytest.raises(ModelError, match="sink"):
         _step().fit(pa.Table.from_pylist(rows), context)
-    ((done, _, figures),) = context.reports
-    assert done == 0
-    assert figures["memory_mib"] > 0
+    assert context.reports == []
+    assert context.told[-1] == ("loading the model", 0, 1)
+    assert context.memory[0] > 0
 
 
 def test_shapes_of_products_are_counted_by_pack_and_length() -> None:

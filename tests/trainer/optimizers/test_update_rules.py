@@ -117,7 +117,9 @@ def test_the_state_takes_the_bytes_that_the_memory_plan_counts(name: str) -> Non
     optimizer = make(name, owned)
     held = sum(value.nbytes for value in optimizer.states[owned[0]].values())
     assert held == pytest.approx(optimizer.state_size((512, 512)), rel=1e-3)
-    assert optimizer.state_bytes == pytest.approx({"adamw": 8, "adamw8bit": 2, "lion": 4}[name], rel=0.02)
+    assert optimizer.state_bytes == pytest.approx(
+        {"adamw": 8, "adamw8bit": 2, "galore": 8, "lion": 4, "mezo": 0}[name], rel=0.02
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -180,7 +182,7 @@ def _moments(optimizer: Optimizer, parameter: nn.Parameter) -> list[Tensor]:
     ]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "mezo"])  # it has no gradients
 def test_bf16_weights_move_on_average_as_float32_weights_do_and_lose_no_small_update(name: str) -> None:
     """Weights of 1 have a bfloat16 spacing of 2**-8 below: rounding would lose each of 20 steps of 1e-4."""
     count, steps, rate = 40_000, 20, 1e-4
