@@ -140,6 +140,10 @@ class Template(Generator):
             "answer": pa.string(),
         }
 
+    def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
+        found = super().makes_columns(columns)
+        return None if found is None else list(dict.fromkeys([*found, "messages"]))
+
     def request(self, context: Context) -> ToRequest:
         sampling = self.sampling()
         prompt = find_prompt(self.template).renderer()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from os.path import realpath
 from pathlib import Path
 
 from ...contracts.errors import GristmillError, SpecProblem
@@ -24,12 +25,12 @@ def collisions(spec: PipelineSpec, schemas: Mapping[str, Schema]) -> list[SpecPr
 def _files(spec: PipelineSpec) -> Iterator[SpecProblem]:
     """Exports to one place, into one another, or over a file that the pipeline reads."""
     written: dict[str, Path] = {}
-    read = {path.resolve(): step.name for step in spec.steps.values() for path in _read(step)}
+    read = {Path(realpath(path)): step.name for step in spec.steps.values() for path in _read(step)}
     for step in spec.steps.values():
         target = step.operator.target() if isinstance(step.operator, Sink) else None
         if target is None:
             continue
-        place = target.resolve()
+        place = Path(realpath(target))
         path = ("steps", step.name, "path")
         for other, there in written.items():
             if place == there or place in there.parents or there in place.parents:

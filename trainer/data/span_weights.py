@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .unfit import Unfit
 
@@ -58,12 +58,12 @@ def _mean(spans: Sequence[Span], start: int, end: int) -> float:
 
 
 def _span(number: int, given: object, length: int) -> Span:
-    found = [given.get(name) for name in Span._fields] if isinstance(given, dict) else []
+    found: list[Any] = [given.get(name) for name in Span._fields] if isinstance(given, dict) else []
     if len(found) != 3 or not all(_is_number(each) for each in found):
         raise Unfit(
             "wrong weights", f"span {number} of its span weights is {given!r:.60}, not {{start, end, weight}}"
         )
-    start, end, weight = (float(each) for each in found)  # type: ignore[arg-type]
+    start, end, weight = found
     if start != int(start) or end != int(end) or not 0 <= start < end <= length:
         raise Unfit(
             "wrong weights",
@@ -72,7 +72,7 @@ def _span(number: int, given: object, length: int) -> Span:
         )
     if weight < 0:
         raise Unfit("wrong weights", f"the weight of span {number} of its span weights is {weight}: negative")
-    return Span(int(start), int(end), weight)
+    return Span(int(start), int(end), float(weight))
 
 
 def _is_number(value: object) -> bool:

@@ -31,6 +31,6 @@ class MeZOSettings(Frozen):
 
     @model_validator(mode="after")
     def _density_of_some(self) -> Self:
-        if self.entries == "all" and "density" in self.model_fields_set:
+        if self.entries == "all" and self.density != type(self).model_fields["density"].default:
             raise ValueError("density needs entries: small or random: add it, or remove density")
         return self

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def check_options(step: TrainSettings) -> None:
     """Raise ValueError for options that do not go with the optimizer, with the reason."""
     for name in get_args(OptimizerName):
-        if name != step.optimizer and name in step.model_fields_set:
+        fields = type(step).model_fields
+        if name != step.optimizer and name in fields and getattr(step, name) != fields[name].default:
             raise ValueError(f"{name} has the options of optimizer: {name}; add that, or remove them")
     if step.optimizer == "galore":
         _check_galore(step)

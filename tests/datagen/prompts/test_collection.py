@@ -16,7 +16,9 @@ SHAPED = {"examples": [{"prompt": "PROBE", "skill": "PROBE"}], "topics": ["PROBE
 DRAWN = {
     "biased_solution": {"bias": "length"},
     "code_task": {"level": "easy"},
+    "document_question": {"kinds": {"fact": "PROBE"}, "kind": "fact", "depths": {"one": "x"}, "depth": "one"},
     "edit_flawed": {"area": "bugs", "level": "class"},
+    "passage_query": {"kinds": {"words": "PROBE"}, "kind": "words"},
     "wave_task": {"task": "repair"},
 }
 

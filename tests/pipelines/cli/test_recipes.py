@@ -99,7 +99,8 @@ def test_each_recipe_can_be_planned_from_any_directory(
     given = file.get("vars") or {}
     files = [key for key, value in given.items() if str(value).endswith(".jsonl") and ":" not in str(value)]
     files += [needed.split(" or ")[0] for needed in file.get("needs", [])]
-    settings = [word for key in files for word in ("--set", f"vars.{key}={rows}")]
+    places = {key: tmp_path if key == "repositories" else rows for key in files}
+    settings = [word for key, place in places.items() for word in ("--set", f"vars.{key}={place}")]
     assert main(["plan", name, "--json", *settings]) == 0
     steps = json.loads(capsys.readouterr().out)["steps"]
     assert len(steps) == len(load(name).steps)

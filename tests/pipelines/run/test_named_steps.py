@@ -21,7 +21,6 @@ steps:
 """
 #: Kind -> the step at fault and the error when it runs. Each step is named "bad".
 RUNNING = {
-    "source, at its line": ("bad: {source: jsonl, path: half.jsonl}", r"half\.jsonl:2: not JSON"),
     "source of a function": ("bad: {source: 'faults:broken'}", "after 1 items: KeyError"),
     "keep": ('bad: {keep: "numbr > 1", from: rows}', "no column 'numbr'.*did you mean 'number'"),
     "compute": ('bad: {compute: {twice: "2 * numbr"}, from: rows}', "no column 'numbr'"),
@@ -94,6 +93,7 @@ PLANNED = {
     "generate": ("bad: {generate: template, template: no.jinja, model: base, from: rows}", "cannot be read"),
     "map": ("bad: {map: 'faults:absent', from: rows}", "has no 'absent'"),
     "source": ("bad: {source: jsonl, path: nowhere.jsonl}", "no such file"),
+    "source, at its line": ("bad: {source: jsonl, path: half.jsonl}", r"half\.jsonl:2: not JSON"),
     "unknown step": ("bad: {keep: passed, from: rowz}", "did you mean 'rows'"),
 }
 FAULTS = """

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import gristmill
-from gristmill.contracts.errors import DataError
+from gristmill.contracts.errors import SpecError
 from gristmill.pipelines.view.silent import SilentView
 
 PIPELINE = """
@@ -46,6 +46,6 @@ def test_an_input_without_the_only_column_that_is_read_has_nulls(joined: gristmi
 def test_one_column_of_two_types_is_one_clear_error(joined: gristmill.Run, step: str) -> None:
     a, b = pa.table({"x": [1], "prompt": ["one"]}), pa.table({"x": [0.5], "prompt": [1]})
     with pytest.raises(
-        DataError, match=r"step o: the inputs hold column 'prompt' as string and as int64: make"
+        SpecError, match=r"steps\.o: the inputs hold column 'prompt' as string and as int64: make"
     ):
         joined(step, a=a.append_column("response", [["r"]]), b=b.append_column("response", [["r"]]))
