@@ -42,6 +42,11 @@ SEVERAL = {
     "car": {"base": "fit", "reward": "rated"},
     "chain_of_hindsight": {"base": "student"},
     "distilling_step_by_step": {"teacher": "solved", "base": "student"},
+    "distill_reasoning": {"teacher": "solved", "base": "student verdict.against", "student": "verdict"},
+    "ratatouille": {
+        "base": "first second alone mean", "first": "after_first", "second": "after_second",
+        "alone": "mean.students", "after_first": "mean.students", "after_second": "mean.students",
+    },
     "fait": {"teacher": "programs", "base": "student"},
     "morepair": {"teacher": "explained", "base": "student"},
     "tl_training": {"base": "student"},

@@ -65,7 +65,7 @@ def path(make_model: Callable[..., Path]) -> Path:
     return make_model("qwen2", num_hidden_layers=2)
 
 
-#: Kinds over any layer that hold nothing made of its weight. `s2ft`, `quanta` and others have tests of their own.
+#: Kinds over any layer that hold nothing made of its weight. The others have tests of their own.
 ALONE = ("lora", "rslora", "dora", "delta", "lora_dropout", "dylora", "kasa", "miss")
 
 
