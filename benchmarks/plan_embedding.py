@@ -1,6 +1,6 @@
 """How long `gristmill plan` says that embedding takes, and how long it takes; a stopped step goes on.
 
-    python benchmarks/plan_embedding.py TEXTS.jsonl [--columns instruction output] [--rows 4535]
+    python benchmarks/plan_embedding.py TEXTS.jsonl [--columns prompt response] [--rows 4535]
 
 `dedup: semantic` with the packaged MiniLM. The plan is asked before anything was measured (`fresh`). The run
 is then stopped by Ctrl-C when at least 60 % of the texts have a vector, the plan is asked again (`stopped`),
@@ -101,7 +101,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("texts", type=Path, help="a JSON Lines file")
-    parser.add_argument("--columns", nargs="+", default=["instruction", "output"])
+    parser.add_argument("--columns", nargs="+", default=["prompt", "response"])
     parser.add_argument("--rows", type=int, default=4535)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
