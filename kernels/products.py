@@ -1,7 +1,7 @@
-"""Matrix products with a frozen weight, on a CPU by oneDNN.
+"""Matrix products with a frozen weight, which may be packed.
 
-In float32, PyTorch multiplies by MKL, whose rate on AMD's processors is less than half of oneDNN's. In
-bfloat16 it multiplies by oneDNN, which rearranges a weight in each product, unless it was packed before.
+On a CPU, PyTorch multiplies in bfloat16 by oneDNN, which rearranges a weight in each product, unless it was
+packed before.
 """
 
 from __future__ import annotations
@@ -38,34 +38,26 @@ Weight = Tensor | Packed
 
 def times(x: Tensor, weight: Weight, bias: Tensor | None = None) -> Tensor:
     """Return ``x W^T + bias``, (tokens, N), for ``x`` (tokens, K)."""
-    if isinstance(weight, Tensor) and not by_onednn(x):
+    if isinstance(weight, Tensor):
         return linear(x, weight, bias)
-    return _onednn(x, weight if isinstance(weight, Tensor) else weight.forward, bias)
+    return _onednn(x, weight.forward, bias)
 
 
 def back(d_y: Tensor, weight: Weight, onto: Tensor | None = None) -> Tensor:
     """Return ``d_y W + onto``, (tokens, K), for ``d_y`` (tokens, N). May overwrite ``onto``."""
-    if isinstance(weight, Tensor) and not by_onednn(d_y):
+    if isinstance(weight, Tensor):
         return d_y @ weight if onto is None else onto.addmm_(d_y, weight)
-    turned = weight.T if isinstance(weight, Tensor) else weight.backward
     if onto is None:
-        return _onednn(d_y, turned)
-    total: Tensor = torch.ops.mkldnn._linear_pointwise.binary(d_y, onto, turned, None, "add")
+        return _onednn(d_y, weight.backward)
+    total: Tensor = torch.ops.mkldnn._linear_pointwise.binary(d_y, onto, weight.backward, None, "add")
     return total
-
-
-def _has_onednn() -> bool:
-    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
-
-
-def by_onednn(x: Tensor) -> bool:
-    """Return whether products of ``x`` with a weight that is not packed are computed by oneDNN's own call."""
-    return x.dtype == torch.float32 and x.device.type == "cpu" and _has_onednn()
 
 
 def packable(dtype: torch.dtype, device: torch.device) -> bool:
     """Return whether packing a weight of ``dtype`` makes its products faster."""
-    if device.type != "cpu" or dtype != torch.bfloat16 or not _has_onednn():
+    if device.type != "cpu" or dtype != torch.bfloat16:
+        return False
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     native: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return native

@@ -1,4 +1,4 @@
-"""Products with a frozen weight: those of oneDNN, also of a packed weight, are the plain ones."""
+"""Products with a frozen weight: those of a packed weight are the plain ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from gristmill.kernels import products
-from gristmill.kernels.frozen_linear import frozen_linear
 from gristmill.kernels.lora_maps import LoRAMap
 from gristmill.kernels.lora_qkv import lora_qkv
 from gristmill.kernels.products import Packed, back, packable, times
@@ -49,15 +48,6 @@ def test_a_packed_weight_gives_the_weight_back_bit_for_bit() -> None:
     weight = _random(50, 70).bfloat16()
     found = Packed.of(weight.T).dense()  # also of one that is not contiguous
     assert torch.equal(found, weight.T)
-
-
-@pytest.mark.parametrize(("dtype", "onednn"), [(torch.float32, True), (torch.float64, False)])
-def test_onednn_multiplies_in_float32(dtype: torch.dtype, onednn: bool) -> None:
-    x, weight = _random(3, 5).to(dtype), _random(7, 5).to(dtype)
-    with torch.profiler.profile() as seen:
-        frozen_linear(x.requires_grad_(), lambda: weight, None).sum().backward()
-    calls = {event.key: event.count for event in seen.key_averages()}
-    assert calls.get("mkldnn::_linear_pointwise", 0) == (2 if onednn else 0)
 
 
 @native

@@ -13,8 +13,8 @@ from ..model.model_config import ModelConfig
 MIB = 2**20
 
 
-#: Bytes that oneDNN and its interface in PyTorch keep per shape of a matrix product on a CPU: 544 to 659 KiB
-#: in bfloat16, 365 for a packed weight, 559 in float32, measured with torch 2.13. Their number is bounded
+#: Bytes that oneDNN and its interface in PyTorch keep per shape of a bfloat16 matrix product on a CPU: 544 to
+#: 659 KiB, 365 for a packed weight, measured with torch 2.13. Their number is bounded
 #: (``process_memory.py``).
 PRODUCT_BYTES = 580 * 1024
 #: Further memory of a process, measured with :func:`steady_allocator`: the share that glibc's allocator holds

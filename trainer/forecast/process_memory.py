@@ -16,7 +16,7 @@ from .memory_plan import MIB
 #: 4 MiB, steps took about as long as without a threshold (single runs on two cores).
 MAPPED = 4 * MIB
 _M_MMAP_THRESHOLD = -3
-#: Capacities of the caches of oneDNN's matrix products, by shape: that of oneDNN, and that of its interface
+#: Capacities of the caches of bfloat16 matrix products, by shape: that of oneDNN, and that of its interface
 #: in PyTorch. A training on rows of many lengths fills both, with their default of 1,024.
 CAPACITIES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 DEFAULT = 1024
@@ -38,7 +38,7 @@ def steady_allocator() -> None:
 def bound_products(wanted: int) -> int:
     """Bound the caches of matrix products to ``wanted`` shapes; return the bound that holds.
 
-    The capacities are read at the first product of oneDNN, so the first call in a process decides, or the
+    The capacities are read at the first product in bfloat16, so the first call in a process decides, or the
     user's own variables. To prepare a product again takes about 0.6 ms.
     """
     for name in CAPACITIES:

@@ -29,8 +29,6 @@ from .speed import StepWork
 #: Different shapes of matrix products for a number of tokens in a pack (LoRA on all layers, with the head),
 #: and for a block of queries in attention.
 LINEAR, ATTENTION = 34, 7
-#: Those that oneDNN computes in float32: with frozen weights, and with the head.
-FLOAT32 = 12
 
 
 def keep_dequantized(step: TrainSettings, config: ModelConfig, device: torch.device) -> bool:
@@ -44,7 +42,7 @@ def keep_dequantized(step: TrainSettings, config: ModelConfig, device: torch.dev
 
 @dataclass(frozen=True, slots=True)
 class Products:
-    """Number of different shapes of oneDNN's matrix products: of a whole training, and of its largest pack.
+    """Number of different shapes of bfloat16 matrix products: of a whole training, and of its largest pack.
 
     Each number of tokens in a pack makes some, and each length of a sequence makes some in attention, for
     each of its blocks of queries.
@@ -55,11 +53,12 @@ class Products:
 
     @classmethod
     def of(cls, step: TrainSettings, examples: Sequence[Example], steps: Sequence[Packs]) -> Products:
-        bf16, tokens = step.dtype == "bf16", tokens_of(examples)
-        linear = (LINEAR if step.adapter.low_rank else LINEAR // 2) if bf16 else FLOAT32
+        if step.dtype != "bf16":
+            return cls(0, 0)  # computed by another library
+        tokens, linear = tokens_of(examples), LINEAR if step.adapter.low_rank else LINEAR // 2
 
         def attention(rows: Collection[int]) -> int:
-            return bf16 * sum(ATTENTION * ceil(length / QUERIES) for length in {tokens[row] for row in rows})
+            return sum(ATTENTION * ceil(length / QUERIES) for length in {tokens[row] for row in rows})
 
         packs = [pack for packs in steps for pack in packs]
         sizes = {sum(tokens[row] for row in pack) for pack in packs}

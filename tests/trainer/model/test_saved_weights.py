@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gristmill.trainer.adapters.adapter_settings import USED_BY, AdapterSettings
+from gristmill.trainer.adapters.adapter_settings import S2FT_TARGETS, USED_BY, AdapterSettings
 from gristmill.trainer.adapters.adapter_table import KINDS
 from gristmill.trainer.model import decoder as model_module
 from gristmill.trainer.model.decoder import Decoder
@@ -27,9 +28,17 @@ def _every_choice() -> Iterator[tuple[str, ...]]:
         yield from combinations(LINEARS, count)
 
 
+def _fits(kind: str, targets: Sequence[str]) -> bool:
+    """Whether the kind may be over these layers."""
+    if kind == "loram":
+        return {"gate_proj", "up_proj", "down_proj"} <= set(targets)
+    return kind != "s2ft" or set(targets) <= set(S2FT_TARGETS)
+
+
 def _adapt(model: Decoder, kind: str, targets: Sequence[str]) -> None:
     small = {name: value for name, value in (("rank", 2), ("alpha", 4)) if kind in USED_BY[name]}
-    settings = AdapterSettings.model_validate({"kind": kind, "targets": targets, **small})
+    start = {"init": "pruned"} if kind == "loram" else {}
+    settings = AdapterSettings.model_validate({"kind": kind, "targets": targets, **small, **start})
     generator = torch.Generator().manual_seed(2)
     for name, linear in model.linears():
         linear.adapter = None
@@ -45,7 +54,10 @@ def _large_saved_bytes(model: Decoder) -> int:
     The model's own tensors, which exist anyway, do not count.
     """
     smallest = min(linear.weight().nbytes for _, linear in model.linears())
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), model.embeddings)}
+    own = {
+        tensor.untyped_storage().data_ptr()
+        for tensor in (*model.parameters(), *model.buffers(), model.embeddings)
+    }
     found: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
@@ -65,14 +77,10 @@ def path(make_model: Callable[..., Path]) -> Path:
     return make_model("qwen2", num_hidden_layers=2)
 
 
-#: Kinds over any layer that hold nothing made of its weight. The others have tests of their own.
-ALONE = ("lora", "rslora", "dora", "delta", "lora_dropout", "dylora", "kasa", "miss")
-
-
-@pytest.mark.parametrize("kind", ALONE)
+@pytest.mark.parametrize("kind", KINDS)
 def test_no_set_of_targets_keeps_a_dequantized_weight(kind: str, path: Path) -> None:
     model = load_model(path, dtype=torch.float32, quantize="nf4")
-    for targets in _every_choice():
+    for targets in filter(partial(_fits, kind), _every_choice()):
         _adapt(model, kind, targets)
         assert _large_saved_bytes(model) == 0, targets
 
