@@ -32,19 +32,19 @@ __all__ = [
 if TYPE_CHECKING:
     from .contracts.errors import GristmillError
     from .pipelines.api import Run, StepRows, open_run, run
-    from .pipelines.library.chat import Chat
-    from .pipelines.library.commands import chat, merge, plan, preview, train, why
-    from .pipelines.library.pipeline import Pipeline
-    from .pipelines.library.planning import PlannedRun
+    from .pipelines.python_api.chat import Chat
+    from .pipelines.python_api.commands import chat, merge, plan, preview, train, why
+    from .pipelines.python_api.pipeline import Pipeline
+    from .pipelines.python_api.planning import PlannedRun
 
 #: Public name -> the module that defines it, which is loaded when the name is first used.
 _HOMES = {
     "GristmillError": "contracts.errors",
     **dict.fromkeys(("Run", "StepRows", "open_run", "run"), "pipelines.api"),
-    **dict.fromkeys(("chat", "merge", "plan", "preview", "train", "why"), "pipelines.library.commands"),
-    "Chat": "pipelines.library.chat",
-    "Pipeline": "pipelines.library.pipeline",
-    "PlannedRun": "pipelines.library.planning",
+    **dict.fromkeys(("chat", "merge", "plan", "preview", "train", "why"), "pipelines.python_api.commands"),
+    "Chat": "pipelines.python_api.chat",
+    "Pipeline": "pipelines.python_api.pipeline",
+    "PlannedRun": "pipelines.python_api.planning",
 }
 
 

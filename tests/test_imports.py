@@ -17,7 +17,7 @@ PARTS = ("contracts", "datagen", "filters", "kernels", "pipelines", "trainer")
 #: layer.
 LAYERS = (
     ("cli",),
-    ("library",),
+    ("python_api",),
     ("inspect", "doctor", "reference"),
     ("api",),
     ("report",),
@@ -29,7 +29,7 @@ LAYERS = (
 )
 #: They lie above the runner and call tools of `datagen`, `filters` and `trainer` directly: `gristmill merge`.
 #: The runner and what lies below reach those three by name, through the registry.
-ABOVE_THE_RUNNER = ("cli", "library", "inspect", "doctor")
+ABOVE_THE_RUNNER = ("cli", "python_api", "inspect", "doctor")
 
 HEAVY = ("torch", "vllm", "ray", "transformers", "sentence_transformers", "datasets", "sklearn")
 SPARING = (*HEAVY, "numpy", "pyarrow", "pandas", "duckdb")

@@ -26,7 +26,7 @@ def main(args: argparse.Namespace) -> int:
     """Read one message per line until the input ends; print each model's answer."""
     from ...contracts.errors import GristmillError
     from ...contracts.inference import Sampling
-    from ..library.chat import Chat
+    from ..python_api.chat import Chat
     from .printing import say
 
     sampling = Sampling(max_tokens=args.max_tokens, temperature=args.temperature)

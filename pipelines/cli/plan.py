@@ -25,11 +25,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from ...contracts.errors import GristmillError
-    from ..library.planning import plan_file
     from ..plan.difference import difference
     from ..plan.first_rows import looks
     from ..plan.record import as_record
     from ..plan.show import show_difference
+    from ..python_api.planning import plan_file
     from ..store.run_directory import RunDirectory
     from .printing import say
     from .trust import make_sure

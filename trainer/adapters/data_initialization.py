@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ..data.packs import Pack
 
 
-class DataInitialization(Initialization):
+class DataInitialization(Initialization, ABC):
     """Finds factors from data, and subtracts them from the base when all layers have theirs.
 
     A subclass implements :meth:`factors`. Training starts from the original model.
@@ -25,11 +26,11 @@ class DataInitialization(Initialization):
 
     changes_base: ClassVar[bool] = True
 
+    @abstractmethod
     def factors(
         self, model: Decoder, linears: dict[str, Linear], data: InitializationData
     ) -> dict[str, Factors]:
         """Return the initial factors of the layers ``linears``, with ``changed``."""
-        raise NotImplementedError
 
     def start(self, model: Decoder, data: InitializationData) -> dict[str, Factors]:
         found = self.factors(model, self.linears(model), data)

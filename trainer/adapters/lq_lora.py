@@ -80,4 +80,5 @@ def importance(fisher: Tensor) -> tuple[Tensor, Tensor]:
     """
     root = fisher.sqrt()
     rows, columns = root.mean(1), root.mean(0)
-    return tuple((each / each.mean().clamp(min=1e-30)).clamp(min=SMALLEST) for each in (rows, columns))  # type: ignore[return-value]
+    rows, columns = ((each / each.mean().clamp(min=1e-30)).clamp(min=SMALLEST) for each in (rows, columns))
+    return rows, columns

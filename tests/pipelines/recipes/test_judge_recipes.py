@@ -178,7 +178,9 @@ class Reconstructor:
         self.asked[prompt] += 1
         if self.asked[prompt] == 2:
             return "nothing!"
-        least, blocks = re.search(r"Write (\d+) to \d+ words in (\d+) paragraphs", prompt).groups()  # type: ignore[union-attr]
+        asked = re.search(r"Write (\d+) to \d+ words in (\d+) paragraphs", prompt)
+        assert asked is not None
+        least, blocks = asked.groups()
         needed = re.search(r" Use: ([^.]*)\.", prompt)[1].split(", ")  # type: ignore[index]
         return "\n\n".join(["word"] * (int(blocks) - 1) + [" ".join([*needed, *["word"] * int(least)])])
 

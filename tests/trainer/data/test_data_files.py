@@ -30,7 +30,8 @@ def encoder(tmp_path: Path, save_tokenizer: Callable[..., None]) -> ChatEncoder:
 def rows(folder: Path, context: Any, *given: dict[str, Any]) -> list[Row]:
     path = folder / "data.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in given))
-    return pa.Table.from_batches(list(Jsonl(path=str(path)).read(context))).to_pylist()  # type: ignore[no-any-return]
+    found: list[dict[str, Any]] = pa.Table.from_batches(Jsonl(path=str(path)).read(context)).to_pylist()
+    return found
 
 
 def trained(encoder: ChatEncoder, row: Row) -> list[str]:
