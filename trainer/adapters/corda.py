@@ -10,12 +10,12 @@ from torch import Tensor
 
 from ..model.decoder import Decoder
 from ..model.linear import Linear
-from .data_initialization import DataInitialization
+from .data_initialization import Subtracted
 from .initialization import Factors, InitializationData
 from .layer_statistics import damped, in_groups, input_covariances
 
 
-class CorDA(DataInitialization):
+class CorDA(Subtracted):
     """Initializes the adapter to components of the weight that the covariance of its inputs orders.
 
     With C the covariance, ``W C = U S V^T`` and ``W = U S (V^T C^-1)``. The adapter gets the r components

@@ -18,29 +18,13 @@ if TYPE_CHECKING:
     from ..data.packs import Pack
 
 
-class DataInitialization(Initialization, ABC):
-    """Finds factors from data, and subtracts them from the base when all layers have theirs.
+class DataInitialization(Initialization):
+    """Finds factors from data, and changes the base, so that training starts from the original model.
 
-    A subclass implements :meth:`factors`. Training starts from the original model.
+    A subclass implements :meth:`start`.
     """
 
     changes_base: ClassVar[bool] = True
-
-    @abstractmethod
-    def factors(
-        self, model: Decoder, linears: dict[str, Linear], data: InitializationData
-    ) -> dict[str, Factors]:
-        """Return the initial factors of the layers ``linears``, with ``changed``."""
-
-    def start(self, model: Decoder, data: InitializationData) -> dict[str, Factors]:
-        found = self.factors(model, self.linears(model), data)
-        for name, linear in model.linears():
-            if name in found:
-                changed = (
-                    linear.weight().float().addmm(found[name].b, found[name].a, alpha=-self.settings.scale)
-                )
-                linear.rebase(changed.to(linear.dtype))
-        return found
 
     def resume(self, model: Decoder, ranks: dict[str, int]) -> dict[str, Factors]:
         """Return factors of the trained ranks over the original base.
@@ -80,3 +64,23 @@ class DataInitialization(Initialization, ABC):
             f"init {self.settings.init!r} needs the gradient of the loss, but this method's loss needs more "
             "than the model that is trained (such as a reference): give another init, or train: sft"
         )
+
+
+class Subtracted(DataInitialization, ABC):
+    """Subtracts the factors from the base when all layers have theirs. A subclass finds them."""
+
+    @abstractmethod
+    def factors(
+        self, model: Decoder, linears: dict[str, Linear], data: InitializationData
+    ) -> dict[str, Factors]:
+        """Return the initial factors of the layers ``linears``, with ``changed``."""
+
+    def start(self, model: Decoder, data: InitializationData) -> dict[str, Factors]:
+        found = self.factors(model, self.linears(model), data)
+        for name, linear in model.linears():
+            if name in found:
+                changed = (
+                    linear.weight().float().addmm(found[name].b, found[name].a, alpha=-self.settings.scale)
+                )
+                linear.rebase(changed.to(linear.dtype))
+        return found

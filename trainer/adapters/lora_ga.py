@@ -13,13 +13,13 @@ from torch import Tensor
 from ...contracts.errors import ModelError
 from ..model.decoder import Decoder
 from ..model.linear import Linear
-from .data_initialization import DataInitialization
+from .data_initialization import Subtracted
 from .decompose import leading
 from .initialization import Factors, InitializationData
 from .layer_statistics import in_groups, weight_gradients
 
 
-class LoRAGA(DataInitialization):
+class LoRAGA(Subtracted):
     """Initializes the factors to singular vectors of the weight's gradient on the first packs.
 
     With the gradient ``U S V^T``, A is the first r rows of V^T, and B the next r columns of U, so that the
