@@ -26,6 +26,7 @@ from .prompts import Prompts, context_length, vocabulary
 from .quiet import quiet_loading
 from .requests import check
 from .reward import load_reward_model, rate
+from .json_calls import json_calls
 from .tool_calls import hermes
 
 NEEDS_WEIGHTS = True
@@ -52,9 +53,10 @@ class TransformersOptions(ChatOptions):
     device: str | None = None
     """PyTorch device such as `cuda:1`. By default a GPU where there is one, else the CPU."""
 
-    tool_parser: Literal["hermes"] | None = None
-    """How the model writes calls of tools: `hermes` for Qwen2.5, Qwen3 and Hermes; vLLM knows more. Steps
-    with `tools` require it. By default a call is a text like any other."""
+    tool_parser: Literal["hermes", "json"] | None = None
+    """How the model writes calls of tools: `hermes` for Qwen2.5, Qwen3 and Hermes, `json` for models that
+    write them as JSON in a fenced block, such as Qwen2.5-Coder; vLLM knows more. Steps with `tools` require
+    it. By default a call is a text like any other."""
 
     @property
     def slots(self) -> int:
@@ -62,6 +64,7 @@ class TransformersOptions(ChatOptions):
 
 
 OPTIONS = TransformersOptions
+_READERS = {"hermes": hermes, "json": json_calls}
 
 
 def capabilities(options: TransformersOptions) -> frozenset[Capability]:
@@ -116,7 +119,7 @@ class TransformersEngine:
             weights.adapter,
             options.template(),
         )
-        calls = None if options.tool_parser is None else hermes
+        calls = None if options.tool_parser is None else _READERS[options.tool_parser]
         self._reader = AnswerReader(self._prompts.tokenizer, self._prompts.markers, calls)
         self._inbox: queue.SimpleQueue[RequestBatch | None] = queue.SimpleQueue()
         model = _load(weights, options)
