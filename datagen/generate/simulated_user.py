@@ -15,7 +15,7 @@ from ...contracts.outcomes import Filtered, Kept, Outcome
 from ...contracts.rows import Row
 from ..prompts import find_prompt
 from ..prompts.template_mistakes import check_names, check_template
-from .conversations import conversation, with_system
+from .conversations import continued, conversation, with_system
 from .generator import Generator
 from .sampling_loop import Answer, ToRequest
 
@@ -126,7 +126,7 @@ class SimulatedUser(Generator):
         if answer.completion.finish == "length":
             return [Filtered("truncated", row=made)]
         turn: Message = {"role": "user", "content": text}
-        return [Kept({**made, "messages": [*with_system(conversation(row), self.system), turn]})]
+        return [Kept({**made, "messages": with_system(continued(row, turn), self.system)})]
 
 
 def _waits_for_user(row: Row) -> bool:

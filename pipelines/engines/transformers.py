@@ -19,6 +19,7 @@ from ...contracts.inference import Capability, Completion, EngineSettings, Model
 from .answers import AnswerReader
 from .batch import RequestBatch
 from .decoding import Row, decode
+from .json_calls import json_calls
 from .likelihood import GivenRow, score
 from .options import ChatOptions
 from .peft_adapters import merge
@@ -26,7 +27,6 @@ from .prompts import Prompts, context_length, vocabulary
 from .quiet import quiet_loading
 from .requests import check
 from .reward import load_reward_model, rate
-from .json_calls import json_calls
 from .tool_calls import hermes
 
 NEEDS_WEIGHTS = True
