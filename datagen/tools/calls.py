@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ...contracts.errors import DataError
@@ -14,12 +14,11 @@ from .outcomes import CallOutcome
 
 
 def calls_in(given: Any) -> list[Turn]:
-    """Return the calls of a turn, or of a column that holds them as a list or JSON text, in OpenAI's form.
+    """Return calls, given as a list or JSON text, in OpenAI's form; those of null are none.
 
     Raises DataError for what is no list of calls.
     """
-    calls = given.get("tool_calls") if isinstance(given, Mapping) else from_json(given)
-    calls = from_json(calls) if isinstance(calls, str) else calls
+    calls = from_json(given)
     if not calls:
         return []
     if not isinstance(calls, (list, tuple)):
@@ -47,10 +46,18 @@ def conversation_of(row: Row) -> list[Turn]:
 
 
 def earlier_calls(turns: Sequence[Turn]) -> list[Turn]:
-    """Return the calls of all turns but the last, without those whose tool said that they failed."""
-    failed = {turn.get("tool_call_id") for turn in turns if turn.get("is_error")}
-    called = [call for turn in turns[:-1] for call in calls_in(turn)]
-    return [call for call in called if call.get("id") is None or call["id"] not in failed]
+    """Return the calls of all turns but the last, without those whose tool said that they failed.
+
+    Ids of calls may repeat from turn to turn.
+    """
+    found: list[Turn] = []
+    asked: list[Turn] = []
+    for turn in turns[:-1]:
+        if calls := calls_in(turn.get("tool_calls")):
+            found, asked = [*found, *asked], calls
+        elif turn.get("is_error"):
+            asked = [call for call in asked if call.get("id") != turn.get("tool_call_id")]
+    return [*found, *asked]
 
 
 async def fitting(

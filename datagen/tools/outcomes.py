@@ -86,8 +86,8 @@ def _lines(text: str) -> list[dict[str, Any]]:
 def _outcome(line: dict[str, Any]) -> CallOutcome:
     if "missing" in line:
         raise DataError(
-            f"the code of the tools defines no function {line['missing']!r}, which was offered: define it, or "
-            "add it to `TOOLS`, a dict of the tools by their names"
+            f"the code of the tools defines no function {line['missing']!r}, which was offered: define it, "
+            "or add it to `TOOLS`, a dict of the tools by their names"
         )
     if "result" in line:
         return CallOutcome("passed", line["result"])

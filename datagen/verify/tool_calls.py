@@ -161,7 +161,7 @@ class VerifyToolCalls(Map):
     ) -> Outcome:
         try:
             turns = conversation_of(row)
-            calls = calls_in(turns[-1] if turns else row.get(self.calls))
+            calls = calls_in(turns[-1].get("tool_calls") if turns else row.get(self.calls))
             if not calls:
                 return Kept(_told("no_calls", "the turn calls no tool", None))
             given = tools_in(row, self.tools) if isinstance(self.tools, str) else offered

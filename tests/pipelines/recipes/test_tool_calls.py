@@ -153,8 +153,7 @@ def query_in(text: str) -> str:
     return found[0]
 
 
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listen: Callable[..., Server]) -> Any:
+def test_tool_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listen: Callable[..., Server]) -> None:
     monkeypatch.chdir(tmp_path)
     Path("tools.py").write_text(TOOLS)
     served = {"engine": "openai", "url": listen(Endpoint().reply).url, "model": "m"}
@@ -165,14 +164,16 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listen: Callable[..., S
         "vars.turns=4",
         "steps.student={score: length, from: chats}",
     ]
-    return gristmill.run("tool_calls", tmp_path / "run", overrides=overrides, observer=SilentView(sys.stderr))
+    run = gristmill.run("tool_calls", tmp_path / "run", overrides=overrides, observer=SilentView(sys.stderr))
+    only_calls_that_pass_every_check_become_rows(run)
+    a_simulated_user_gets_what_the_verified_calls_gave(run, tmp_path / "run" / "exports")
 
 
 def kinds(run: Any, step: str) -> Counter[str]:
     return Counter(run[step].to_arrow()["kind"].to_pylist())
 
 
-def test_only_calls_that_pass_every_check_become_rows(run: Any, tmp_path: Path) -> None:
+def only_calls_that_pass_every_check_become_rows(run: Any) -> None:
     asked = kinds(run, "distinct")
     assert asked.total() == 36
     assert asked["one"] > len(WRONG) + 2
@@ -201,7 +202,7 @@ def test_only_calls_that_pass_every_check_become_rows(run: Any, tmp_path: Path) 
         assert results == [str(2 * (number + 500 * place)) for place in range(len(answers))]
 
 
-def test_a_simulated_user_gets_what_the_verified_calls_gave(run: Any, tmp_path: Path) -> None:
+def a_simulated_user_gets_what_the_verified_calls_gave(run: Any, exports: Path) -> None:
     goals, chats = run["goals"].to_arrow().num_rows, run["chats"].to_arrow().to_pylist()
     over = sum(run[f"over_{turn}"].to_arrow().num_rows for turn in range(1, 5))
     assert over == goals - 1  # the third conversation goes on
@@ -214,13 +215,13 @@ def test_a_simulated_user_gets_what_the_verified_calls_gave(run: Any, tmp_path: 
     assert mended[0]["messages"][3]["content"] == "Error: ValueError: below zero"
     assert {row["messages"][-1]["role"] for row in chats} == {"assistant"}
     assert "DONE" not in json.dumps([row["messages"] for row in chats])
-    lines = (tmp_path / "run/exports/dataset/data.jsonl").read_text().splitlines()
+    lines = (exports / "dataset/data.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     assert len(rows) == run["good"].to_arrow().num_rows + len(chats)
     assert all(row["tools"][0]["type"] == "function" for row in rows)
     called = next(turn for turn in rows[0]["messages"] if turn.get("tool_calls"))
     assert isinstance(json.loads(called["tool_calls"][0]["function"]["arguments"])["number"], int)
-    shared = (tmp_path / "run/exports/sharegpt/data.jsonl").read_text().splitlines()
+    shared = (exports / "sharegpt/data.jsonl").read_text().splitlines()
     spoken = [[turn["from"] for turn in json.loads(line)["conversations"]] for line in shared]
     assert ["system", "human", "function_call", "observation", "gpt"] in spoken
     assert len(spoken) == len(rows) - len(mended)
