@@ -14,7 +14,8 @@ from pydantic import Field, field_validator, model_validator
 from ..contracts.inference import Capability
 from ..contracts.operators import Context, StepRef, Train
 from ..contracts.rows import Row
-from .adapters.adapter_settings import CALIBRATED_INITS, DENSE_INITS, AdapterSettings, Target
+from .adapters.adapter_settings import AdapterSettings, Target
+from .base_checks import check_base
 from .data.mixture import Until
 from .model.quantization import Quantization
 from .model.trained_parts import PARTS, Part
@@ -56,7 +57,8 @@ class TrainSettings(Train):
 
     quantize: Quantization = "nf4"
     """Format of the frozen base: `nf4` (QLoRA, arXiv 2305.14314), `int8` (arXiv 2208.07339), `int4` (HQQ:
-    Badri & Shaji, 2023), or `none` for the weights as they are."""
+    Badri & Shaji, 2023), `int2` (as in INT2.1, arXiv 2306.08162), `halo`, whose products are of integers too
+    (HALO, arXiv 2501.02625), or `none` for the weights as they are."""
     quantize_skip: tuple[Target, ...] = ()
     """Layers that are not quantized, by their short names: for small models that lose too much accuracy when
     these layers are quantized."""
@@ -239,18 +241,8 @@ class TrainSettings(Train):
         return self
 
     @model_validator(mode="after")
-    def _base_of_its_init(self) -> Self:
-        init = self.adapter.init
-        if init in DENSE_INITS and self.quantize != "none":
-            raise ValueError(
-                f"adapter.init {init!r} changes the base after it has seen the training data, so the base "
-                f"cannot be quantized ({self.quantize}): give quantize: none, or another init"
-            )
-        if init in CALIBRATED_INITS and self.quantize == "none":
-            raise ValueError(
-                f"adapter.init {init!r} compensates for the quantization error, but the base is not "
-                "quantized: give quantize: nf4, or another init"
-            )
+    def _with_its_base(self) -> Self:
+        check_base(self)
         return self
 
     @model_validator(mode="after")

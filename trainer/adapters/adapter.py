@@ -12,6 +12,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from ..model.linear import Linear, LowRank
     from .adapter_settings import AdapterSettings
+    from .initialization import Factors
 
 #: How adapters are saved: in PEFT's layout; as the entries of the weights that they change
 #: (``sparse/delta_files.py``); or in a layout of their own (``own_files.py``), which is merged to be served.
@@ -26,11 +27,20 @@ class Adapter(nn.Module, ABC):
     """
 
     layout: ClassVar[Layout] = "own"
+    #: Whether a pass reads the base's weight, which may then be kept dequantized.
+    reads_base: ClassVar[bool] = True
 
     @classmethod
     @abstractmethod
     def over(cls, linear: Linear, settings: AdapterSettings, rank: int, generator: torch.Generator) -> Self:
         """Make a new adapter over ``linear``. ``rank``: that of this layer. ``generator``: its own."""
+
+    def begin(self, factors: Factors, weight: Tensor) -> None:
+        """Start from the ``factors`` of an initialization. ``weight`` (N, K): the base's.
+
+        Every kind that takes an initialization overrides it.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:

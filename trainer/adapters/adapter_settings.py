@@ -68,6 +68,10 @@ DENSE_INITS: frozenset[Start] = frozenset({"corda", "lora_ga"})
 CALIBRATED_INITS: frozenset[Start] = frozenset({"quailora", "lq_lora"})
 #: Kinds that are saved as factors A and B of a low-rank change, in PEFT's layout.
 LOW_RANK: frozenset[Kind] = frozenset({"lora", "rslora", "dora", "lora_dropout", "dylora", "kasa", "loram"})
+#: Kinds whose passes only multiply by the base's weight, and never read it.
+FACTOR_KINDS: frozenset[Kind] = frozenset(
+    {"lora", "rslora", "lora_dropout", "dylora", "kasa", "loram", "miss", "s2ft"}
+)
 #: Fields that only some kinds or initializations use, by the names of these.
 USED_BY: dict[str, frozenset[str]] = {
     "init": frozenset({"lora", "rslora", "dora", "lora_dropout", "kasa", "loram"}),

@@ -1,0 +1,98 @@
+"""Each quantized method trains on ten rows, resumes to the bit, fits its plan, and is merged to be served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+
+from gristmill.contracts.operators import Trained
+from gristmill.kernels import halo
+from gristmill.trainer.merging.merge import merge
+from gristmill.trainer.methods.distill import Distillation
+from gristmill.trainer.methods.sft import SupervisedFineTuning
+from gristmill.trainer.model.loading import load_model
+
+IDS = torch.randint(0, 300, (40,), generator=torch.Generator().manual_seed(3))
+LORA = {"rank": 4, "alpha": 8}
+METHODS: dict[str, dict[str, Any]] = {
+    "int2": {"quantize": "int2", "adapter": {**LORA, "init": "loftq"}},
+    "halo": {"quantize": "halo", "adapter": LORA},
+}
+Fit = Callable[..., Trained]
+
+
+@pytest.fixture
+def path(make_model) -> Path:
+    found: Path = make_model(hidden_size=64, intermediate_size=128)
+    return found
+
+
+@pytest.fixture
+def fit(path: Path, rows, stopping, tmp_path: Path) -> Fit:
+    """Train on ten rows in a directory of ``tmp_path``; ``stop_at``: number of steps to stop after."""
+    table = pa.Table.from_pylist(rows[:10])
+
+    def run(name: str, stop_at: int | None = None, student: Path | None = None, **changes: Any) -> Trained:
+        shape = {"batch_tokens": 150, "max_length": 128, "pack_tokens": 128, "learning_rate": 1e-2}
+        step = SupervisedFineTuning.model_validate({"model": "base", "dtype": "fp32", **shape, **changes})
+        return step.fit(table, stopping(tmp_path / name, path, student, stop_at=stop_at))
+
+    return run
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_ten_rows_train_resume_to_the_bit_and_are_merged(
+    method: str, path: Path, fit: Fit, digest, stopped, tmp_path: Path
+) -> None:
+    whole = fit("whole", **METHODS[method], epochs=2)
+    assert whole.metrics["steps"] >= 6
+    assert whole.metrics["loss_last"] < whole.metrics["loss_first"]
+    assert whole.metrics["peak_memory_mib"] <= 1.25 * whole.metrics["predicted_memory_mib"]
+    with pytest.raises(stopped):
+        fit("part", stop_at=3, **METHODS[method], epochs=2)
+    torch.rand(3)
+    assert digest(fit("part", **METHODS[method], epochs=2)) == digest(whole)
+    merge(path, [whole.adapter], tmp_path / "merged", into="trained")
+    base, merged = (load_model(each, dtype=torch.float32) for each in (path, tmp_path / "merged"))
+    with torch.no_grad():
+        assert (merged.logits(IDS, [40]) - base.logits(IDS, [40])).abs().max() > 1e-4
+
+
+def test_halo_multiplies_integers_in_both_passes(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[str] = []
+    for name in ("times", "back"):
+        plain = getattr(halo.HALOTensor, name)
+
+        def noted(self: Any, *given: Any, plain: Any = plain, name: str = name) -> Any:
+            passes.append(name)
+            return plain(self, *given)
+
+        monkeypatch.setattr(halo.HALOTensor, name, noted)
+    fit("whole", **METHODS["halo"], max_steps=1)
+    assert {"times", "back"} == set(passes)
+
+
+def test_a_low_rank_correction_brings_two_bits_nearer_to_the_original(
+    path: Path, rows, stopping, tmp_path: Path
+) -> None:
+    """INT2.1: LoRA over 2 bits, trained on the outputs of the model itself before it was quantized."""
+    step = Distillation.model_validate(
+        {"model": "base", "teacher": "base", "quantize": "int2", "dtype": "fp32", "epochs": 12,
+         "max_length": 128, "batch_tokens": 150, "learning_rate": 1e-2, "adapter": LORA}
+    )  # fmt: skip
+    trained = step.fit(pa.Table.from_pylist(rows[:10]), stopping(tmp_path / "corrected", path))
+    assert 0 < trained.metrics["loss_last"] < 0.5 * trained.metrics["loss_first"]
+
+
+def test_halo_refuses_what_reads_the_weight_itself() -> None:
+    with pytest.raises(
+        ValueError, match="quantize: halo computes products of its own, and adapter kind 'dora'"
+    ):
+        SupervisedFineTuning.model_validate(
+            {"model": "base", "quantize": "halo", "adapter": {"kind": "dora"}}
+        )

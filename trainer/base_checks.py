@@ -1,0 +1,40 @@
+"""Which bases go with which adapters and initializations. Imports no torch, since plans check them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .adapters.adapter_settings import CALIBRATED_INITS, DENSE_INITS, FACTOR_KINDS
+from .model.quantization import OWN_PRODUCTS
+
+if TYPE_CHECKING:
+    from .settings import TrainSettings
+
+
+def check_base(step: TrainSettings) -> None:
+    """Raise ValueError for a base that does not go with what is trained over it, with the reason."""
+    _check_init(step)
+    _check_products(step)
+
+
+def _check_init(step: TrainSettings) -> None:
+    init = step.adapter.init
+    if init in DENSE_INITS and step.quantize != "none":
+        raise ValueError(
+            f"adapter.init {init!r} changes the base after it has seen the training data, so the base "
+            f"cannot be quantized ({step.quantize}): give quantize: none, or another init"
+        )
+    if init in CALIBRATED_INITS and step.quantize == "none":
+        raise ValueError(
+            f"adapter.init {init!r} compensates for the quantization error, but the base is not "
+            "quantized: give quantize: nf4, or another init"
+        )
+
+
+def _check_products(step: TrainSettings) -> None:
+    if step.quantize in OWN_PRODUCTS and step.adapter.kind not in FACTOR_KINDS:
+        kinds = ", ".join(sorted(FACTOR_KINDS))
+        raise ValueError(
+            f"quantize: {step.quantize} computes products of its own, and adapter kind {step.adapter.kind!r} "
+            f"needs the weight itself: give a kind of {kinds}, or another format"
+        )
