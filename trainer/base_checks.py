@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .adapters.adapter_settings import CALIBRATED_INITS, DENSE_INITS, FACTOR_KINDS
-from .model.quantization import OWN_PRODUCTS
+from .adapters.adapter_settings import CALIBRATED_INITS, DENSE_INITS, FACTOR_KINDS, Kind
+from .model.quantization import OWN_PRODUCTS, Quantization
 
 if TYPE_CHECKING:
     from .settings import TrainSettings
+
+#: The formats of the base that a kind needs, and why.
+NEEDED: dict[Kind, tuple[Quantization, ...]] = {
+    "l4q": ("none",),
+    "welore": ("none",),
+    "qft": ("int8",),
+    "pv": ("int2", "int4"),
+}
+REASONS: dict[Kind, str] = {
+    "l4q": "quantizes the weight in every pass, so the base is the original one",
+    "welore": "takes the ranks of the original weights",
+    "qft": "trains the integers of the base, with one scale for each row",
+    "pv": "trains the scales, zero points and codes of the base",
+}
 
 
 def check_base(step: TrainSettings) -> None:
     """Raise ValueError for a base that does not go with what is trained over it, with the reason."""
     _check_init(step)
     _check_products(step)
+    kind, formats = step.adapter.kind, NEEDED.get(step.adapter.kind)
+    if formats is not None and step.quantize not in formats:
+        raise ValueError(f"adapter kind {kind!r} {REASONS[kind]}: give quantize: {' or '.join(formats)}")
 
 
 def _check_init(step: TrainSettings) -> None:

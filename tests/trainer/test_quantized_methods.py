@@ -10,8 +10,11 @@ import pyarrow as pa
 import pytest
 import torch
 
+from gristmill.contracts.inference import ModelWeights
 from gristmill.contracts.operators import Trained
 from gristmill.kernels import halo
+from gristmill.trainer.adapters.adapter_settings import AdapterSettings
+from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.merging.merge import merge
 from gristmill.trainer.methods.distill import Distillation
 from gristmill.trainer.methods.sft import SupervisedFineTuning
@@ -22,7 +25,13 @@ LORA = {"rank": 4, "alpha": 8}
 METHODS: dict[str, dict[str, Any]] = {
     "int2": {"quantize": "int2", "adapter": {**LORA, "init": "loftq"}},
     "halo": {"quantize": "halo", "adapter": LORA},
+    "owq": {"quantize": "int4", "adapter": {"kind": "weak_columns", "init": "owq", "rank": 4}},
+    "l4q": {"quantize": "none", "adapter": {"kind": "l4q", "l4q_group": 16, **LORA}},
+    "dsee": {"quantize": "nf4", "adapter": {"kind": "dsee", "dsee_entries": 16, **LORA}},
+    "welore": {"quantize": "none", "adapter": {"kind": "welore", "init": "welore", "welore_keep": 0.3}},
 }
+#: Methods whose student is continued from its own files, over the base that its training held.
+CONTINUED = {"l4q", "dsee", "welore"}
 Fit = Callable[..., Trained]
 
 
@@ -60,7 +69,15 @@ def test_ten_rows_train_resume_to_the_bit_and_are_merged(
     merge(path, [whole.adapter], tmp_path / "merged", into="trained")
     base, merged = (load_model(each, dtype=torch.float32) for each in (path, tmp_path / "merged"))
     with torch.no_grad():
-        assert (merged.logits(IDS, [40]) - base.logits(IDS, [40])).abs().max() > 1e-4
+        found = merged.logits(IDS, [40])
+        assert (found - base.logits(IDS, [40])).abs().max() > 1e-4
+    if method in CONTINUED:
+        settings = AdapterSettings.model_validate(METHODS[method]["adapter"])
+        weights = ModelWeights("base", path, "digest", whole.adapter)
+        quantize = METHODS[method]["quantize"]
+        student = load_adapted(weights, settings, seed=17, dtype=torch.float32, quantize=quantize)
+        with torch.no_grad():
+            torch.testing.assert_close(student.eval().logits(IDS, [40]), found, atol=1e-4, rtol=1e-4)
 
 
 def test_halo_multiplies_integers_in_both_passes(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:

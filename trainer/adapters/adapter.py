@@ -27,8 +27,11 @@ class Adapter(nn.Module, ABC):
     """
 
     layout: ClassVar[Layout] = "own"
-    #: Whether a pass reads the base's weight, which may then be kept dequantized.
+    #: Whether a pass reads the base's weight, which may then be kept dequantized. If not, the adapter takes
+    #: the place of the weight.
     reads_base: ClassVar[bool] = True
+    #: Float32 copies of a weight that a pass forms, for the memory plan.
+    formed: ClassVar[int] = 0
 
     @classmethod
     @abstractmethod

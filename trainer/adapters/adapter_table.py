@@ -12,9 +12,11 @@ from .delta import DenseDelta
 from .dora import DoRA
 from .dota import DoTA
 from .dylora import DyLoRA
+from .dsee import DSEE
 from .eva import EVA
 from .initialization import Initialization
 from .kasa import KaSA, Truncated
+from .l4q import L4Q
 from .loftq import LoftQ
 from .loldu import LoLDU
 from .lora import LoRA
@@ -24,11 +26,13 @@ from .loram import LoRAM, Pruned
 from .lq_lora import LQLoRA
 from .miss import MiSS
 from .olora import OLoRA
+from .owq import OWQ, WeakColumns
 from .pissa import PiSSA
 from .quailora import QuAILoRA
 from .quanta import QuanTA
 from .s2ft import S2FT
 from .svft import SVFT
+from .welore import Compressed, WeLore
 
 #: ``adapter.kind`` -> its class.
 KINDS: dict[str, type[Adapter]] = {
@@ -47,6 +51,10 @@ KINDS: dict[str, type[Adapter]] = {
     "loldu": LoLDU,
     "quanta": QuanTA,
     "dota": DoTA,
+    "weak_columns": WeakColumns,
+    "l4q": L4Q,
+    "dsee": DSEE,
+    "welore": WeLore,
 }
 #: ``adapter.init`` -> its class.
 INITS: dict[str, type[Initialization]] = {
@@ -61,4 +69,6 @@ INITS: dict[str, type[Initialization]] = {
     "lq_lora": LQLoRA,
     "truncated": Truncated,
     "pruned": Pruned,
+    "owq": OWQ,
+    "welore": Compressed,
 }

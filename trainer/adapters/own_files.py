@@ -74,8 +74,11 @@ def save_own(model: Decoder, directory: Path, base: str, record: TrainingRecord)
 
 
 def change_times_probe(adapter: Adapter, weight: Tensor) -> Tensor:
-    """Return the product of the adapter's change of ``weight`` (N, K) with a fixed vector: float32 (N,)."""
-    wide = weight.float()
+    """Return the product of the adapter's change of ``weight`` (N, K) with a fixed vector: float32 (N,).
+
+    An adapter that takes the place of the weight changes zero.
+    """
+    wide = weight.float() if adapter.reads_base else torch.zeros(weight.shape, device=weight.device)
     generator = torch.Generator().manual_seed(0)
     probe = torch.randn(weight.shape[1], generator=generator).to(weight.device)
     with torch.no_grad():

@@ -101,7 +101,7 @@ def plan_step(
         quantized_bytes=None if coded is None else coded.bytes_per_weight,
         chunk=chunk_size(device),
         fused=adapter.low_rank,
-        dense=adapter.kind == "delta",
+        formed=KINDS[adapter.kind].formed,
         more_values=_more_values(config, adapter),
         skip=step.quantize_skip,
         keep_dequantized=keep,
