@@ -55,7 +55,7 @@ class HALOTensor:
 
     def times(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """Return ``x W^T + bias``, (tokens, N), in the dtype of ``x`` (tokens, K)."""
-        given = rounded(rotate(x))
+        given = int8.rounded(rotate(x))
         y = product(given.codes, self.rotated.codes.T).float()
         y = y.mul_(given.scales[:, None]).mul_(self.rotated.scales).to(x.dtype)
         return y if bias is None else y + bias
@@ -64,7 +64,7 @@ class HALOTensor:
         """Return ``d_y W + onto``, (tokens, K), for ``d_y`` (tokens, N)."""
         tokens = len(d_y)
         scaled = pad(d_y.float() * self.rotated.scales, (0, 0, 0, -tokens % TOKENS))
-        given = rounded(rotate(scaled.T, TOKENS).T)
+        given = int8.rounded(rotate(scaled.T, TOKENS).T)
         found = product(given.codes, self.rotated.codes).float().mul_(given.scales[:, None])
         d_x = rotate(rotate(found.T, TOKENS).T[:tokens], block_of(self.shape[1])).to(d_y.dtype)
         return d_x if onto is None else onto.add_(d_x)
@@ -80,14 +80,6 @@ def quantize(weight: Tensor) -> HALOTensor:
 def dequantize(weight: HALOTensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return the weight (N, K) that the products approximate: the codes, rotated back."""
     return rotate(int8.dequantize(weight.rotated), block_of(weight.shape[1])).to(dtype)
-
-
-def rounded(values: Tensor) -> int8.INT8Tensor:
-    """Return ``values`` (rows, K) in INT8. A row that is not finite gets a scale that is not finite."""
-    wide = values.float()
-    absmax = wide.abs().amax(dim=1)
-    shares = wide / torch.where(absmax == 0, 1.0, absmax)[:, None]
-    return int8.INT8Tensor(shares.mul_(int8.LARGEST).round_().to(torch.int8), absmax / int8.LARGEST)
 
 
 def rotate(values: Tensor, block: int | None = None) -> Tensor:

@@ -17,6 +17,8 @@ NEEDED: dict[Kind, tuple[Quantization, ...]] = {
     "qft": ("int8",),
     "pv": ("int2", "int4"),
 }
+#: Formats whose groups do not go on in the next row, nor their scales.
+ORDERED: tuple[Quantization, ...] = ("int2", "int4", "int8")
 REASONS: dict[Kind, str] = {
     "l4q": "quantizes the weight in every pass, so the base is the original one",
     "welore": "takes the ranks of the original weights",
@@ -29,9 +31,14 @@ def check_base(step: TrainSettings) -> None:
     """Raise ValueError for a base that does not go with what is trained over it, with the reason."""
     _check_init(step)
     _check_products(step)
+    _check_reordered(step)
     kind, formats = step.adapter.kind, NEEDED.get(step.adapter.kind)
     if formats is not None and step.quantize not in formats:
         raise ValueError(f"adapter kind {kind!r} {REASONS[kind]}: give quantize: {' or '.join(formats)}")
+    if kind in ("qft", "pv") and step.quantize_skip:
+        raise ValueError(f"adapter kind {kind!r} {REASONS[kind]}: remove quantize_skip; targets names layers")
+    if kind == "qft" and step.keep_best:
+        raise ValueError("keep_best keeps parameters, and adapter kind 'qft' trains integers: remove it")
 
 
 def _check_init(step: TrainSettings) -> None:
@@ -46,6 +53,19 @@ def _check_init(step: TrainSettings) -> None:
             f"adapter.init {init!r} compensates for the quantization error, but the base is not "
             "quantized: give quantize: nf4, or another init"
         )
+
+
+def _check_reordered(step: TrainSettings) -> None:
+    if step.adapter.init != "qeft":
+        return
+    if step.quantize not in ORDERED:
+        raise ValueError(
+            f"adapter.init 'qeft' reorders rows, on which {step.quantize} depends: give quantize: "
+            f"{' or '.join(ORDERED)}, or init: owq"
+        )
+    if step.parts() or step.scored:
+        what = f"train_{step.parts()[0]}" if step.parts() else "a reward model, which has a head"
+        raise ValueError(f"adapter.init 'qeft' reorders the model, so it has no {what}: give init: owq")
 
 
 def _check_products(step: TrainSettings) -> None:

@@ -24,7 +24,7 @@ from .optimizers.optimizer_names import OptimizerName
 from .optimizers.optimizer_options import check_options
 from .optimizers.optimizer_settings import GaLoreSettings
 from .other_tools import OTHER_NAMES
-from .sparse.sparse_settings import MASKED, OF_BLOCKS, OVER, SparseSettings
+from .sparse.sparse_settings import MASKED, OF_BLOCKS, OVER, TO_THE_END, SparseSettings
 
 if TYPE_CHECKING:
     import torch
@@ -106,7 +106,7 @@ class TrainSettings(Train):
     with 2, `lion` (arXiv 2302.06675) with 4, or `galore`: AdamW over gradients of low rank, with far less
     (arXiv 2403.03507), for `adapter: {kind: delta}`. `mezo` computes losses and no gradients (arXiv
     2305.17333): it takes the memory of inference, and many more steps. `betas` and `clip` do not apply to
-    it."""
+    it. `qft` is Lion over integers (arXiv 2310.07147), for `adapter: {kind: qft}`; `clip` does not apply."""
     galore: GaLoreSettings = GaLoreSettings()
     """Options of `optimizer: galore`."""
     mezo: MeZOSettings = MeZOSettings()
@@ -270,10 +270,10 @@ class TrainSettings(Train):
             raise ValueError(
                 f"weight_decay would change the entries that sparse {kind!r} does not train: remove it"
             )
-        if kind == "lt_sft" and (self.keep_best or self.patience is not None):
+        if kind in TO_THE_END and (self.keep_best or self.patience is not None):
             raise ValueError(
-                "sparse 'lt_sft' needs all steps, since its first phase is dense: remove keep_best and "
-                "patience"
+                f"sparse {kind!r} needs all steps, since its weights are final only at the end: remove "
+                "keep_best and patience"
             )
         return self
 
@@ -338,6 +338,8 @@ class TrainSettings(Train):
             return "optimizer: galore, which decomposes whole gradients"
         if self.optimizer == "mezo":
             return "optimizer: mezo, which perturbs whole weights"
+        if self.adapter.kind in ("qft", "pv"):
+            return f"adapter: {{kind: {self.adapter.kind}}}, whose codes are not parameters"
         if self.sparse is not None and self.sparse.kind == "cola":
             return "sparse: {kind: cola}, which changes the base"
         if self.adapter.kind == "delta" and self.optimizer == "adamw8bit":

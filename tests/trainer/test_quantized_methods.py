@@ -26,12 +26,15 @@ METHODS: dict[str, dict[str, Any]] = {
     "int2": {"quantize": "int2", "adapter": {**LORA, "init": "loftq"}},
     "halo": {"quantize": "halo", "adapter": LORA},
     "owq": {"quantize": "int4", "adapter": {"kind": "weak_columns", "init": "owq", "rank": 4}},
+    "qeft": {"quantize": "int4", "adapter": {"kind": "weak_columns", "init": "qeft", "rank": 4}},
+    "qft": {"quantize": "int8", "adapter": {"kind": "qft"}, "optimizer": "qft", "learning_rate": 2e-3},
+    "pv": {"quantize": "int2", "adapter": {"kind": "pv"}, "sparse": {"kind": "pv", "every": 2}},
     "l4q": {"quantize": "none", "adapter": {"kind": "l4q", "l4q_group": 16, **LORA}},
     "dsee": {"quantize": "nf4", "adapter": {"kind": "dsee", "dsee_entries": 16, **LORA}},
     "welore": {"quantize": "none", "adapter": {"kind": "welore", "init": "welore", "welore_keep": 0.3}},
 }
 #: Methods whose student is continued from its own files, over the base that its training held.
-CONTINUED = {"l4q", "dsee", "welore"}
+CONTINUED = {"l4q", "dsee", "welore", "qft", "pv"}
 Fit = Callable[..., Trained]
 
 

@@ -79,6 +79,11 @@ class Adapter(nn.Module, ABC):
         """Return A, B, their scale and both in ``dtype`` if the adapter only adds ``s B A``, else None."""
         return None
 
+    @property
+    def integers(self) -> int:
+        """Number of integers that are trained besides its parameters."""
+        return 0
+
     def rates(self) -> dict[str, float]:
         """Return multiples of the learning rate, for the parameters that have their own."""
         return {}

@@ -94,9 +94,7 @@ FACTOR_KINDS: frozenset[Kind] = frozenset(
 UNSCALED: frozenset[Kind] = frozenset({"miss", "weak_columns"})
 #: Fields that only some kinds or initializations use, by the names of these.
 USED_BY: dict[str, frozenset[str]] = {
-    "init": frozenset(
-        {"lora", "rslora", "dora", "lora_dropout", "kasa", "loram", "weak_columns", "welore"}
-    ),
+    "init": frozenset({"lora", "rslora", "dora", "lora_dropout", "kasa", "loram", "weak_columns", "welore"}),
     "rank": LOW_RANK | {"miss", "bone", "loldu", "dota", "weak_columns", "l4q", "dsee"},
     "alpha": LOW_RANK | {"l4q", "dsee"},
     "dropout": LOW_RANK,

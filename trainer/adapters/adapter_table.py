@@ -11,8 +11,8 @@ from .corda import CorDA
 from .delta import DenseDelta
 from .dora import DoRA
 from .dota import DoTA
-from .dylora import DyLoRA
 from .dsee import DSEE
+from .dylora import DyLoRA
 from .eva import EVA
 from .initialization import Initialization
 from .kasa import KaSA, Truncated
@@ -28,6 +28,9 @@ from .miss import MiSS
 from .olora import OLoRA
 from .owq import OWQ, WeakColumns
 from .pissa import PiSSA
+from .pv import GroupedWeight
+from .qeft import QEFT
+from .qft import IntegerWeight
 from .quailora import QuAILoRA
 from .quanta import QuanTA
 from .s2ft import S2FT
@@ -55,6 +58,8 @@ KINDS: dict[str, type[Adapter]] = {
     "l4q": L4Q,
     "dsee": DSEE,
     "welore": WeLore,
+    "qft": IntegerWeight,
+    "pv": GroupedWeight,
 }
 #: ``adapter.init`` -> its class.
 INITS: dict[str, type[Initialization]] = {
@@ -70,5 +75,6 @@ INITS: dict[str, type[Initialization]] = {
     "truncated": Truncated,
     "pruned": Pruned,
     "owq": OWQ,
+    "qeft": QEFT,
     "welore": Compressed,
 }

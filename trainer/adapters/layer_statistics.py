@@ -84,9 +84,7 @@ def input_covariances(
 
 
 @torch.no_grad()
-def input_squares(
-    model: Decoder, linears: Mapping[str, Linear], packs: Sequence[Pack]
-) -> dict[str, Tensor]:
+def input_squares(model: Decoder, linears: Mapping[str, Linear], packs: Sequence[Pack]) -> dict[str, Tensor]:
     """Return the sum over all tokens of the squares of each layer's inputs: float32 (K,)."""
     found: dict[str, Tensor] = {}
 

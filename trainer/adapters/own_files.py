@@ -23,6 +23,7 @@ from ...contracts.inference import ModelWeights, derive_seed
 from ..model.decoder import Decoder
 from ..model.linear import Linear
 from ..model.tensor_files import content_digest
+from ..model.weight_formats import FORMATS
 from .adapter import Adapter
 from .adapter_settings import AdapterSettings
 from .adapter_table import KINDS
@@ -123,7 +124,9 @@ class OwnAdapter:
         Raises ModelError if it does not fit this weight.
         """
         settings = self.record.settings
-        linear = Linear(weight, None, weight.dtype)
+        # What takes the place of the weight needs only its form; the values are loaded.
+        coded = None if KINDS[settings.kind].reads_base else FORMATS.get(self.record.quantize)
+        linear = Linear(weight if coded is None else coded.quantize(weight), None, weight.dtype)
         adapter = make_adapter(linear, layer, settings, settings.rank, self.record.seed)
         self._load(adapter, layer, weight)
         return adapter

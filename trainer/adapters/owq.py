@@ -5,7 +5,7 @@ and Inference of Large Language Models" (AAAI 2024, arXiv 2306.02272).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,9 @@ class WeakColumns(LoRA):
     """
 
     index: Tensor
+    #: Where the layer's outputs and inputs were in the original model, if they were put in another order.
+    outputs: Tensor | None = None
+    inputs: Tensor | None = None
 
     def __init__(self, shape: tuple[int, int], rank: int) -> None:
         super().__init__(shape, rank=rank, alpha=rank, generator=torch.Generator())
@@ -59,18 +62,29 @@ class WeakColumns(LoRA):
 
     def begin(self, factors: Factors, weight: Tensor) -> None:
         super().begin(factors, weight)
-        self.index = self.a.argmax(1)
+        self.index, self.outputs, self.inputs = self.a.argmax(1), factors.outputs, factors.inputs
+
+    def state(self, over: Literal["original", "held"] = "original") -> dict[str, Tensor]:
+        """Return the factors as LoRA does, in the order of the original model."""
+        state = super().state(over)
+        a, b = state["lora_A.weight"], state["lora_B.weight"]
+        a = a if self.inputs is None else a[:, self.inputs.argsort()]
+        b = b if self.outputs is None else b[self.outputs.argsort()]
+        return {"lora_A.weight": a, "lora_B.weight": b}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        super().load(state)
+        a, b = (state[name].to(self.a.device) for name in ("lora_A.weight", "lora_B.weight"))
+        a = a if self.inputs is None else a[:, self.inputs]
+        b = b if self.outputs is None else b[self.outputs]
+        super().load({"lora_A.weight": a, "lora_B.weight": b})
         self.index = self.a.argmax(1)
 
     def forward(self, x: Tensor, weight: Callable[[], Weight], bias: Tensor | None) -> Tensor:
         return frozen_linear(x, weight, bias) + self.taken(x) @ self.b.to(x.dtype).T
 
     def taken(self, x: Tensor) -> Tensor:
-        """Return the inputs (tokens, r) of the columns."""
-        return x[:, self.index]
+        """Return the inputs (tokens, r) of the columns: a slice, if their order is changed."""
+        return x[:, self.index] if self.inputs is None else x[:, -len(self.index) :]
 
     def low_rank(self, dtype: torch.dtype) -> None:
         """Return None: fused operations would multiply by A."""
@@ -110,7 +124,7 @@ class OWQ(QuAILoRA):
         units[torch.arange(len(weak)), weak] = 1.0
         return Factors(units, columns.contiguous(), changed=True), base
 
-    def again(self, weight: Base, hold: Hold, factors: Factors) -> Base:
+    def again(self, name: str, weight: Base, hold: Hold, factors: Factors) -> Base:
         full = dense(weight, torch.float32)
         return self.parted(full, factors.a.argmax(1), hold)[1]
 

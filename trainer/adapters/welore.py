@@ -97,7 +97,9 @@ class Compressed(DataInitialization):
 
 def kept_ranks(values: dict[str, Tensor], keep: float) -> dict[str, int]:
     """Return the rank of each weight, given its singular ``values``, descending."""
-    scaled = {name: (each - each[-1]) / (each[0] - each[-1]).clamp(min=1e-30) for name, each in values.items()}
+    scaled = {
+        name: (each - each[-1]) / (each[0] - each[-1]).clamp(min=1e-30) for name, each in values.items()
+    }
     every = torch.cat(list(scaled.values())).sort(descending=True).values
     smallest = every[max(1, int(keep * len(every))) - 1]
     return {name: max(1, int((each >= smallest).sum())) for name, each in scaled.items()}

@@ -191,7 +191,7 @@ def test_exactly_as_many_columns_are_weak() -> None:
     assert weakest(torch.tensor([1.0, 3.0, 3.0, 3.0, 2.0]), 2).tolist() == [1, 2]
 
 
-@pytest.mark.parametrize("init", ["owq"])
+@pytest.mark.parametrize("init", ["owq", "qeft"])
 def test_trained_weak_columns_are_a_lora_for_peft_and_merge_into_what_training_held(
     init: str, make_model, tmp_path: Path
 ) -> None:
@@ -226,9 +226,15 @@ def test_trained_weak_columns_are_a_lora_for_peft_and_merge_into_what_training_h
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"adapter": {"kind": "weak_columns"}}, "kind 'weak_columns' and init 'owq' or 'qeft' belong together"),
+        (
+            {"adapter": {"kind": "weak_columns"}},
+            "kind 'weak_columns' and init 'owq' or 'qeft' belong together",
+        ),
         ({"adapter": {"init": "owq"}}, "kind 'weak_columns' and init 'owq' or 'qeft' belong together"),
-        ({"adapter": {"kind": "weak_columns", "init": "owq"}, "quantize": "none"}, "the base is not quantized"),
+        (
+            {"adapter": {"kind": "weak_columns", "init": "owq"}, "quantize": "none"},
+            "the base is not quantized",
+        ),
         ({"adapter": {"kind": "l4q"}}, "adapter kind 'l4q' quantizes the weight in every pass"),
         ({"adapter": {"kind": "welore", "init": "welore"}}, "takes the ranks of the original weights"),
     ],

@@ -26,7 +26,7 @@ ERRORS = {"nf4": 0.12, "int4": 0.12, "int8": 0.01, "int2": 0.4, "halo": 0.01}
 
 def test_the_table_holds_what_a_file_can_name() -> None:
     assert {*FORMATS, "none"} == set(get_args(Quantization))
-    assert OWN_PRODUCTS == {name for name, held in FORMATS.items() if hasattr(held.kind, "times")}
+    assert {name for name, held in FORMATS.items() if hasattr(held.kind, "times")} == OWN_PRODUCTS
 
 
 @pytest.mark.parametrize("quantize", FORMATS)
