@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .adapters.adapter_settings import CALIBRATED_INITS, DENSE_INITS, FACTOR_KINDS, Kind
+from .adapters.adapter_names import CALIBRATED_INITS, DENSE_INITS, FACTOR_KINDS, Kind
 from .model.quantization import OWN_PRODUCTS, Quantization
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from pydantic import Field, field_validator, model_validator
 from ..contracts.inference import Capability
 from ..contracts.operators import Context, StepRef, Train
 from ..contracts.rows import Row
-from .adapters.adapter_settings import AdapterSettings, Target
+from .adapters.adapter_names import Target
+from .adapters.adapter_settings import AdapterSettings
 from .base_checks import check_base
 from .data.mixture import Until
 from .model.quantization import Quantization

@@ -83,6 +83,20 @@ def test_ten_rows_train_resume_to_the_bit_and_are_merged(
             torch.testing.assert_close(student.eval().logits(IDS, [40]), found, atol=1e-4, rtol=1e-4)
 
 
+def test_a_graft_keeps_exactly_a_share_of_a_students_changes(
+    fit: Fit, digest, stopped, path: Path, tmp_path: Path
+) -> None:
+    student = fit("student", quantize="none", adapter={"kind": "delta"}).adapter
+    settings = {"quantize": "none", "adapter": {"kind": "delta"}, "optimizer": "lion"}
+    settings |= {"sparse": {"kind": "graft", "density": 0.02}, "epochs": 2}
+    whole = fit("whole", student=student, **settings)
+    assert whole.metrics["changed_weights"] == int(0.02 * whole.metrics["trainable_parameters"])
+    with pytest.raises(stopped):
+        fit("part", stop_at=3, student=student, **settings)
+    assert digest(fit("part", student=student, **settings)) == digest(whole)
+    merge(path, [whole.adapter], tmp_path / "merged")
+
+
 def test_halo_multiplies_integers_in_both_passes(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[str] = []
     for name in ("times", "back"):

@@ -1,6 +1,6 @@
 """Tables of adapters and initializations by name.
 
-A new one is a file here, a name in ``adapter_settings.py`` and a row below.
+A new one is a file here, a name in ``adapter_names.py`` and a row below.
 """
 
 from __future__ import annotations

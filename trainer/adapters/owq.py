@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class WeakColumns(LoRA):
     """Trains r columns of the weight, which a quantized base does not have.
 
-    So the change is ``B A`` with a frozen A (r, K) of unit vectors, and it is saved as a LoRA of scale 1, which
-    PEFT and vLLM load. Passes take the r inputs of x by their ``index`` (r,), and multiply by B alone.
+    So the change is ``B A`` with a frozen A (r, K) of unit vectors, and it is saved as a LoRA of scale 1,
+    which PEFT and vLLM load. Passes take the r inputs of x by their ``index`` (r,), and multiply by B alone.
     """
 
     index: Tensor

@@ -1,5 +1,5 @@
-"""QEFT: Lee, Jin, Cho, Park, "QEFT: Quantization for Efficient Fine-Tuning of LLMs" (EMNLP 2024 Findings, arXiv
-2410.08661).
+"""QEFT: Lee, Jin, Cho, Park, "QEFT: Quantization for Efficient Fine-Tuning of LLMs" (Findings of EMNLP 2024,
+arXiv 2410.08661).
 """
 
 from __future__ import annotations

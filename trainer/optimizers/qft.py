@@ -1,4 +1,7 @@
-"""QFT: Li et al., "QFT: Quantized Full-parameter Tuning of LLMs with Affordable Resources" (arXiv 2310.07147)."""
+"""QFT: Li et al., "QFT: Quantized Full-parameter Tuning of LLMs with Affordable Resources".
+
+arXiv 2310.07147.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ class QFT(Optimizer):
     """Lion whose weights, gradients and moment are all INT8, for :class:`IntegerWeight`.
 
     A weight changes by the learning rate, which is less than the distance of two codes. So it is rounded
-    stochastically: its mean is what Lion would make of it. The scale of a row stays as it is, which bounds the
-    weights of a row by the largest at the start; with a new scale, all weights would be rounded again. (The
-    paper's protection of critical features in a higher precision is not made.)
+    stochastically: its mean is what Lion would make of it. The scale of a row stays as it is, which bounds
+    the weights of a row by the largest at the start; with a new scale, all weights would be rounded again.
+    (The paper's protection of critical features in a higher precision is not made.)
     """
 
     betas: ClassVar[tuple[float, float]] = (0.9, 0.99)

@@ -25,9 +25,9 @@ class PVTuning(Projection):
     """Alternates two updates of a quantized weight: of what is continuous, and of its codes.
 
     Scales and zero points are trained in every step (P). In every ``every``-th step, codes follow (V): of
-    each layer at most ``floor(density * n)``, by one level each, against the gradient. They are those for which
-    this lessens the loss the most, to first order: the paper's subspace, small enough that a step changes a
-    code at all. (The paper's codes are of vectors, found by a beam search; here each weight has its own.)
+    each layer at most ``floor(density * n)``, by one level each, against the gradient. They are those for
+    which this lessens the loss the most, to first order: the paper's subspace, small enough that a step
+    changes a code at all. (The paper's codes are of vectors, found by a beam search; here each weight has its own.)
     """
 
     over: ClassVar[frozenset[str]] = frozenset({"pv"})

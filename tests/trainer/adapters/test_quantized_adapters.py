@@ -109,6 +109,7 @@ def test_dsee_prunes_the_smallest_entries_and_trains_what_low_rank_leaves() -> N
     weight = _random(24, 2) @ _random(2, 32, seed=2) + 0.01 * _random(24, 32, seed=3)
     weight[4, 1] += 2
     weight[20, 7] -= 2
+    weight = weight.float().double()
     adapter = _over(weight, "dsee", trained=False)
     assert isinstance(adapter, DSEE)
     merged = adapter.merged(weight)
@@ -223,20 +224,24 @@ def test_trained_weak_columns_are_a_lora_for_peft_and_merge_into_what_training_h
         )  # fmt: skip
 
 
+WEAK = {"kind": "weak_columns", "init": "qeft"}
+PV = {"kind": "pv"}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (
-            {"adapter": {"kind": "weak_columns"}},
-            "kind 'weak_columns' and init 'owq' or 'qeft' belong together",
-        ),
-        ({"adapter": {"init": "owq"}}, "kind 'weak_columns' and init 'owq' or 'qeft' belong together"),
-        (
-            {"adapter": {"kind": "weak_columns", "init": "owq"}, "quantize": "none"},
-            "the base is not quantized",
-        ),
+        ({"adapter": {"kind": "weak_columns"}}, "'weak_columns' and init 'owq' or 'qeft' belong together"),
+        ({"adapter": {"init": "owq"}}, "'weak_columns' and init 'owq' or 'qeft' belong together"),
+        ({"adapter": WEAK, "quantize": "none"}, "the base is not quantized"),
+        ({"adapter": WEAK}, "reorders rows, on which nf4 depends"),
+        ({"adapter": WEAK, "quantize": "int4", "train_norms": True}, "so it has no train_norms"),
         ({"adapter": {"kind": "l4q"}}, "adapter kind 'l4q' quantizes the weight in every pass"),
         ({"adapter": {"kind": "welore", "init": "welore"}}, "takes the ranks of the original weights"),
+        ({"adapter": {"kind": "qft"}, "quantize": "int8"}, "optimizer: qft and adapter: {kind: qft} belong"),
+        ({"adapter": {"kind": "qft"}, "optimizer": "qft"}, "trains the integers of the base"),
+        ({"adapter": PV}, "trains the scales, zero points and codes of the base"),
+        ({"adapter": PV, "quantize": "int2", "quantize_skip": ["q_proj"]}, "remove quantize_skip"),
     ],
 )
 def test_bases_and_inits_that_do_not_fit_are_refused(settings: dict[str, object], message: str) -> None:

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gristmill.trainer.adapters.adapter_settings import S2FT_TARGETS, USED_BY, AdapterSettings
+from gristmill.trainer.adapters.adapter_names import S2FT_TARGETS, USED_BY
+from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.adapter_table import KINDS
 from gristmill.trainer.model import decoder as model_module
 from gristmill.trainer.model.decoder import Decoder
