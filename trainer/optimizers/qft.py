@@ -5,7 +5,7 @@ arXiv 2310.07147.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 
 class QFT(Optimizer):
-    """Lion whose weights, gradients and moment are all INT8, for :class:`IntegerWeight`.
+    """Lion with a moment in INT8, one scale for each row; and with weights and gradients in INT8, if they are
+    those of an :class:`IntegerWeight`.
 
     A weight changes by the learning rate, which is less than the distance of two codes. So it is rounded
     stochastically: its mean is what Lion would make of it. The scale of a row stays as it is, which bounds
@@ -31,24 +32,33 @@ class QFT(Optimizer):
     """
 
     betas: ClassVar[tuple[float, float]] = (0.9, 0.99)
-    state_bytes: ClassVar[float] = 0  # those of the integers are counted with the adapter
+    state_bytes: ClassVar[float] = 1
+
+    def __init__(self, groups: Sequence[Mapping[str, Any]], **options: Any) -> None:
+        #: The weights of integers, by the parameters that stand for them.
+        self.weights: dict[Tensor, IntegerWeight] = {}
+        super().__init__(groups, **options)
+
+    @classmethod
+    def state_size(cls, shape: tuple[int, int], **options: Any) -> float:
+        return shape[0] * (shape[1] + 4)
 
     def prepare(self, model: Decoder) -> None:
-        """Find the weights of the anchors. Their integers are state: a checkpoint holds them."""
-        self.weights: dict[Tensor, IntegerWeight] = {}
+        """Find the weights of integers. These are state: a checkpoint holds them."""
         for _, linear in model.linears():
-            each = linear.adapter
-            if isinstance(each, IntegerWeight):
-                self.weights[each.anchor] = each
-                self.states[each.anchor] = {
-                    "codes": each.codes,
-                    "scales": each.scales,
-                    "first": torch.zeros_like(each.codes),
-                    "first_scales": torch.zeros_like(each.scales),
-                }
+            if isinstance(linear.adapter, IntegerWeight):
+                anchor = linear.adapter.anchor
+                self.weights[anchor] = linear.adapter
+                self.states[anchor] = self.start(anchor)
 
     def start(self, parameter: Tensor) -> State:
-        return {}
+        held = self.weights.get(parameter)
+        if held is not None:
+            moment, scales = torch.zeros_like(held.codes), torch.zeros_like(held.scales)
+            return {"moment": moment, "moment_scales": scales, "codes": held.codes, "scales": held.scales}
+        rows = _rows(parameter)
+        moment = torch.zeros_like(rows, dtype=torch.int8)
+        return {"moment": moment, "moment_scales": torch.zeros(len(rows), device=parameter.device)}
 
     def clear(self) -> None:
         super().clear()
@@ -58,27 +68,31 @@ class QFT(Optimizer):
     def update(
         self, weights: Sequence[Tensor], gradients: Sequence[Tensor], states: Sequence[State], rate: float
     ) -> None:
-        """Update the integers of the anchors ``weights``, which stay as they are."""
-        for anchor, state in zip(weights, states):
-            gradient = _summed(self.weights[anchor].gradient)
-            first = int8.dequantize(INT8Tensor(state["first"], state["first_scales"]))
-            direction = torch.lerp(gradient, first, self.beta1).sign_()
-            moment = int8.rounded(first.lerp_(gradient, 1 - self.beta2))
-            state["first"].copy_(moment.codes)
-            state["first_scales"].copy_(moment.scales)
-            scales = state["scales"][:, None].clamp(min=torch.finfo(torch.float32).tiny)
-            wanted = state["codes"] * (1 - rate * self.weight_decay) - direction * (rate / scales)
-            noise = torch.rand(wanted.shape, generator=self.generator, device=wanted.device)
-            state["codes"].copy_((wanted + noise).floor_().clamp_(-LARGEST, LARGEST))
-
-    def load(self, state: dict[str, Any]) -> None:
-        for parameter, saved in zip(self.parameters, state["states"], strict=True):
-            for name, tensor in self.states[parameter].items():
-                tensor.copy_(saved[name])
-        self.generator.set_state(state["generator"])
+        for weight, given, state in zip(weights, gradients, states):
+            held = self.weights.get(weight)
+            gradient = _rows(given.float()) if held is None else _summed(held.gradient)
+            moment = int8.dequantize(INT8Tensor(state["moment"], state["moment_scales"]))
+            direction = torch.lerp(gradient, moment, self.beta1).sign_()
+            rounded = int8.rounded(moment.lerp_(gradient, 1 - self.beta2))
+            state["moment"].copy_(rounded.codes)
+            state["moment_scales"].copy_(rounded.scales)
+            kept = 1 - rate * self.weight_decay
+            if held is None:
+                weight.mul_(kept).add_(direction.view(weight.shape), alpha=-rate)
+            else:
+                scales = state["scales"][:, None].clamp(min=torch.finfo(torch.float32).tiny)
+                wanted = state["codes"] * kept - direction * (rate / scales)
+                noise = torch.rand(wanted.shape, generator=self.generator, device=wanted.device)
+                state["codes"].copy_((wanted + noise).floor_().clamp_(-LARGEST, LARGEST))
 
     def forget(self, parameter: nn.Parameter, kept: Tensor) -> None:
-        """Do nothing: no policy chooses among the weights."""
+        moment = self.states[parameter]["moment"]
+        moment.masked_fill_(~kept.reshape(moment.shape), 0)
+
+
+def _rows(values: Tensor) -> Tensor:
+    """Return a view of ``values`` as a matrix: a vector is one row."""
+    return values.reshape(len(values) if values.dim() > 1 else 1, -1)
 
 
 def _summed(own: INT8Tensor | None) -> Tensor:

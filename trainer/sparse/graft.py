@@ -69,14 +69,17 @@ class Graft(Projection):
             left = max(0, left - int((each.abs() == found.magnitude).sum()))
         return masks
 
-    @torch.no_grad()
     def before_step(self, step: int, optimizer: Optimizer) -> None:
+        self._mask()
+
+    @torch.no_grad()
+    def _mask(self) -> None:
         for name, parameter in self.parameters.items():
             parameter.copy_(self.logits[name].sigmoid() * self.changes[name])
 
     @torch.no_grad()
     def before_update(self, step: int, optimizer: Optimizer) -> None:
-        """Descend along the gradient of the logits; the changes themselves get none."""
+        """Descend along the gradient of the logits."""
         slopes = dict(self._slopes())
         largest = max((each.abs().max().item() for each in slopes.values()), default=0.0)
         for name, slope in slopes.items():
@@ -88,11 +91,12 @@ class Graft(Projection):
             if parameter.grad is not None:
                 share = self.logits[name].sigmoid()
                 yield name, parameter.grad * self.changes[name] * share * (1 - share)
-                parameter.grad.zero_()
 
     @torch.no_grad()
     def after_step(self, step: int, last: bool, optimizer: Optimizer) -> None:
+        """Mask the changes again: the optimizer has changed them."""
         if not last:
+            self._mask()
             return
         # Of the logits, which have signs, the largest: they are shifted above zero.
         lowest = min(each.min().item() for each in self.logits.values()) - 1.0

@@ -27,7 +27,8 @@ class PVTuning(Projection):
     Scales and zero points are trained in every step (P). In every ``every``-th step, codes follow (V): of
     each layer at most ``floor(density * n)``, by one level each, against the gradient. They are those for
     which this lessens the loss the most, to first order: the paper's subspace, small enough that a step
-    changes a code at all. (The paper's codes are of vectors, found by a beam search; here each weight has its own.)
+    changes a code at all. (The paper's codes are of vectors, found by a beam search; here
+    each weight has its own.)
     """
 
     over: ClassVar[frozenset[str]] = frozenset({"pv"})

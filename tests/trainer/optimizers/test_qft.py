@@ -105,6 +105,20 @@ def test_training_takes_three_bytes_per_weight() -> None:
     assert layer.adapter.integers == 16 * 64
 
 
+def test_a_plain_parameter_has_a_moment_of_integers_that_can_be_forgotten() -> None:
+    parameter, gradient = nn.Parameter(torch.zeros(4, 6)), _random(4, 6)
+    optimizer = QFT([{"params": [parameter], "rate": 1.0}])
+    parameter.grad = gradient
+    optimizer.step(1e-2)
+    torch.testing.assert_close(parameter.detach(), -1e-2 * gradient.sign())
+    moment, kept = optimizer.states[parameter]["moment"], gradient > 0.5
+    assert moment.dtype == torch.int8
+    assert (moment[kept] > 0).all()
+    optimizer.forget(parameter, kept)
+    assert not moment[~kept].any()
+    assert (moment[kept] > 0).all()
+
+
 def test_weight_decay_shrinks_the_weights() -> None:
     layer = _Layer(16, 256)
     before = layer.adapter.codes.float().abs().mean()
