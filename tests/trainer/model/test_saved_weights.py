@@ -39,9 +39,9 @@ def _fits(kind: str, targets: Sequence[str]) -> bool:
 
 def _adapt(model: Decoder, kind: str, targets: Sequence[str]) -> None:
     small = {name: value for name, value in (("rank", 2), ("alpha", 4)) if kind in USED_BY[name]}
-    start = {"init": init for init, owner in KIND_OF.items() if owner == kind}
-    start |= {"l4q_group": 4} if kind == "l4q" else {}
-    settings = AdapterSettings.model_validate({"kind": kind, "targets": targets, **small, **start})
+    start = {"init": next((init for init, owner in KIND_OF.items() if owner == kind), "default")}
+    groups = {"l4q_group": 4} if kind == "l4q" else {}
+    settings = AdapterSettings.model_validate({"kind": kind, "targets": targets, **small, **start, **groups})
     generator = torch.Generator().manual_seed(2)
     for name, linear in model.linears():
         linear.adapter = None
