@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gristmill.contracts.inference import ModelWeights
-from gristmill.contracts.operators import Trained
+from gristmill.contracts.training import Trained
 from gristmill.kernels import halo
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.load_adapted import load_adapted
