@@ -15,6 +15,7 @@ Bytes: 1 per weight + 4 per row. The products are int8 products of PyTorch with 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -103,7 +104,7 @@ def hadamard(size: int, device: torch.device) -> Tensor:
     found = torch.ones(1, 1, dtype=torch.float64, device=device)
     while len(found) < size:
         found = torch.cat([torch.cat([found, found], 1), torch.cat([found, -found], 1)])
-    return found / size**0.5
+    return found / math.sqrt(size)
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
