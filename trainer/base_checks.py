@@ -17,6 +17,8 @@ NEEDED: dict[Kind, tuple[Quantization, ...]] = {
     "qft": ("int8",),
     "pv": ("int2", "int4"),
 }
+#: Kinds that are over quantized layers alone.
+OVER_CODES: frozenset[Kind] = frozenset({"qft", "pv", "weak_columns"})
 #: Formats whose groups do not go on in the next row, nor their scales.
 ORDERED: tuple[Quantization, ...] = ("int2", "int4", "int8")
 REASONS: dict[Kind, str] = {
@@ -35,8 +37,11 @@ def check_base(step: TrainSettings) -> None:
     kind, formats = step.adapter.kind, NEEDED.get(step.adapter.kind)
     if formats is not None and step.quantize not in formats:
         raise ValueError(f"adapter kind {kind!r} {REASONS[kind]}: give quantize: {' or '.join(formats)}")
-    if kind in ("qft", "pv") and step.quantize_skip:
-        raise ValueError(f"adapter kind {kind!r} {REASONS[kind]}: remove quantize_skip; targets names layers")
+    if kind in OVER_CODES and step.quantize_skip:
+        raise ValueError(
+            f"adapter kind {kind!r} is for quantized layers alone, and quantize_skip leaves some as they are: "
+            "remove it, and name the layers to train in adapter.targets"
+        )
     if kind == "qft" and step.keep_best:
         raise ValueError("keep_best keeps parameters, and adapter kind 'qft' trains integers: remove it")
 

@@ -52,7 +52,8 @@ class AdapterSettings(Frozen):
     kind `loram`, which leaves channels of the base out of training (arXiv 2502.13533). `owq` and `qeft`
     choose the columns of kind `weak_columns`, and `welore` the ranks of kind `welore`."""
     rank: int = Field(default=16, ge=1)
-    """Rank of the low-rank change. Memory and capacity grow with it."""
+    """Rank of the low-rank change, or number of `weak_columns` of each layer. Memory and capacity grow with
+    it."""
     alpha: float = Field(default=32.0, gt=0)
     """Scale of the change: it is multiplied by alpha over the rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)

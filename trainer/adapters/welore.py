@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from ...contracts.errors import ModelError
 from ..model.decoder import Decoder
 from ..model.linear import Linear
 from .adapter import Adapter
@@ -92,6 +93,11 @@ class Compressed(DataInitialization):
             roots = s[:rank].sqrt()
             found[name] = Factors(roots[:, None] * vt[:rank], u[:, :rank] * roots)
             linear.rebase(torch.zeros((), dtype=linear.dtype, device=linear.device).expand(full.shape))
+        if not any(len(each.a) for each in found.values()):
+            raise ModelError(
+                f"init 'welore' trains the weights that keep at most half of their ranks, and with welore_keep "
+                f"{self.settings.welore_keep} there are none: lower it"
+            )
         return found
 
 

@@ -153,6 +153,15 @@ def test_welore_trains_the_low_rank_weights_alone_and_holds_no_other_form_of_the
         assert linear.base.untyped_storage().nbytes() == 4
 
 
+def test_welore_needs_a_weight_of_low_rank(make_model) -> None:
+    settings = AdapterSettings(kind="welore", init="welore", welore_keep=1.0)
+    with pytest.raises(ModelError, match="with welore_keep 1.0 there are none: lower it"):
+        load_adapted(
+            ModelWeights("base", make_model(), "digest", None), settings, seed=1, dtype=torch.float32,
+            quantize="none",
+        )  # fmt: skip
+
+
 def _pack() -> Pack:
     ids = torch.randint(0, 300, (60,), generator=torch.Generator().manual_seed(5)).tolist()
     return Pack.of([Example("row", (TokenSequence(tuple(ids), (False, *[True] * 59)),))], torch.device("cpu"))
@@ -241,7 +250,7 @@ PV = {"kind": "pv"}
         ({"adapter": {"kind": "qft"}, "quantize": "int8"}, "optimizer: qft and adapter: {kind: qft} belong"),
         ({"adapter": {"kind": "qft"}, "optimizer": "qft"}, "trains the integers of the base"),
         ({"adapter": PV}, "trains the scales, zero points and codes of the base"),
-        ({"adapter": PV, "quantize": "int2", "quantize_skip": ["q_proj"]}, "remove quantize_skip"),
+        ({"adapter": PV, "quantize": "int2", "quantize_skip": ["q_proj"]}, "quantize_skip leaves some"),
     ],
 )
 def test_bases_and_inits_that_do_not_fit_are_refused(settings: dict[str, object], message: str) -> None:
