@@ -17,16 +17,16 @@ NEEDED: dict[Kind, tuple[Quantization, ...]] = {
     "qft": ("int8",),
     "pv": ("int2", "int4"),
 }
-#: Kinds that are over quantized layers alone.
-OVER_CODES: frozenset[Kind] = frozenset({"qft", "pv", "weak_columns"})
-#: Formats whose groups do not go on in the next row, nor their scales.
-ORDERED: tuple[Quantization, ...] = ("int2", "int4", "int8")
 REASONS: dict[Kind, str] = {
     "l4q": "quantizes the weight in every pass, so the base is the original one",
     "welore": "takes the ranks of the original weights",
     "qft": "trains the integers of the base, with one scale for each row",
     "pv": "trains the scales, zero points and codes of the base",
 }
+#: Kinds that are over quantized layers alone.
+OVER_CODES: frozenset[Kind] = frozenset({"qft", "pv", "weak_columns"})
+#: Formats whose groups do not go on in the next row, nor their scales.
+ORDERED: tuple[Quantization, ...] = ("int2", "int4", "int8")
 
 
 def check_base(step: TrainSettings) -> None:
@@ -39,8 +39,8 @@ def check_base(step: TrainSettings) -> None:
         raise ValueError(f"adapter kind {kind!r} {REASONS[kind]}: give quantize: {' or '.join(formats)}")
     if kind in OVER_CODES and step.quantize_skip:
         raise ValueError(
-            f"adapter kind {kind!r} is for quantized layers alone, and quantize_skip leaves some as they are: "
-            "remove it, and name the layers to train in adapter.targets"
+            f"adapter kind {kind!r} is for quantized layers alone, and quantize_skip leaves some as they "
+            "are: remove it, and name the layers to train in adapter.targets"
         )
     if kind == "qft" and step.keep_best:
         raise ValueError("keep_best keeps parameters, and adapter kind 'qft' trains integers: remove it")

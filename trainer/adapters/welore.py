@@ -95,8 +95,8 @@ class Compressed(DataInitialization):
             linear.rebase(torch.zeros((), dtype=linear.dtype, device=linear.device).expand(full.shape))
         if not any(len(each.a) for each in found.values()):
             raise ModelError(
-                f"init 'welore' trains the weights that keep at most half of their ranks, and with welore_keep "
-                f"{self.settings.welore_keep} there are none: lower it"
+                "init 'welore' trains the weights that keep at most half of their ranks, and with "
+                f"welore_keep {self.settings.welore_keep} there are none: lower it"
             )
         return found
 
