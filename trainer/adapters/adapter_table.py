@@ -35,7 +35,7 @@ from .quailora import QuAILoRA
 from .quanta import QuanTA
 from .s2ft import S2FT
 from .svft import SVFT
-from .welore import Compressed, WeLore
+from .welore import RankReduced, WeLore
 
 #: ``adapter.kind`` -> its class.
 KINDS: dict[str, type[Adapter]] = {
@@ -76,5 +76,5 @@ INITS: dict[str, type[Initialization]] = {
     "pruned": Pruned,
     "owq": OWQ,
     "qeft": QEFT,
-    "welore": Compressed,
+    "welore": RankReduced,
 }

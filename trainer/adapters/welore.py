@@ -69,7 +69,7 @@ class WeLore(Adapter):
         self.a, self.b = (nn.Parameter(each.to(device, torch.float32).clone()) for each in (a, b))
 
 
-class Compressed(DataInitialization):
+class RankReduced(DataInitialization):
     """Compresses the weights that are nearly of low rank. They are trained, and the others are frozen.
 
     Of the singular values of each weight, scaled to a range from 0 to 1, those below one threshold are left
