@@ -1,4 +1,4 @@
-"""The benchmark of all methods: none is missing, all settings are valid, and the table tells what it found."""
+"""The benchmark of all methods: none is missing, settings are valid, and the table tells what it found."""
 
 from __future__ import annotations
 
