@@ -7,7 +7,7 @@ emulated fine-tuning (Mitchell et al., 2310.12962), Dynamic Logits Fusion (Fan e
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, model_validator
 
@@ -28,9 +28,9 @@ class CombinedOptions(DecodingOptions):
     """Options of the engine that combines several models."""
 
     scale: Scale | tuple[Scale, ...] | Literal["dynamic"] = 1.0
-    """How much of `plus - minus` is added: a number, or one for each pair. 0 leaves the base alone, a negative
-    number turns it away. With `dynamic` a weight from 0 to 2 is found at each token, so that the base moves
-    as far as the small model did when it was tuned (both KL divergences)."""
+    """How much of `plus - minus` is added: a number, or one for each pair. 0 leaves the base alone, a
+    negative number turns it away. With `dynamic` a weight from 0 to 2 is found at each token, so that the
+    base moves as far as the small model did when it was tuned (both KL divergences)."""
     parts: int = Field(default=1, ge=1, le=20)
     """With `scale: dynamic` and several pairs, how finely the weight is divided among them. By default one
     pair has all of it at each token, as in the paper's experiments. 4 divides it in quarters, which takes
@@ -47,15 +47,10 @@ class CombinedOptions(DecodingOptions):
         return self
 
     def formula(self, pairs: int) -> Formula:
-        """The formula for a number of pairs. Raises ModelError if there are not as many scales."""
+        """The formula for a number of pairs."""
         if self.scale == "dynamic":
             return DynamicScales(self.parts)
-        given = self.scale if isinstance(self.scale, tuple) else (cast(float, self.scale),) * pairs
-        if len(given) != pairs:
-            raise ModelError(
-                f"scale: found {len(given)} numbers for {pairs} models in `plus`: give one for each, or one for all"
-            )
-        return FixedScales(given)
+        return FixedScales(self.scale if isinstance(self.scale, tuple) else (self.scale,) * pairs)
 
 
 OPTIONS = CombinedOptions
@@ -75,7 +70,11 @@ def start(settings: EngineSettings, options: CombinedOptions) -> TransformersEng
     formula = options.formula(len(plus))
     check_same_tokens({each.name: each.path for each in (base, *plus, *minus)})
     return TransformersEngine(
-        lambda: _load(base, plus, minus, formula, options), plus[0], options, capabilities(options), options.draft
+        lambda: _load(base, plus, minus, formula, options),
+        plus[0],
+        options,
+        capabilities(options),
+        options.draft,
     )
 
 
@@ -88,10 +87,24 @@ def _load(
 ) -> CombinedModel:
     named: Mapping[str, ModelWeights] = {each.name: each for each in (base, *plus, *minus)}
     place = {name: number for number, name in enumerate(named)}
+    models = {name: load_model(each, options) for name, each in named.items()}
+    if options.draft:
+        _check_attention(models)
     return CombinedModel(
-        models=[load_model(each, options) for each in named.values()],
+        models=list(models.values()),
         base=place[base.name],
         plus=tuple(place[each.name] for each in plus),
         minus=tuple(place[each.name] for each in minus),
         formula=formula,
     )
+
+
+def _check_attention(models: Mapping[str, Any]) -> None:
+    """Refuse models whose state cannot be freed of a token that was guessed wrong."""
+    for name, model in models.items():
+        kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
+        if kinds - {"full_attention"}:
+            raise ModelError(
+                f"draft: {name} has layers of the kinds {', '.join(sorted(kinds))}, and only full attention "
+                "can leave out tokens that were guessed wrong: set `draft: 0`"
+            )

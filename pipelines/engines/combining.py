@@ -82,7 +82,7 @@ class CombinedModel:
     width: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.width = min(vocabulary_width(model) for model in self.models)
+        self.width = min(map(logits_at_a_place, self.models))
 
     @property
     def device(self) -> Any:
@@ -126,9 +126,9 @@ def empty_cache(model: Any) -> Any:
     return model.empty_cache() if isinstance(model, CombinedModel) else DynamicCache()
 
 
-def vocabulary_width(model: Any) -> int:
-    """The number of logits at a position."""
+def logits_at_a_place(model: Any) -> int:
+    """The number of logits that a forward pass computes at each position."""
     if isinstance(model, CombinedModel):
-        return model.width
+        return sum(map(logits_at_a_place, model.models))
     width: int = model.get_output_embeddings().weight.shape[0]
     return width

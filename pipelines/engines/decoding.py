@@ -73,9 +73,7 @@ def places_of(mask: torch.Tensor) -> torch.Tensor:
     return (mask.cumsum(-1) - 1).clamp(min=0)
 
 
-def kept(
-    going: list[int], rows: list[Row], mask: torch.Tensor, cache: Any
-) -> tuple[list[Row], torch.Tensor]:
+def kept(going: list[int], rows: list[Row], mask: torch.Tensor, cache: Any) -> tuple[list[Row], torch.Tensor]:
     """The rows that are not finished, and their mask. The others leave the cache."""
     import torch
 

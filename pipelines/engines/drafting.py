@@ -5,8 +5,8 @@ is then chosen from the combined logits with the row's own random generator, exa
 keeps its choices up to the first that was not guessed. So a draft changes the speed and not the tokens, in
 contrast to speculative sampling (Leviathan et al., 2211.17192), which keeps the distribution alone.
 
-A guess is chosen with the noise of the choice that it foretells. Both are the maximum of a probability over an
-exponential variate of its token, so that close distributions mostly choose the same token.
+A guess is chosen with the noise of the choice that it foretells. Both are the maximum of a probability over
+an exponential variate of its token, so that close distributions mostly choose the same token.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def decode_drafted(
         logits = model(input_ids=tokens, attention_mask=mask, past_key_values=cache, **given).logits
         guesses = [[0] for _ in rows]
         while rows:
-            used = [_accept(row, logits[index], guesses[index], tokenizer, ends) for index, row in enumerate(rows)]
+            used = [
+                _accept(row, logits[index], guesses[index], tokenizer, ends) for index, row in enumerate(rows)
+            ]
             if logits.shape[1] > 1:
                 mask = torch.cat([mask, _valid(used, logits.shape[1], mask)], dim=1)
             going = [index for index, number in enumerate(used) if number]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
 from .combining import Shift
@@ -40,9 +40,7 @@ class DynamicScales:
         import torch
 
         rows = base.reshape(-1, base.shape[-1])
-        pairs = [
-            Shift(shift.plus.reshape(rows.shape), shift.minus.reshape(rows.shape)) for shift in shifts
-        ]
+        pairs = [Shift(shift.plus.reshape(rows.shape), shift.minus.reshape(rows.shape)) for shift in shifts]
         combined = torch.empty_like(rows)
         for place in range(len(rows)):
             here = [Shift(pair.plus[place], pair.minus[place]) for pair in pairs]
@@ -61,7 +59,9 @@ def best_weights(base: torch.Tensor, shifts: Sequence[Shift], parts: int = 1) ->
     target = torch.stack([_distances(shift) for shift in shifts]).mean(dim=0)
     best: tuple[float, tuple[float, ...]] | None = None
     for direction in directions(len(shifts), parts):
-        change = sum((share * shift.change for share, shift in zip(direction, shifts)), torch.zeros_like(base))
+        change = sum(
+            (share * shift.change for share, shift in zip(direction, shifts)), torch.zeros_like(base)
+        )
         loss, size = _along(log_base, change, target)
         if best is None or loss < best[0]:
             best = loss, tuple(size * share for share in direction)
@@ -74,7 +74,7 @@ def directions(pairs: int, parts: int) -> list[tuple[float, ...]]:
     found = []
     for bars in combinations(range(parts + pairs - 1), pairs - 1):
         edges = (-1, *bars, parts + pairs - 1)
-        counts = [right - left - 1 for left, right in zip(edges, edges[1:])]
+        counts = [right - left - 1 for left, right in pairwise(edges)]
         found.append(tuple(count / max(counts) for count in counts))
     return list(dict.fromkeys(found))
 

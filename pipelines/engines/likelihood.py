@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.inference import Completion, Request
-from .combining import empty_cache, vocabulary_width
+from .combining import empty_cache, logits_at_a_place
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +72,7 @@ def _token_logprobs(model: Any, sequences: list[list[int]], first: int) -> torch
     found = torch.empty((len(sequences), width - 1 - first), device=model.device)
     if first:
         model(input_ids=tokens[:, :first], past_key_values=cache, use_cache=True, logits_to_keep=1)
-    step = max(1, LOGITS // (len(sequences) * vocabulary_width(model)))
+    step = max(1, LOGITS // (len(sequences) * logits_at_a_place(model)))
     for start in range(first, width - 1, step):
         stop = min(start + step, width - 1)
         logits = model(input_ids=tokens[:, start:stop], past_key_values=cache, use_cache=True).logits.float()

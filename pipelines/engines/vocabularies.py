@@ -40,18 +40,18 @@ def _read(file: Path, changed: int) -> dict[str, int]:
     saved = json.loads(file.read_text(encoding="utf-8"))
     given = saved["model"]["vocab"]
     # A unigram model lists its pieces with their scores.
-    tokens = {piece: place for place, (piece, _) in enumerate(given)} if isinstance(given, list) else {**given}
+    tokens = (
+        {piece: place for place, (piece, _) in enumerate(given)} if isinstance(given, list) else {**given}
+    )
     return {**tokens, **{each["content"]: each["id"] for each in saved.get("added_tokens") or ()}}
 
 
 def _told(one: str, tokens: dict[str, int], other: str, others: dict[str, int]) -> str:
-    example = next(
-        token for token in [*tokens, *others] if tokens.get(token) != others.get(token)
-    )
+    example = next(token for token in [*tokens, *others] if tokens.get(token) != others.get(token))
     return (
         f"{one!r} and {other!r} have different tokenizers ({len(tokens):,} and {len(others):,} tokens; "
-        f"{example!r} is {_id(tokens, example)} and {_id(others, example)}), so their logits cannot be combined: "
-        "name models of the same family"
+        f"{example!r} is {_id(tokens, example)} and {_id(others, example)}), so their logits cannot be "
+        "combined: name models of the same family"
     )
 
 
