@@ -125,7 +125,10 @@ def test_the_memory_of_a_step_holds_every_member(plan_of: Planner, tmp_path: Pat
         (["models.up.scale=[1.0, 2.0]"], "`scale` has 2 numbers and `plus` 1 models: give one for each"),
         (["models.up.parts=3"], "`parts` divides a weight that is found at each token: add `scale: dynamic`"),
         (["models.up.path=x"], "path"),
-        (["steps.student.adapter={kind: delta}", "steps.student.sparse={kind: lift}"], "which the engine 'combined' cannot load"),
+        (
+            ["steps.student.adapter={kind: delta}", "steps.student.sparse={kind: lift}"],
+            "which the engine 'combined' cannot load",
+        ),
         (["steps.student.model=up"], "'up' is served by 'combined': training needs weights"),
         (["steps.taught.model=up"], "cycle of steps: "),
         (["steps.answers.json_schema={}"], "'up' is served by 'combined', which does not support json"),
