@@ -81,7 +81,6 @@ def family(make_model: Make) -> Iterator[Family]:
             for name, path in paths.items()
         },
     )
-    # Flat enough that a chi-square test has tokens to count.
     yield made
     for engine in made.engines:
         asyncio.run(engine.close())
@@ -168,7 +167,7 @@ def test_a_draft_changes_no_token(family: Family, sampling: dict[str, Any]) -> N
             repetition_penalty=1.1,
             **sampling,
         )
-        for turn in range(3)
+        for turn in range(2)
         for number, prompt in enumerate(PROMPTS)
     ]
     plain = answers(family.combine(), *requests)
@@ -181,7 +180,6 @@ def test_a_draft_changes_no_token(family: Family, sampling: dict[str, Any]) -> N
 def test_a_draft_that_is_always_right_saves_passes_of_the_base(
     family: Family, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the base itself as the draft, and nothing else added, every guess is right."""
     from transformers import LlamaForCausalLM
 
     passes: Counter[int] = Counter()
@@ -192,10 +190,8 @@ def test_a_draft_that_is_always_right_saves_passes_of_the_base(
         return forward(self, *given, **named)
 
     monkeypatch.setattr(LlamaForCausalLM, "forward", counted)
-    family.weights["copy"] = dataclasses.replace(family.weights["tuned"], name="copy")
-    family.weights["large"] = dataclasses.replace(family.weights["other"], name="large")
-    # other + (tuned - other) = tuned, which drafts.
-    family.weights["small"] = dataclasses.replace(family.weights["large"])
+    # small + (tuned - small) = tuned, which drafts.
+    family.weights["large"] = family.weights["small"]
     engine = family.combine(draft=4)
     [answer] = answers(engine, ask(PROMPTS[0], max_tokens=16, temperature=1.0))
     rounds = (len(answer.tokens) - 1 + 4) // 5
@@ -288,7 +284,7 @@ def brute_force(base: torch.Tensor, shifts: Sequence[Shift], parts: int) -> tupl
 @pytest.mark.parametrize(("pairs", "parts"), [(1, 1), (3, 1), (2, 4)])
 def test_fusion_weights_are_those_of_a_search_over_all(spread: float, pairs: int, parts: int) -> None:
     draw = torch.Generator().manual_seed(pairs + parts)
-    for _ in range(4):
+    for _ in range(2):
         base = 2 * torch.randn(40, generator=draw)
         minus = base + 0.5 * torch.randn(40, generator=draw)
         shifts = [Shift(minus + spread * torch.randn(40, generator=draw), minus) for _ in range(pairs)]
