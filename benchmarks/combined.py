@@ -48,8 +48,7 @@ class Family:
 FAMILIES = (
     Family("smollm2-135m-instruct", 6, 1, 64),
     Family("smollm2-135m-instruct", 6, 16, 64),
-    Family("qwen2.5-coder-1.5b-instruct", 4, 1, 24),
-    Family("qwen2.5-coder-1.5b-instruct", 4, 8, 24),
+    Family("qwen2.5-coder-1.5b-instruct", 4, 1, 16),
 )
 
 

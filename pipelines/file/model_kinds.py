@@ -9,6 +9,13 @@ from pydantic import BeforeValidator, Field, model_validator
 from ...contracts.frozen import Frozen
 from ...contracts.operators import as_list
 
+#: A name, or several.
+Names: TypeAlias = Annotated[
+    tuple[str, ...],
+    Field(min_length=1),
+    BeforeValidator(as_list, json_schema_input_type=str | tuple[str, ...]),
+]
+
 
 class WeightsModel(Frozen):
     """The fields of all models that are loaded from disk."""
@@ -64,9 +71,9 @@ class CombinedModel(Frozen):
     """Engine that serves the model."""
     base: str = Field(min_length=1)
     """Model, or train step, that is moved."""
-    plus: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(as_list)]
+    plus: Names
     """Tuned model, or train step, or a list of them."""
-    minus: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(as_list)]
+    minus: Names
     """Untuned model, or train step: one for all in `plus`, or a list with one for each."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Options of the engine, written next to the other keys of the model."""
