@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from ...contracts.errors import ModelError
 from ...contracts.inference import Capability, EngineSettings, ModelWeights
-from .combining import CombinedModel, FixedScales, Formula
+from .combining import FixedScales, Formula, JointModel
 from .fusion import DynamicScales
 from .transformers import DecodingOptions, TransformersEngine, load_model
 from .vocabularies import check_same_tokens
@@ -84,13 +84,13 @@ def _load(
     minus: Sequence[ModelWeights],
     formula: Formula,
     options: CombinedOptions,
-) -> CombinedModel:
+) -> JointModel:
     named: Mapping[str, ModelWeights] = {each.name: each for each in (base, *plus, *minus)}
     place = {name: number for number, name in enumerate(named)}
     models = {name: load_model(each, options) for name, each in named.items()}
     if options.draft:
         _check_attention(models)
-    return CombinedModel(
+    return JointModel(
         models=list(models.values()),
         base=place[base.name],
         plus=tuple(place[each.name] for each in plus),

@@ -67,7 +67,7 @@ class CombinedCache:
 
 
 @dataclass(slots=True)
-class CombinedModel:
+class JointModel:
     """Called like a model of transformers; its logits are those of the formula, in float32.
 
     ``models``: each loaded once. ``base``, ``plus`` and ``minus``: places in it; the latter two pair up.
@@ -123,12 +123,12 @@ def empty_cache(model: Any) -> Any:
     """An empty key-value cache for a model, or one for each model of several."""
     from transformers import DynamicCache
 
-    return model.empty_cache() if isinstance(model, CombinedModel) else DynamicCache()
+    return model.empty_cache() if isinstance(model, JointModel) else DynamicCache()
 
 
 def logits_at_a_place(model: Any) -> int:
     """The number of logits that a forward pass computes at each position."""
-    if isinstance(model, CombinedModel):
+    if isinstance(model, JointModel):
         return sum(map(logits_at_a_place, model.models))
     width: int = model.get_output_embeddings().weight.shape[0]
     return width

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .combining import CombinedCache, CombinedModel
+from .combining import CombinedCache, JointModel
 from .decoding import Row, extend, kept, padded, places_of
 from .sampling import choose
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def decode_drafted(
-    model: CombinedModel, tokenizer: Any, rows: list[Row], ends: frozenset[int], count: int
+    model: JointModel, tokenizer: Any, rows: list[Row], ends: frozenset[int], count: int
 ) -> None:
     """Decode all rows, answering each when it is finished. ``ends``: tokens that end a turn."""
     import torch
@@ -67,7 +67,7 @@ def _valid(used: list[int], width: int, mask: torch.Tensor) -> torch.Tensor:
 
 
 def _round(
-    model: CombinedModel, rows: list[Row], mask: torch.Tensor, cache: CombinedCache, count: int
+    model: JointModel, rows: list[Row], mask: torch.Tensor, cache: CombinedCache, count: int
 ) -> tuple[list[list[int]], torch.Tensor]:
     """Guess ``count`` tokens of each row. Returns them, and the combined logits after each token and before.
 

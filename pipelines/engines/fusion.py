@@ -96,9 +96,11 @@ def _along(log_base: torch.Tensor, change: torch.Tensor, target: torch.Tensor) -
     step = MOST / COARSE
     sizes = torch.arange(COARSE + 1, device=change.device) * step
     for _ in range(2):
-        scores = log_base + sizes[:, None] * change
-        normalizer = scores.logsumexp(dim=-1)
-        mean = ((scores - normalizer[:, None]).exp() * change).sum(dim=-1)
+        scores = torch.addcmul(log_base, sizes[:, None], change)
+        largest = scores.amax(dim=-1, keepdim=True)
+        shares = scores.sub_(largest).exp_()
+        total = shares.sum(dim=-1)
+        normalizer, mean = total.log() + largest[:, 0], (shares @ change) / total
         towards, back = sizes * mean - normalizer, normalizer - sizes * start
         losses = (towards - target[0]) ** 2 + (back - target[1]) ** 2
         place = int(losses.argmin())

@@ -18,7 +18,7 @@ from ...contracts.errors import EngineError, ModelError
 from ...contracts.inference import Capability, Completion, EngineSettings, ModelWeights, Request
 from .answers import AnswerReader
 from .batch import RequestBatch
-from .combining import CombinedModel
+from .combining import JointModel
 from .decoding import Row, decode
 from .drafting import decode_drafted
 from .likelihood import GivenRow, score
@@ -147,7 +147,7 @@ class TransformersEngine:
         self._inbox: queue.SimpleQueue[RequestBatch | None] = queue.SimpleQueue()
         model = load()
         self.vocab_size: int | None = vocabulary(weights.path)
-        if isinstance(model, CombinedModel):
+        if isinstance(model, JointModel):
             self.vocab_size = model.width
         worker = threading.Thread(
             target=_serve,
