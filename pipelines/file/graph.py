@@ -12,7 +12,8 @@ from ...contracts.operators import Evaluate, Operator, Sink
 from ...contracts.training import Train
 from . import when
 from .document import Document, Path
-from .spec import EmbedderModel, LoopSpec, ModelSpec, WeightsModel
+from .model_kinds import CombinedModel, EmbedderModel, ModelSpec, WeightsModel, members
+from .spec import LoopSpec
 from .steps import Draft
 
 #: How to serve a student that not every engine can load.
@@ -44,7 +45,10 @@ def check_graph(document: Document, steps: Drafts, models: Models) -> None:
             elif kind != "step":
                 _model(document, path, name, kind, steps, models)
         _needs(document, step, steps, models)
-    _cycles(document, steps)
+    for name, model in models.items():
+        if isinstance(model, CombinedModel):
+            _members(document, name, model, steps, models)
+    _cycles(document, steps, models)
 
 
 def _input_path(document: Document, step: Draft, key: str, name: str) -> Path:
@@ -105,6 +109,24 @@ def _model(document: Document, path: Path, name: str, kind: str, steps: Drafts, 
 def _declared(name: str, known: Iterable[str]) -> str:
     said = suggestion(name, known)
     return said if said.endswith("?") else f"{said}; models are declared under `models:`"
+
+
+def _members(document: Document, name: str, model: CombinedModel, steps: Drafts, models: Models) -> None:
+    """Check that a combined model consists of models with weights, and of students that it can load."""
+    offered = _offered(model)
+    for part, names in model.members.items():
+        given = document.get(("models", name, part))
+        for number, member in enumerate(dict.fromkeys(names)):
+            path: Path = ("models", name, part, *([number] if isinstance(given, list) else []))
+            _model(document, path, member, "model", steps, models)
+            below, trained = serving(member, steps, models)
+            if below is not None and not isinstance(below, (WeightsModel, EmbedderModel)):
+                document.blame(
+                    path,
+                    f"{member!r} is served by {below.engine!r}: logits are combined of models with weights",
+                )
+            elif trained:
+                _student(document, path, member, model.engine, offered, steps)
 
 
 def _needs(document: Document, step: Draft, steps: Drafts, models: Models) -> None:
@@ -172,18 +194,24 @@ def _offered(model: ModelSpec) -> frozenset[Capability]:
     return engines.capabilities_of(model.engine, model.options)
 
 
-def depends(step: Draft, steps: Drafts) -> list[str]:
+def depends(step: Draft, steps: Drafts, models: Models) -> list[str]:
     """The steps that must be done before ``step``, in the order in which it names them."""
-    named = [name for _, kind, name, _ in references(step) if kind != "embedder"]
+    named = [
+        each
+        for _, kind, name, _ in references(step)
+        if kind != "embedder"
+        for each in (name, *members(models.get(name)))
+        if each == name or each not in models
+    ]
     return [name for name in dict.fromkeys([*step.inputs, *named]) if name in steps]
 
 
-def _cycles(document: Document, steps: Drafts) -> None:
+def _cycles(document: Document, steps: Drafts, models: Models) -> None:
     done: set[str] = set()
     for start in steps:
         # Depth first, without recursion: a file may chain thousands of steps.
         trail: list[str] = [start]
-        ahead = [iter(depends(steps[start], steps))] if start not in done else []
+        ahead = [iter(depends(steps[start], steps, models))] if start not in done else []
         while ahead:
             name = next(ahead[-1], None)
             if name is None:
@@ -194,7 +222,7 @@ def _cycles(document: Document, steps: Drafts) -> None:
                 document.blame(("steps", name), f"cycle of steps: {' <- '.join(cycle)}", key=True)
             elif name not in done:
                 trail.append(name)
-                ahead.append(iter(depends(steps[name], steps)))
+                ahead.append(iter(depends(steps[name], steps, models)))
 
 
 def check_loop(document: Document, loop: LoopSpec, steps: Drafts, models: Models) -> None:

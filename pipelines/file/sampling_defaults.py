@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from ...contracts.frozen import Frozen
 from ...contracts.operators import Operator
-from .spec import EmbedderModel, ModelSpec
+from .model_kinds import EmbedderModel, ModelSpec
 
 
 @cache

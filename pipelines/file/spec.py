@@ -15,13 +15,13 @@ from pydantic import (
     SkipValidation,
     StringConstraints,
     WithJsonSchema,
-    model_validator,
 )
 
 from ...contracts.errors import SpecProblem
 from ...contracts.frozen import Frozen
 from ...contracts.operators import Operator
 from ...contracts.secrets import scrubbed
+from .model_kinds import ModelSpec
 from .sizes import Bytes
 
 OnFailure: TypeAlias = Literal["continue", "accept", "stop"]
@@ -73,90 +73,6 @@ class Budget(Frozen):
     time: Seconds | None = None
     """Maximum working time: seconds, or a text such as `90s`, `15m`, `2h` or `1h30m`. Time between sessions
     does not count. By default there is no limit."""
-
-
-class WeightsModel(Frozen):
-    """The fields of all models that are loaded from disk."""
-
-    path: str = Field(min_length=1)
-    """Weights: a packaged model's name (`gristmill models list`), a Hugging Face id, a folder, or a GGUF
-    file."""
-    adapter: str | None = None
-    """Folder of an adapter in PEFT's layout, served over the base without merging. By default there is
-    none."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Options of the engine, written next to the other keys of the model."""
-    sampling: dict[str, Any] = Field(default_factory=dict)
-    """Sampling parameters of every step that asks this model, unless the step sets its own: temperature,
-    top_p, min_p, max_tokens, and so on."""
-
-
-class VllmModel(WeightsModel):
-    """Served by vLLM on this machine, on a CPU or on CUDA GPUs."""
-
-    engine: Literal["vllm"] = "vllm"
-    """Engine that serves the model."""
-
-
-class TransformersModel(WeightsModel):
-    """Served by transformers' generate: slower, and runs everywhere."""
-
-    engine: Literal["transformers"]
-    """Engine that serves the model."""
-
-
-class OpenAIModel(Frozen):
-    """Served by any server with an OpenAI-compatible API."""
-
-    engine: Literal["openai"]
-    """Engine that serves the model."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Options of the engine, written next to the other keys of the model."""
-    sampling: dict[str, Any] = Field(default_factory=dict)
-    """Sampling parameters of every step that asks this model, unless the step sets its own: temperature,
-    top_p, min_p, max_tokens, and so on."""
-
-
-class SyntheticModel(Frozen):
-    """A deterministic engine without weights, for tests and dry runs."""
-
-    engine: Literal["synthetic"]
-    """Engine that serves the model."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Options of the engine, written next to the other keys of the model."""
-    sampling: dict[str, Any] = Field(default_factory=dict)
-    """Sampling parameters of every step that asks this model, unless the step sets its own: temperature,
-    top_p, min_p, max_tokens, and so on."""
-
-
-class EmbedderModel(Frozen):
-    """Turns texts into vectors: by a model on this machine, or by a server."""
-
-    engine: Literal["embedder"]
-    """Engine that serves the model."""
-    path: str | None = Field(None, min_length=1)
-    """Weights: a packaged model's name (`gristmill models list`), a Hugging Face id, or a folder of
-    sentence-transformers or of model2vec. By default a server is asked: see `url`."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Options of the engine, written next to the other keys of the model."""
-
-    @model_validator(mode="after")
-    def _weights_or_server(self) -> EmbedderModel:
-        if (self.path is None) == (self.options.get("url") is None):
-            raise ValueError("give either `path` (weights), or `url` (a server) and `model` (its name there)")
-        return self
-
-
-ModelSpec: TypeAlias = VllmModel | TransformersModel | OpenAIModel | SyntheticModel | EmbedderModel
-
-#: engine -> the model class that describes it.
-MODEL_KINDS: dict[str, type[ModelSpec]] = {
-    "vllm": VllmModel,
-    "transformers": TransformersModel,
-    "openai": OpenAIModel,
-    "synthetic": SyntheticModel,
-    "embedder": EmbedderModel,
-}
 
 
 class StepSpec(Frozen):

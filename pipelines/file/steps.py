@@ -16,8 +16,9 @@ from ...contracts.nearest import brief, suggestion
 from ...contracts.operators import Evaluate, Operator, Source
 from .document import Document, Path
 from .mistakes import blame_all
+from .model_kinds import ModelSpec
 from .sampling_defaults import inherited
-from .spec import NAME_PATTERN, ModelSpec, OnFailure, StepSpec
+from .spec import NAME_PATTERN, OnFailure, StepSpec
 
 #: Keys of a step that are not parameters of its operator.
 RESERVED = ("from", "on_failure", "seed")

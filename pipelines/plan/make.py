@@ -7,7 +7,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from ...contracts.errors import SpecError
-from ..file.spec import EmbedderModel, ModelSpec, PipelineSpec, StepSpec, WeightsModel
+from ..file.model_kinds import CombinedModel, EmbedderModel, ModelSpec, WeightsModel, members
+from ..file.spec import PipelineSpec, StepSpec
 from ..weights import DEFAULT_EMBEDDER
 from .digests import digest_of
 from .environment import missing
@@ -54,9 +55,14 @@ class _Maker:
 
     def make(self) -> tuple[PlannedStep, ...]:
         for name, model in self.spec.models.items():
-            self.models[name] = self._model(name, model, self.found.digests[name])
+            if not isinstance(model, CombinedModel):
+                self.models[name] = self._model(name, model, self.found.digests[name])
         for name in order(self.spec):
             self.done[name] = self._step(self.spec.steps[name])
+        for name, model in self.spec.models.items():
+            if isinstance(model, CombinedModel):
+                self._combined(name, model)
+        self.models = {name: self.models[name] for name in dict.fromkeys([*self.spec.models, *self.models])}
         return tuple(self.done.values())
 
     def _model(self, name: str, model: ModelSpec, digest: str) -> PlannedModel:
@@ -73,6 +79,26 @@ class _Maker:
             adapter=student.adapter if student else Path(adapter) if adapter else None,
         )
 
+    def _combined(self, name: str, model: CombinedModel) -> PlannedModel:
+        """A combined model, once the students in it are planned. Its digest covers its members' weights."""
+        if name not in self.models:
+            digests = {part: [self._weights(each) for each in names] for part, names in model.members.items()}
+            bases = [base_of(each, self.spec) for each in members(model)]
+            self.models[name] = PlannedModel(
+                name=name,
+                engine=model.engine,
+                reference="",
+                options=model.options,
+                digest=sha256(canonical(digests).encode()).hexdigest(),
+                members=model.members,
+                loaded=tuple(self.models[base] for base in bases if base is not None),
+            )
+        return self.models[name]
+
+    def _weights(self, name: str) -> str:
+        """What determines the weights of a model, or of a student."""
+        return self.models[name].digest if name in self.models else self.done[name].fingerprint
+
     def _step(self, step: StepSpec) -> PlannedStep:
         operator = step.operator
         seed = step_seed(step.seed, self.spec.seed, self.round, step.name)
@@ -81,7 +107,7 @@ class _Maker:
         reads: dict[str, list[str]] = {}
         for field, kind, name in operator.references():
             if kind != "step":
-                kinds[name] = "train" if name in self.done and name not in self.models else kind
+                kinds[name] = "train" if name in self.done and name not in self.spec.models else kind
                 asked.setdefault(field, []).append(self._asked(name, step))
             elif field != type(operator).input_field:
                 reads.setdefault(field, []).append(name)
@@ -102,7 +128,10 @@ class _Maker:
             },
         }
         read = tuple(dict.fromkeys(name for names in reads.values() for name in names))
-        trained = [name for name, kind in kinds.items() if kind == "train"]
+        asked_for = [each for name in kinds for each in (name, *members(self.spec.models.get(name)))]
+        trained = [
+            name for name in dict.fromkeys(asked_for) if name in self.done and name not in self.spec.models
+        ]
         return PlannedStep(
             name=step.name,
             label=step.label,
@@ -112,6 +141,7 @@ class _Maker:
             inputs=step.inputs,
             reads=read,
             models=kinds,
+            students=tuple(trained),
             depends=tuple(dict.fromkeys([*step.inputs, *read, *trained])),
             on_failure=step.on_failure or self.spec.on_failure,
             request=request,
@@ -119,6 +149,9 @@ class _Maker:
 
     def _asked(self, name: str, step: StepSpec) -> dict[str, object]:
         """The part of the step's fingerprint for the model ``name``."""
+        model = self.spec.models.get(name)
+        if isinstance(model, CombinedModel):
+            return model_request(self._combined(name, model), step.operator)
         if name in self.models:
             return model_request(self.models[name], step.operator)
         student = self.done[name]

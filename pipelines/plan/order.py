@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...contracts.training import Train
+from ..file.model_kinds import members
 from ..file.spec import PipelineSpec, StepSpec
 
 
@@ -28,7 +29,9 @@ def order(spec: PipelineSpec) -> list[str]:
 
 def needs(step: StepSpec, spec: PipelineSpec) -> Iterable[str]:
     """The steps that must be done before a step."""
-    named = [name for _, _, name in step.operator.references() if name not in spec.models]
+    asked = [name for _, _, name in step.operator.references()]
+    parts = [part for name in asked for part in members(spec.models.get(name))]
+    named = [name for name in [*asked, *parts] if name not in spec.models]
     return [name for name in dict.fromkeys([*step.inputs, *named]) if name in spec.steps]
 
 

@@ -10,8 +10,9 @@ from pydantic import BaseModel
 
 from ...contracts import registry
 from ...contracts.operators import Operator
+from ..file.model_kinds import MODEL_KINDS
 from ..file.models_section import options_model
-from ..file.spec import MODEL_KINDS, VARS, BlockKeys, PipelineSpec, StepKeys
+from ..file.spec import VARS, BlockKeys, PipelineSpec, StepKeys
 from .entries import Entry, Parameter, entry, parts, required_first
 
 USER_FUNCTION = "module:function"

@@ -69,9 +69,7 @@ class Session:
         named = [
             part.rows for name in step.reads if name not in together for part in self.store(name).parts()
         ]
-        named += [
-            self.store(name).adapter()[1] for name, kind in sorted(step.models.items()) if kind == "train"
-        ]
+        named += [self.store(name).adapter()[1] for name in sorted(step.students)]
         return digest("\n".join(named).encode()) if named else ""
 
     def origin(self, rows: str, beside: str) -> str:

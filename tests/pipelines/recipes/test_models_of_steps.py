@@ -8,6 +8,7 @@ import pytest
 
 from gristmill.pipelines.file.load import load
 from gristmill.pipelines.file.locate import recipes
+from gristmill.pipelines.file.model_kinds import CombinedModel
 
 #: Recipes without training that ask a single model: that model.
 ONE = {
@@ -84,6 +85,15 @@ SEVERAL = {
     },
     "quickstart": {"base": "answers student verdict.against", "student": "verdict"},
     "rds_plus": {"rds": "chosen.embedder"},
+    "logits_fusion": {
+        "small": "form_answers form_student word_answers word_student fused.minus",
+        "form_student": "fused.plus", "word_student": "fused.plus", "fused": "verdict",
+        "large": "fused.base verdict.against",
+    },
+    "proxy_tuning": {
+        "small": "answers student up.minus", "student": "up.plus alone", "up": "verdict",
+        "large": "up.base verdict.against alone.against",
+    },
     "realchat": {"base": "user student", "user": "asked", "assistant": "answered"},
     "scalequest": {
         "base": "asker", "asker": "drafts tuned", "tuned": "asked", "teacher": "improved judged solved",
@@ -95,9 +105,14 @@ PROMOTED = {name: {"student": "base"} for name in ("quickstart", "mates", "meta_
 
 
 def models_of(name: str) -> dict[str, set[str]]:
-    """Model -> the steps that name it, as ``SEVERAL`` writes them."""
+    """Model -> the steps that name it, as ``SEVERAL`` writes them, and combined models, as ``up.plus``."""
     found: dict[str, set[str]] = {}
-    for step in load(name).steps.values():
+    spec = load(name)
+    for combined, each in spec.models.items():
+        for part, names in each.members.items() if isinstance(each, CombinedModel) else ():
+            for model in names:
+                found.setdefault(model, set()).add(f"{combined}.{part}")
+    for step in spec.steps.values():
         for field, kind, model in step.operator.references():
             if kind != "step":
                 told = re.sub(r"_?\d+$", "", step.name) + ("" if field == "model" else f".{field}")
