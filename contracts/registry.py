@@ -63,6 +63,7 @@ NAMED: dict[str, dict[str, str]] = {
         "git_history": "datagen.sources.git_history:GitHistory",
         "repository": "datagen.sources.repository:RepositoryCode",
         "python_functions": "datagen.sources.python_functions:PythonFunctions",
+        "python_tools": "datagen.sources.python_tools:PythonTools",
         "constraints": "datagen.sources.constraint_tasks:ConstraintTasks",
     },
     "generate": {
@@ -72,6 +73,7 @@ NAMED: dict[str, dict[str, str]] = {
         "edit_styles": "datagen.generate.edit_styles:EditStyles",
         "lintseq": "datagen.generate.lintseq:LintSeq",
         "respond": "datagen.generate.respond:Respond",
+        "simulated_user": "datagen.generate.simulated_user:SimulatedUser",
         "template": "datagen.generate.template:Template",
     },
     "verify": {
@@ -90,6 +92,7 @@ NAMED: dict[str, dict[str, str]] = {
         "sql": "datagen.verify.sql:VerifySql",
         "stdio": "datagen.verify.stdio:VerifyStdio",
         "tests": "datagen.verify.tests:VerifyTests",
+        "tool_calls": "datagen.verify.tool_calls:VerifyToolCalls",
         "verdict": "datagen.verify.stated_verdict:VerifyVerdict",
     },
     "score": {

@@ -133,7 +133,8 @@ class TrainSettings(Train):
     """Largest share of rows that `unfit: skip` leaves out; more stop the training before its first step."""
     chat_template: str | None = None
     """Chat template in place of the model's own: `chatml`, `zephyr`, `alpaca` or `plain` (for a base model
-    that has none), or the path of a Jinja file. The student is saved with it."""
+    that has none), `hermes` (which writes tools and their calls), or the path of a Jinja file. The student is
+    saved with it."""
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the chat template, as in `{enable_thinking: false}`. The template that is saved with the
     student has them as its defaults, so that the student is served as it was trained."""

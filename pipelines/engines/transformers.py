@@ -21,6 +21,7 @@ from .batch import RequestBatch
 from .combining import JointModel
 from .decoding import Row, decode
 from .drafting import decode_drafted
+from .json_calls import json_calls
 from .likelihood import GivenRow, score
 from .options import ChatOptions
 from .peft_adapters import merge
@@ -50,9 +51,10 @@ class DecodingOptions(ChatOptions):
     device: str | None = None
     """PyTorch device such as `cuda:1`. By default a GPU where there is one, else the CPU."""
 
-    tool_parser: Literal["hermes"] | None = None
-    """How the model writes calls of tools: `hermes` for Qwen2.5, Qwen3 and Hermes; vLLM knows more. Steps
-    with `tools` require it. By default a call is a text like any other."""
+    tool_parser: Literal["hermes", "json"] | None = None
+    """How the model writes calls of tools: `hermes` for Qwen2.5, Qwen3 and Hermes, `json` for models that
+    write them as JSON in a fenced block, such as Qwen2.5-Coder; vLLM knows more. Steps with `tools` require
+    it. By default a call is a text like any other."""
 
     @property
     def slots(self) -> int:
@@ -77,6 +79,7 @@ class TransformersOptions(DecodingOptions):
 
 
 OPTIONS = TransformersOptions
+_READERS = {"hermes": hermes, "json": json_calls}
 
 
 def capabilities(options: TransformersOptions) -> frozenset[Capability]:
@@ -142,7 +145,7 @@ class TransformersEngine:
             weights.adapter,
             options.template(),
         )
-        calls = None if options.tool_parser is None else hermes
+        calls = None if options.tool_parser is None else _READERS[options.tool_parser]
         self._reader = AnswerReader(self._prompts.tokenizer, self._prompts.markers, calls)
         self._inbox: queue.SimpleQueue[RequestBatch | None] = queue.SimpleQueue()
         model = load()

@@ -64,6 +64,7 @@ SEVERAL = {
     },
     "critique_student": {"base": "student judged.against", "student": "judged"},
     "diversify_and_conquer": {"base": "measured student", "student_1": "student likely"},
+    "tool_calls": {"teacher": "asked called answered judged asks acts", "base": "student"},
     "trajectories": {"base": "student"},
     "edit_student": {"base": "student verdict.against", "student": "verdict"},
     "fifa": {"reward": "better worse", "judge": "rated"},
