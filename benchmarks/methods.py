@@ -52,8 +52,6 @@ SHARED = {
     "warmup_ratio": 0.1,
     "checkpoint_every": 10_000,
 }
-#: Adapters without a rank.
-NO_RANK = ("delta", "svft", "s2ft", "quanta")
 
 
 def rows_of(folder: Path, quick: bool) -> dict[str, list[dict[str, Any]]]:
@@ -106,11 +104,12 @@ def _lines(rows: Sequence[dict[str, Any]]) -> str:
 
 def settings_of(method: Method, folder: Path, steps: int, seed: int) -> dict[str, Any]:
     """Return the training file of a method, without the model and the directory of the run."""
+    from gristmill.trainer.adapters.adapter_names import USED_BY
+
     adapter = {**SHARED["adapter"], **method.changes.get("adapter", {})}  # type: ignore[dict-item]
-    if adapter["kind"] in (*NO_RANK, "miss", "bone", "loldu", "dota"):
-        adapter.pop("alpha")
-    if adapter["kind"] in NO_RANK:
-        adapter.pop("rank")
+    for name in ("rank", "alpha"):
+        if adapter["kind"] not in USED_BY[name]:
+            del adapter[name]
     told = {**SHARED, **method.changes, "adapter": adapter, "learning_rate": method.rate}
     return {**told, "data": str(folder / f"{method.rows}.jsonl"), "max_steps": steps, "seed": seed}
 

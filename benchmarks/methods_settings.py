@@ -1,7 +1,7 @@
 """The methods that ``methods.py`` compares: what each changes in the settings of plain LoRA.
 
 One learning rate per kind of trained value, not tuned by method: 1e-3 for factors, 1e-4 for the weights
-themselves, 1e-2 for few scales or coefficients. Preferences take the rates that their documentation gives.
+themselves, 1e-2 for few scales or coefficients; a fifth of it for signs (Lion).
 """
 
 from __future__ import annotations
@@ -44,6 +44,10 @@ def _whole(optimizer: str, rate: float, **more: Any) -> Method:
     return Method("optimizer", rate, {"adapter": {"kind": "delta"}, "optimizer": optimizer, **more})
 
 
+def _over(quantize: str, kind: str, rate: float, **more: Any) -> Method:
+    return Method("quantized", rate, {"adapter": {"kind": kind, **more}, "quantize": quantize})
+
+
 def _pairs(train: str, **more: Any) -> Method:
     return Method("preference", PAIRS, {"train": train, **more}, rows="pairs")
 
@@ -77,6 +81,24 @@ METHODS: dict[str, Method] = {
     "QLoRA": Method("quantized", FACTORS, {"quantize": "nf4"}),
     "LoRA over INT8": Method("quantized", FACTORS, {"quantize": "int8"}),
     "LoRA over INT4": Method("quantized", FACTORS, {"quantize": "int4"}),
+    "LoRA over INT2": Method("quantized", FACTORS, {"quantize": "int2"}),
+    "INT2.1": _start("loftq", "int2"),
+    "HALO": Method("quantized", FACTORS, {"quantize": "halo"}),
+    "OWQ with weak columns": _over("int4", "weak_columns", WEIGHTS, init="owq"),
+    "QEFT": _over("int4", "weak_columns", WEIGHTS, init="qeft"),
+    "L4Q": _over("none", "l4q", FACTORS),
+    "QFT": Method(
+        "quantized",
+        WEIGHTS / 5,
+        {"adapter": {"kind": "qft"}, "quantize": "int8", "optimizer": "qft"},
+    ),
+    "PV-Tuning": Method(
+        "quantized",
+        WEIGHTS,
+        {"adapter": {"kind": "pv"}, "quantize": "int4", "sparse": {"kind": "pv", "every": 4}},
+    ),
+    "DSEE": _adapter("dsee"),
+    "WeLore": _adapter("welore", WEIGHTS, init="welore"),
     "full": _whole("adamw", WEIGHTS),
     "full, Lion": _whole("lion", WEIGHTS / 5),
     "full, 8-bit AdamW": _whole("adamw8bit", WEIGHTS),
