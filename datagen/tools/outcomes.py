@@ -52,11 +52,12 @@ def read(result: JobResult, count: int) -> list[CallOutcome]:
 
     Raises DataError if the code of the tools could not be loaded, or defines no such tool.
     """
-    first, *lines = [*_lines(result.stdout), {}]
+    lines = _lines(result.stdout)
+    first = lines[0] if lines else {}
     if "loaded" not in first:
         why = first.get("error") or result.message or "it ended the process"
         raise DataError(f"the code of the tools cannot be loaded: {why}")
-    found = [_outcome(line) for line in lines[:count] if line]
+    found = [_outcome(line) for line in lines[1 : count + 1]]
     if len(found) < count:
         ended = result.status in _ENDINGS
         why = result.message if ended else "the tool ended its process"

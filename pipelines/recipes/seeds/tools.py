@@ -9,13 +9,13 @@ import operator
 import re
 import statistics
 from datetime import date, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 _METERS = {"millimeter": 0.001, "centimeter": 0.01, "meter": 1, "kilometer": 1000, "inch": 0.0254,
            "foot": 0.3048, "yard": 0.9144, "mile": 1609.344}  # fmt: skip
 _GRAMS = {"gram": 1, "kilogram": 1000, "tonne": 1_000_000, "ounce": 28.349523125, "pound": 453.59237}
-_OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
-              ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.USub: operator.neg,
+_OPERATORS: dict[type, Any] = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
+              ast.Div: operator.truediv, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.USub: operator.neg,
               ast.UAdd: operator.pos}  # fmt: skip
 _ARTICLES = {
     "Windmill": "A windmill turns the energy of wind into rotation. Most were built to grind grain.",
@@ -94,7 +94,7 @@ def calculate(expression: str) -> float:
         expression: The expression, such as "(2 + 3) * 4.5".
     """
 
-    def value(node: ast.AST) -> float:
+    def value(node: ast.AST) -> Any:
         if isinstance(node, ast.Constant) and type(node.value) in (int, float):
             return node.value
         if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
@@ -103,7 +103,8 @@ def calculate(expression: str) -> float:
             return _OPERATORS[type(node.op)](value(node.operand))
         raise ValueError(f"not arithmetic: {expression!r}")
 
-    return value(ast.parse(expression, mode="eval").body)
+    result: float = value(ast.parse(expression, mode="eval").body)
+    return result
 
 
 def add_days(start: str, days: int) -> str:

@@ -289,6 +289,8 @@ def test_open_schemas_take_other_arguments() -> None:
     bare = {"name": "add"}
     assert judged(VerifyToolCalls(), messages=turns(("add", {})), tools=[bare]).row["passed"]
     assert not judged(VerifyToolCalls(), messages=turns(("add", {"c": 1})), tools=[bare]).row["passed"]
+    row = judged(VerifyToolCalls(), messages=turns(("add", "[1]")), tools=[bare]).row
+    assert row["reason"] == "add: $: [1] is not of type 'object'"
 
 
 def test_a_pattern_that_never_ends_is_stopped() -> None:

@@ -110,6 +110,8 @@ class Endpoint:
         asked = next(turn["content"] for turn in messages if turn["role"] == "user")
         query, talks = query_in(asked), asked.startswith("Please: ")
         names = asked.partition(query)[2].split()[:-1]
+        told = messages[0]["content"]
+        assert told.startswith("You help with the functions")
         if messages[-1]["role"] == "tool" and not messages[-1]["content"].startswith("Error"):
             if self.wrong.get(query) == "calls again":
                 return [(names[0], '{"number": 1}')]
@@ -121,6 +123,8 @@ class Endpoint:
             return self.in_chat(query, right, messages)
         kind = "none" if names[0] not in offered else "several" if len(names) > 1 else "one"
         self.seen[kind] += 1
+        assert ("call none" in told) == (kind == "none")
+        assert ("make all of them now" in told) == (kind == "several")
         if kind == "none":
             return [(offered[0], '{"number": 1}')] if self.seen[kind] == 1 else "I cannot do that."
         if kind == "several":
@@ -196,7 +200,7 @@ def only_calls_that_pass_every_check_become_rows(run: Any) -> None:
         roles = [turn["role"] for turn in row["messages"]]
         answers = {"one": ["tool"], "several": ["tool", "tool"], "none": []}[row["kind"]]
         calls = ["assistant", *answers] if answers else []
-        assert roles == ["system", "user", *calls, "assistant"]
+        assert roles == ["user", *calls, "assistant"]
         number = int(query_in(row["query"])[1:])
         results = [turn["content"] for turn in row["messages"] if turn["role"] == "tool"]
         assert results == [str(2 * (number + 500 * place)) for place in range(len(answers))]
@@ -210,9 +214,9 @@ def a_simulated_user_gets_what_the_verified_calls_gave(run: Any, exports: Path) 
     mended = [row for row in chats if row["masked_turns"]]
     assert len(mended) == 1
     roles = [turn["role"] for turn in mended[0]["messages"]]
-    assert roles[:5] == ["system", "user", "assistant", "tool", "assistant"]
-    assert mended[0]["messages"][2]["weight"] == 0
-    assert mended[0]["messages"][3]["content"] == "Error: ValueError: below zero"
+    assert roles[:4] == ["user", "assistant", "tool", "assistant"]
+    assert mended[0]["messages"][1]["weight"] == 0
+    assert mended[0]["messages"][2]["content"] == "Error: ValueError: below zero"
     assert {row["messages"][-1]["role"] for row in chats} == {"assistant"}
     assert "DONE" not in json.dumps([row["messages"] for row in chats])
     lines = (exports / "dataset/data.jsonl").read_text().splitlines()
@@ -223,5 +227,5 @@ def a_simulated_user_gets_what_the_verified_calls_gave(run: Any, exports: Path) 
     assert isinstance(json.loads(called["tool_calls"][0]["function"]["arguments"])["number"], int)
     shared = (exports / "sharegpt/data.jsonl").read_text().splitlines()
     spoken = [[turn["from"] for turn in json.loads(line)["conversations"]] for line in shared]
-    assert ["system", "human", "function_call", "observation", "gpt"] in spoken
+    assert ["human", "function_call", "observation", "gpt"] in spoken
     assert len(spoken) == len(rows) - len(mended)
