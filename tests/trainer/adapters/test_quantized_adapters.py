@@ -155,7 +155,7 @@ def test_welore_trains_the_low_rank_weights_alone_and_holds_no_other_form_of_the
 
 def test_welore_needs_a_weight_of_low_rank(make_model) -> None:
     settings = AdapterSettings(kind="welore", init="welore", welore_keep=1.0)
-    with pytest.raises(ModelError, match="with welore_keep 1.0 there are none: lower it"):
+    with pytest.raises(ModelError, match=r"with welore_keep 1\.0 there are none: lower it"):
         load_adapted(
             ModelWeights("base", make_model(), "digest", None), settings, seed=1, dtype=torch.float32,
             quantize="none",
