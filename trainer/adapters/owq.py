@@ -83,8 +83,11 @@ class WeakColumns(LoRA):
         return frozen_linear(x, weight, bias) + self.taken(x) @ self.b.to(x.dtype).T
 
     def taken(self, x: Tensor) -> Tensor:
-        """Return the inputs (tokens, r) of the columns: a slice, if their order is changed."""
-        return x[:, self.index] if self.inputs is None else x[:, -len(self.index) :]
+        """Return the inputs (tokens, r) of the columns: a slice, if their order is changed.
+
+        It is copied, since a view would keep all of x for the backward pass.
+        """
+        return x[:, self.index] if self.inputs is None else x[:, -len(self.index) :].contiguous()
 
     def low_rank(self, dtype: torch.dtype) -> None:
         """Return None: fused operations would multiply by A."""

@@ -32,7 +32,7 @@ class PVTuning(Projection):
     """
 
     over: ClassVar[frozenset[str]] = frozenset({"pv"})
-    #: The gradient of the weights, for a scale and a zero point each 64.
+    #: The gradient of the weights: float32, of 64 weights for each scale and zero point.
     held_bytes: ClassVar[int] = 4 * 32
 
     @classmethod
