@@ -85,11 +85,18 @@ class Step:
         for part in self.store.parts():
             if part.ledger.filtered:
                 for rule, rows in _counted(part, "filtered", "rule"):
-                    found["filtered"][rule or "no rule named"] += rows
+                    found["filtered"][reason_of("filtered", {"rule": rule})] += rows
             if part.ledger.failed:
                 for error, rows in _counted(part, "failed", "error"):
-                    found["failed"][(error or "no error named").splitlines()[0][:200]] += rows
+                    found["failed"][reason_of("failed", {"error": error})] += rows
         return found
+
+
+def reason_of(fate: str, reason: Mapping[str, Any]) -> str:
+    """What rows are counted by: the rule that filtered a row, or the first line of its error."""
+    if fate == "filtered":
+        return reason.get("rule") or "no rule named"
+    return (reason.get("error") or "no error named").splitlines()[0][:200]
 
 
 def _counted(part: Part, fate: str, name: str) -> list[tuple[str | None, int]]:
