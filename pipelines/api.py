@@ -127,11 +127,17 @@ class Run:
         """The decision and the metrics of each finished round."""
         return [each.result for each in self.directory.rounds() if each.result is not None]
 
-    def report(self) -> Path:
-        """Write ``report.html`` into the run's directory and return its path."""
+    def report(self, against: Run | str | Path | None = None) -> Path:
+        """Write ``report.html`` into the run's directory and return its path.
+
+        ``against``: another run, or its directory, to compare with; the file is ``report-against-NAME.html``.
+        """
         from .report.build import build
 
-        return build(self.directory)
+        other = against.directory if isinstance(against, Run) else against
+        if other is not None and not isinstance(other, RunDirectory):
+            other = RunDirectory.open(other)
+        return build(self.directory, other)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, steps={list(self)})"

@@ -17,6 +17,7 @@ from . import sections
 from .browser.data import browser_data
 from .browser.shape import figure
 from .calibration import calibration_figures
+from .compared import compared
 from .distributions import length_figures, score_figures
 from .embedding_map import embedding_map
 from .ending import ending
@@ -29,23 +30,31 @@ NAME = "report.html"
 SCRIPTS = ("map.js", "rows.js")
 
 
-def build(run: RunDirectory) -> Path:
+def build(run: RunDirectory, against: RunDirectory | None = None) -> Path:
     """Write ``RUN/report.html`` from the current state of the run, and return its path.
 
-    Raises StoreError if the run has no round yet, if a part is damaged, or if the file cannot be written.
+    ``against``: another run, to compare it with; the report is then ``RUN/report-against-NAME.html``, with the
+    name of the other's folder. Raises StoreError if a run has no round yet, if a part is damaged, or if the
+    file cannot be written.
     """
     path = run.path / NAME
-    write_text(path, shown(render(run)), PAGE_COMMENT)
+    if against is not None:
+        path = run.path / f"report-against-{against.path.resolve().name}.html"
+    write_text(path, shown(render(run, against)), PAGE_COMMENT)
     return path
 
 
-def render(run: RunDirectory) -> str:
+def render(run: RunDirectory, against: RunDirectory | None = None) -> str:
     """The report as HTML. The template escapes every value of the run."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     data = gather(run)
     sections.check_readable(data)
+    beside = None if against is None else gather(against)
+    if beside is not None:
+        sections.check_readable(beside)
+    comparison = None if beside is None else compared(data, beside)
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
     environment.filters["drawn"] = Markup  # charts escape their input
     environment.filters["figure"] = figure
@@ -60,6 +69,8 @@ def render(run: RunDirectory) -> str:
         script=Markup(script),
         script_hash=b64encode(sha256(script.encode()).digest()).decode(),
         ending=ending(data),
+        compared=comparison,
+        compared_json=_script_safe(comparison.rows) if comparison and comparison.rows else None,
         tiles=sections.tiles(data),
         verdict=sections.verdicts(data),
         training=sections.training(data),

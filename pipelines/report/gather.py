@@ -124,12 +124,17 @@ class RoundData:
 
     @property
     def data(self) -> Step | None:
-        """The step whose rows are the final data set: the one trained on, else exported, else the last."""
+        """The step whose rows are the final data set: the one trained on, else exported, else the last
+        that is not only evaluated on.
+        """
         for user in [*self.of("train"), *self.of("export")]:
             for name in user.inputs:
                 return self.step(name)
+        judged = {name for step in self.of("evaluate") for name in step.inputs}
+        used = {name for step in self.steps if step.verb != "evaluate" for name in step.inputs}
         rows = [step for step in self.steps if step.verb not in ASIDE]
-        return rows[-1] if rows else None
+        own = [step for step in rows if step.name in used or step.name not in judged]
+        return (own or rows or [None])[-1]
 
     def before(self, step: Step) -> list[Step]:
         """``step`` and all steps that its rows passed, in the order of the plan."""

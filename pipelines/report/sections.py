@@ -37,7 +37,7 @@ def tiles(run: RunData) -> list[tuple[str, str]]:
     found.append(("tokens generated", f"{tokens:,}"))
     found.append(("time", duration(run.directory.seconds())))
     gains = list(_gains(last)) if last else []
-    found.extend((f"{each.name}", f"{each.mean:+.3f}") for each in gains[:1])
+    found.extend((in_words(each.name), f"{each.mean:+.3f}") for each in gains[:1])
     return found
 
 
@@ -93,12 +93,12 @@ def verdicts(run: RunData) -> dict[str, Any]:
     for data in run.rounds:
         measured = list(_measured(data))
         for each in measured:
-            named = Interval(f"round {data.number}: {each.name}", each.mean, each.low, each.high)
+            named = Interval(_measure(run, data, each), each.mean, each.low, each.high)
             (gains if each.difference else scores).append(named)
             rows.append(
                 {
                     "round": data.number,
-                    "name": each.name,
+                    "name": in_words(each.name),
                     "before": each.before,
                     "after": each.after,
                     "interval": str(each),
@@ -129,6 +129,11 @@ def verdicts(run: RunData) -> dict[str, Any]:
             for data in run.rounds
         ],
     }
+
+
+def _measure(run: RunData, data: RoundData, measured: Interval) -> str:
+    """The name of a measure in the charts of all rounds."""
+    return f"round {data.number}: {measured.name}" if len(run.rounds) > 1 else measured.name
 
 
 def training(run: RunData) -> list[dict[str, Any]]:

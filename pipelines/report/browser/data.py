@@ -8,8 +8,9 @@ from typing import Any
 from ....contracts.printable import shown
 from ..gather import RoundData, RunData, Step
 from ..samples import because
-from .groups import ROWS, Group, Place, distinct, groups, sample, shares
+from .groups import ROWS, Group, distinct, groups, sample, shares
 from .neighbors import neighbors
+from .reading import rows_at
 from .shape import Shape
 from .texts import Texts
 
@@ -74,18 +75,10 @@ def _start(run: RunData, steps: Sequence[tuple[int, Step]]) -> int:
 def _rows(step: Step, number: int, wanted: Mapping[Group, int], texts: Texts) -> Iterator[dict[str, Any]]:
     """The chosen rows of a step, in their order."""
     shape = Shape.of(step)
-    names = list(wanted)
-    chosen: dict[int, list[tuple[Place, int]]] = {}
-    for group, places in sample(step, wanted).items():
-        for place in places:
-            chosen.setdefault(place.part, []).append((place, names.index(group)))
-    parts = step.store.parts()
-    for part, here in sorted(chosen.items()):
-        here.sort(key=lambda each: each[0].row)
-        table = parts[part].read(["_id", "_reason", *shape.columns], None)
-        picked = table.take([place.row for place, _ in here])
-        for row, (_, group) in zip(picked.to_pylist(), here, strict=True):
-            yield _row(row, number, group, shape, texts)
+    numbers = {group: place for place, group in enumerate(wanted)}
+    chosen = {place: numbers[group] for group, places in sample(step, wanted).items() for place in places}
+    for place, row in rows_at(step, chosen, shape.columns):
+        yield _row(row, number, chosen[place], shape, texts)
 
 
 def _row(row: Mapping[str, Any], step: int, group: int, shape: Shape, texts: Texts) -> dict[str, Any]:

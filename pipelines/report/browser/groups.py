@@ -5,10 +5,10 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..gather import ASIDE, RoundData, Step, reason_of
+from .reading import Place
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,15 +23,6 @@ GAINS = ("better", "worse", "no difference")
 
 #: What became of a row, and why; the reason is empty if there is nothing to say.
 Group = tuple[str, str]
-
-
-@dataclass(order=True, frozen=True)
-class Place:
-    """Where a row is: its part, and its place in it. The order is that of the ids, which are random."""
-
-    id: str
-    part: int = field(compare=False)
-    row: int = field(compare=False)
 
 
 def groups(step: Step) -> dict[Group, int]:
@@ -69,39 +60,16 @@ def shares(sizes: Sequence[int], total: int) -> list[int]:
 
 
 def sample(step: Step, wanted: Mapping[Group, int]) -> dict[Group, list[Place]]:
-    """The rows of each group with the lowest ids: a random sample, with the same rows at each step."""
+    """A random sample of each group. Rows with the same ids are taken at each step, where they are there."""
     found: dict[Group, list[Place]] = {group: [] for group in wanted}
     for number, part in enumerate(step.store.parts()):
         columns = ["_id", "_fate", "_reason", *(["gain"] if "gain" in part.schema.names else [])]
         table = part.read(columns, None)
-        for group, places in _lowest(step, table, wanted).items():
-            here = (Place(id, number, row) for id, row in places)
-            found[group] = heapq.nsmallest(wanted[group], (*found[group], *here))
-    return {group: sorted(places, key=_position) for group, places in found.items()}
-
-
-def _position(place: Place) -> tuple[int, int]:
-    return place.part, place.row
-
-
-def _lowest(
-    step: Step, table: pa.Table, wanted: Mapping[Group, int]
-) -> dict[Group, list[tuple[str, int]]]:
-    """Of each group the rows of the table with the lowest ids: (id, place in the table)."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    numbered = {group: number for number, group in enumerate(wanted)}
-    numbers = np.asarray([numbered.get(each, -1) for each in grouped(step, table, wanted)])
-    found: dict[Group, list[tuple[str, int]]] = {}
-    for group, number in numbered.items():
-        rows = np.flatnonzero(numbers == number)
-        if len(rows) == 0 or wanted[group] == 0:
-            continue
-        ids = table["_id"].combine_chunks().take(pa.array(rows))
-        first = pc.array_sort_indices(ids)[: wanted[group]]
-        found[group] = list(zip(ids.take(first).to_pylist(), rows[first.to_numpy()].tolist(), strict=True))
+        here: dict[Group, list[Place]] = {}
+        for row, (id, group) in enumerate(zip(table["_id"].to_pylist(), grouped(step, table, wanted))):
+            here.setdefault(group, []).append(Place.of(id, number, row))
+        for group, places in here.items():
+            found[group] = heapq.nsmallest(wanted.get(group, 0), (*found.get(group, ()), *places))
     return found
 
 

@@ -103,7 +103,7 @@ def _parts(columns: Mapping[str, str], row: Mapping[str, Any], texts: Texts) -> 
             parts.append({"kind": "chat", "name": name, **_chat(turns, texts)})
         elif isinstance(value, (bool, int, float)):
             figures.append([name, figure(value)])
-        elif isinstance(value, str) and name not in FOLDED:
+        elif isinstance(value, str) and name not in FOLDED and isinstance(from_json(value), str):
             if len(value) <= SHORT and "\n" not in value and name not in TEXTS:
                 figures.append([name, value])
             else:
