@@ -11,7 +11,7 @@ from ....contracts.printable import shown
 from ..gather import ASIDE, RoundData, Step
 from ..samples import because
 from .groups import ROWS, shares
-from .reading import Place, rows_at
+from .reading import Place, rank, rows_at
 from .shape import Shape
 from .texts import Texts
 
@@ -116,7 +116,7 @@ def _kept(step: Step) -> dict[str, _Kept]:
         for row, (id, fate, *said) in enumerate(zip(table["_id"].to_pylist(), fates, *texts, strict=True)):
             if fate == "kept":
                 question, answer = (None if text is None else hash(str(text)) for text in said)
-                found[id] = _Kept(Place.of(id, number, row), question, answer)
+                found[id] = _Kept(Place(rank(id), number, row), question, answer)
     return found
 
 

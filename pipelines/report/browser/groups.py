@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..gather import ASIDE, RoundData, Step, reason_of
-from .reading import Place
+from .reading import Place, rank
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,11 +65,24 @@ def sample(step: Step, wanted: Mapping[Group, int]) -> dict[Group, list[Place]]:
     for number, part in enumerate(step.store.parts()):
         columns = ["_id", "_fate", "_reason", *(["gain"] if "gain" in part.schema.names else [])]
         table = part.read(columns, None)
-        here: dict[Group, list[Place]] = {}
-        for row, (id, group) in enumerate(zip(table["_id"].to_pylist(), grouped(step, table, wanted))):
-            here.setdefault(group, []).append(Place.of(id, number, row))
-        for group, places in here.items():
-            found[group] = heapq.nsmallest(wanted.get(group, 0), (*found.get(group, ()), *places))
+        for group, places in _lowest(step, table, wanted).items():
+            here = (Place(order, number, row) for order, row in places)
+            found[group] = heapq.nsmallest(wanted[group], (*found[group], *here))
+    return found
+
+
+def _lowest(step: Step, table: pa.Table, wanted: Mapping[Group, int]) -> dict[Group, list[tuple[int, int]]]:
+    """Of each group the rows of the table with the lowest ranks: (rank, place in the table)."""
+    import numpy as np
+
+    numbers = {group: number for number, group in enumerate(wanted)}
+    groups_of = np.asarray([numbers.get(each, -1) for each in grouped(step, table, wanted)])
+    ranks = np.asarray([rank(id) for id in table["_id"].to_pylist()], np.int64)
+    found: dict[Group, list[tuple[int, int]]] = {}
+    for group, number in numbers.items():
+        rows = np.flatnonzero(groups_of == number)
+        rows = rows[np.argsort(ranks[rows], kind="stable")[: wanted[group]]]
+        found[group] = list(zip(ranks[rows].tolist(), rows.tolist(), strict=True))
     return found
 
 

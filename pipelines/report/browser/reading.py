@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from hashlib import blake2b
+from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 from ..gather import Step
 
 
 @dataclass(order=True, frozen=True)
 class Place:
-    """Where a row is: its part, and its place in it. The order is random, but always the same for an id."""
+    """Where a row is: its part, and its place in it. They are ordered by rank."""
 
     rank: int
-    part: int = field(compare=False)
-    row: int = field(compare=False)
+    part: int
+    row: int
 
-    @classmethod
-    def of(cls, id: str, part: int, row: int) -> Place:
-        return cls(int.from_bytes(blake2b(id.encode(), digest_size=8).digest(), "big"), part, row)
+
+def rank(id: str) -> int:
+    """A number that is random for a row, and always the same."""
+    return crc32(id.encode())
 
 
 def rows_at(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ....contracts.printable import printable
 from ....contracts.rows import THOUGHT
 from ....contracts.turns import TOOLS, Turn, from_json, text_of, turns_from
 from ..gather import Step
@@ -120,9 +121,7 @@ def _parts(columns: Mapping[str, str], row: Mapping[str, Any], texts: Texts) -> 
 
 
 def _cleaned(figures: Sequence[Sequence[str]]) -> list[list[str]]:
-    from ....contracts.printable import shown
-
-    return [[shown(name), shown(value)] for name, value in figures[:FIGURES]]
+    return [[printable(name), printable(value)] for name, value in figures[:FIGURES]]
 
 
 def figure(value: bool | int | float) -> str:
