@@ -139,7 +139,7 @@ def curve(title: str, points: Points, unit: str, beside: tuple[str, Points] | No
     along, up = np.concatenate([xs, others[0]]), np.concatenate([ys, others[1]])
     x = Scale(float(along.min()), float(along.max()), LEFT, width - RIGHT)
     y = Scale(
-        float(min(up.min(), 0 if up.min() < 1 else up.min() * 0.95)), float(up.max()), HEIGHT - BOTTOM, TOP + 8
+        float(min(up.min(), 0 if up.min() < 1 else up.min() * 0.95)), float(up.max()), HEIGHT - BOTTOM, TOP
     )
     span = max(1, len(ys) // 20)
     total = np.cumsum(np.concatenate([[0.0], ys]))
@@ -158,7 +158,7 @@ def curve(title: str, points: Points, unit: str, beside: tuple[str, Points] | No
             for a, b in zip(*others)
         ]
         said += f", {name} {others[1][-1]:.4g}"
-    parts.append(text(width - RIGHT, TOP - 4, said, "end"))
+    parts.append(text(width - RIGHT, TOP - 9, said, "end"))
     return svg(title, parts, width)
 
 

@@ -30,4 +30,4 @@ def ending(run: RunData) -> Ending | None:
         return None
     if status == "running":
         message = "It is in progress, or its process was killed: the same command resumes it."
-    return Ending(status, _TITLES[status], message)
+    return Ending(status, _TITLES[status], message[:1].upper() + message[1:])
