@@ -161,7 +161,9 @@ def _bar(step: StepView) -> str:
     if not whole:
         color = COLORS["kept"]
         width = 100 * fraction
-        parts = f'<span style="display:inline-block;height:100%;background:{color};width:{width:.1f}%"></span>'
+        parts = (
+            f'<span style="display:inline-block;height:100%;background:{color};width:{width:.1f}%"></span>'
+        )
     return (
         '<span style="display:inline-block;width:120px;height:10px;margin-right:8px;overflow:hidden;'
         f'white-space:nowrap;font-size:0;background:rgba(128,128,128,.25)">{parts}</span>'

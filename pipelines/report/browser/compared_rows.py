@@ -126,9 +126,7 @@ def _rank(pair: _Pair) -> Place:
     return place
 
 
-def _rows(
-    step: Step, twin: Step, pairs: list[tuple[_Pair, int]], texts: Texts
-) -> Iterator[dict[str, Any]]:
+def _rows(step: Step, twin: Step, pairs: list[tuple[_Pair, int]], texts: Texts) -> Iterator[dict[str, Any]]:
     """The rows of pairs as embedded: both sides, or one with what became of it in the other run."""
     shapes = (Shape.of(step), Shape.of(twin))
     places = [[place for pair, _ in pairs if (place := pair[side]) is not None] for side in (0, 1)]

@@ -89,7 +89,9 @@ def _lowest(step: Step, table: pa.Table, wanted: Mapping[Group, int]) -> dict[Gr
 def grouped(step: Step, table: pa.Table, known: Iterable[Group]) -> list[Group]:
     """The group of each row. A reason that is not in ``known`` is one of ``OTHERS``."""
     fates = table["_fate"].to_pylist()
-    reasons = table["_reason"].to_pylist() if table["_reason"].null_count < len(fates) else [None] * len(fates)
+    reasons = (
+        table["_reason"].to_pylist() if table["_reason"].null_count < len(fates) else [None] * len(fates)
+    )
     gains: list[float | None] = [None] * len(fates)
     if step.verb == "evaluate" and "gain" in table.column_names:
         gains = table["gain"].to_pylist()

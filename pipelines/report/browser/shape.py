@@ -52,9 +52,7 @@ class Shape:
         if not self.sides:
             return own
         figures = [part for part in own if part["kind"] == "figures"]
-        sides = [
-            {"name": name, "parts": _parts(columns, row, texts)} for name, columns in self.sides.items()
-        ]
+        sides = [{"name": name, "parts": _parts(columns, row, texts)} for name, columns in self.sides.items()]
         return [
             *(part for part in own if part["kind"] != "figures"),
             {"kind": "sides", "sides": sides},

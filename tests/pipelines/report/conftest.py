@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from gristmill.pipelines.run.verdicts import from_table_result
 from gristmill.pipelines.store.run_directory import RunDirectory
 
 from ..conftest import HOSTILE, RunBuilder
+from .chromium import running
 
 #: Text with an order to a terminal and one that reverses the text after it.
 ORDERS = "plain \x1b[31mred \u202edesrever"
@@ -73,7 +75,9 @@ class BrowsedRun(RunBuilder):
         kept = np.arange(rows.num_rows) < 20
         ids = rows["_id"].to_pylist()
         like = [None if good else ids[place - 10] for place, good in enumerate(kept)]
-        result = TableResult(kept=kept, rule="exact_duplicate", score=np.ones(rows.num_rows), duplicate_of=like)
+        result = TableResult(
+            kept=kept, rule="exact_duplicate", score=np.ones(rows.num_rows), duplicate_of=like
+        )
         self.add_table("unique", "dedup: exact", "chats", from_table_result(rows, result))
 
     def kept_chats(self, least: int) -> None:
@@ -145,3 +149,10 @@ def browsed_run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 def other_run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """The same with another condition and other answers."""
     return BrowsedRun(tmp_path_factory.mktemp("runs") / "other").fill(8, "loudly")
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The debugging address of a Chromium."""
+    with running(tmp_path_factory.mktemp("profile")) as found:
+        yield found

@@ -26,11 +26,16 @@ def found(browsed_run: RunDirectory, other_run: RunDirectory) -> Compared:
 
 def test_the_steps_that_differ_are_told_with_both_counts(found: Compared) -> None:
     assert found.same == ["chats", "unique", "tasks"]
-    told = {step.name: (step.here and step.here[1], step.there and step.there[1], step.told) for step in found.steps}
+    told = {
+        step.name: (step.here and step.here[1], step.there and step.there[1], step.told)
+        for step in found.steps
+    }
     assert told["kept"] == (15, 12, "12 rows in both, 3 only in this run, 0 only in the other")
     assert told["answered"] == (8, 8, "0 rows in both, 8 only in this run, 8 only in the other")
     assert {step.name for step in found.steps if step.browsed} == {"kept", "answered", "verdict"}
-    assert [each.reasons for each in found.settings if each.step == "kept"] == [("keep changed: 'n >= 8' -> 'n >= 5'",)]
+    assert [each.reasons for each in found.settings if each.step == "kept"] == [
+        ("keep changed: 'n >= 8' -> 'n >= 5'",)
+    ]
     assert "+# least" not in found.file  # comments do not matter
     assert found.figures[0] == ("rows in answered", "8", "8", "+0")
 

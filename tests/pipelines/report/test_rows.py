@@ -45,7 +45,9 @@ def said(data: dict[str, Any], place: int) -> str:
 
 
 def test_rows_are_grouped_by_step_fate_and_reason(data: dict[str, Any]) -> None:
-    told = {step["name"]: [(g["fate"], g["why"], g["rows"]) for g in step["groups"]] for step in data["steps"]}
+    told = {
+        step["name"]: [(g["fate"], g["why"], g["rows"]) for g in step["groups"]] for step in data["steps"]
+    }
     assert told == {
         "chats": [("kept", "", 24)],
         "unique": [("kept", "", 20), ("filtered", "exact_duplicate", 4)],
@@ -99,7 +101,12 @@ def test_frequent_reasons_have_groups_and_the_rest_shares_one(
 def test_a_conversation_is_embedded_turn_by_turn(data: dict[str, Any]) -> None:
     row = next(row for row in of(data, "kept") if ["n", "7"] in row["parts"][-1]["figures"])
     chat, tools, _ = row["parts"]
-    assert (chat["kind"], chat["name"], tools["kind"], tools["name"]) == ("chat", "messages", "folded", "tools")
+    assert (chat["kind"], chat["name"], tools["kind"], tools["name"]) == (
+        "chat",
+        "messages",
+        "folded",
+        "tools",
+    )
     turns = chat["turns"]
     assert [turn["role"] for turn in turns] == ["system", "user", "assistant", "tool", "assistant"]
     assert said(data, turns[2]["thought"]) == "I look day 7 up."
@@ -130,9 +137,7 @@ def test_an_evaluation_has_both_answers_side_by_side(data: dict[str, Any]) -> No
     assert row["parts"][-1]["figures"] == [["gain", "-1"]]
 
 
-def test_foreign_text_is_cleaned_cut_and_escaped(
-    browsed_run: RunDirectory, data: dict[str, Any]
-) -> None:
+def test_foreign_text_is_cleaned_cut_and_escaped(browsed_run: RunDirectory, data: dict[str, Any]) -> None:
     texts = [text if isinstance(text, str) else text[0] for text in data["texts"]]
     assert HOSTILE in texts
     assert ARABIC in texts
