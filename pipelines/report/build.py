@@ -33,9 +33,9 @@ SCRIPTS = ("map.js", "rows.js")
 def build(run: RunDirectory, against: RunDirectory | None = None) -> Path:
     """Write ``RUN/report.html`` from the current state of the run, and return its path.
 
-    ``against``: another run, to compare it with; the report is then ``RUN/report-against-NAME.html``, with the
-    name of the other's folder. Raises StoreError if a run has no round yet, if a part is damaged, or if the
-    file cannot be written.
+    ``against``: another run, to compare it with; the report is then ``RUN/report-against-NAME.html``, with
+    the name of the other's folder. Raises StoreError if a run has no round yet, if a part is damaged, or if
+    the file cannot be written.
     """
     path = run.path / NAME
     if against is not None:

@@ -15,13 +15,12 @@ from .gather import RoundData, RunData, Step
 from .names import in_words
 from .run_difference import StepDifference, run_difference
 
-
 SAME = "the same step"
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedStep:
-    """A step of one or both runs. ``here`` and ``there``: its bar and its kept rows; None if it is not there.
+    """A step of one or both runs. ``here`` and ``there``: its bar and its kept rows, None if it is not there.
 
     ``browsed``: whether the row browser has rows of it that differ.
     """
@@ -36,8 +35,8 @@ class ComparedStep:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """``figures``: (name, here, there, change) of the runs, then of their metrics. ``same``: the steps that do
-    not differ. ``settings``: what changed in the steps, from the other run to this one.
+    """``figures``: (name, here, there, change) of the runs, then of their metrics. ``same``: the steps that
+    do not differ. ``settings``: what changed in the steps, from the other run to this one.
     """
 
     path: str

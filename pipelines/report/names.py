@@ -19,7 +19,7 @@ _KEYS = {
 
 
 def in_words(key: str) -> str:
-    """A dotted key in words: ``held_out_loss`` is ``held-out loss``, ``drawn.math.rows`` ``drawn: math: rows``."""
+    """A dotted key in words: ``verdict.held_out_loss`` is ``verdict: held-out loss``."""
     return ": ".join(_KEYS.get(part, _spaced(part)) for part in key.split("."))
 
 

@@ -164,7 +164,7 @@ class RunDirectory:
             return sum(float(store.manifest["seconds"]) for store in self.stores() if store.complete)
 
     def write_seconds(self, seconds: float, status: str = "", message: str = "") -> None:
-        """Record the seconds used by all sessions, and how the last one stands: ``running``, or how it ended."""
+        """Record the seconds used by all sessions, and how the last one stands: see :meth:`ended`."""
         said = {"status": status, "message": message} if status else {}
         write_record(self.path / "clock.json", {"seconds": round(seconds, 3), **said})
 

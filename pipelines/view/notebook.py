@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from ...contracts.printable import shown
-from ..run.events import Event, PartDone, RunEnded, StepProgress
+from ..run.events import Event, PartDone, StepProgress
 from .intervals import intervals
 from .live import SIGN
 from .state import RunView, StepView, fold
@@ -106,7 +106,8 @@ def _blocks(view: RunView, now: float) -> Iterator[str]:
 
 def _ending(view: RunView) -> str:
     if view.ended is None:
-        return f'<span style="{_DIM}">Interrupt the kernel to stop cleanly; the same cell resumes the run.</span>'
+        told = "Interrupt the kernel to stop cleanly; the same cell resumes the run."
+        return f'<span style="{_DIM}">{told}</span>'
     places = "".join(f"<br>data: {_safe(each)}" for each in view.locations)
     return f"<b>{_safe(headline(view))}</b>{places}<br>run: {_safe(view.run)}"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ....contracts.printable import shown
-from ..gather import RoundData, RunData, Step
+from ..gather import RunData, Step
 from ..samples import because
 from .groups import ROWS, Group, distinct, groups, sample, shares
 from .neighbors import neighbors
@@ -18,10 +18,10 @@ from .texts import Texts
 def browser_data(run: RunData) -> dict[str, Any] | None:
     """What the page's script reads; None if no step has rows.
 
-    ``texts``: see :class:`Texts`. ``steps``: ``key`` (its folder), ``name``, ``label``, ``round``, ``command`` and ``groups``, each
-    with ``fate``, ``why``, ``rows`` (all) and ``embedded``. ``rows``: ``id``, ``step`` and ``group`` (their
-    numbers), ``why``, ``like`` (the id of the row that it duplicates) and ``parts``. ``others``: the rows that
-    are duplicated, by id. ``start``: the step to show first.
+    ``texts``: see :class:`Texts`. ``steps``: ``key`` (its folder), ``name``, ``label``, ``round``,
+    ``command`` and ``groups``, each with ``fate``, ``why``, ``rows`` (all) and ``embedded``. ``rows``:
+    ``id``, ``step`` and ``group`` (their numbers), ``why``, ``like`` (the id of the row that it duplicates)
+    and ``parts``. ``others``: the rows that are duplicated, by id. ``start``: the step to show first.
     """
     steps = [(number, step, found) for number, step in distinct(run.rounds) if (found := groups(step))]
     if not steps:

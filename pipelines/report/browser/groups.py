@@ -53,8 +53,8 @@ def shares(sizes: Sequence[int], total: int) -> list[int]:
     taken = [0] * len(sizes)
     left = total
     order = sorted(range(len(sizes)), key=lambda place: sizes[place])
-    for rank, place in enumerate(order):
-        taken[place] = min(sizes[place], left // (len(order) - rank))
+    for before, place in enumerate(order):
+        taken[place] = min(sizes[place], left // (len(order) - before))
         left -= taken[place]
     return taken
 

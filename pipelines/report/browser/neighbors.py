@@ -13,8 +13,8 @@ from .texts import Texts
 def neighbors(data: RoundData, step: Step, ids: Iterable[str], texts: Texts) -> dict[str, dict[str, Any]]:
     """The rows with these ids: ``step`` (where they were found) and ``parts``.
 
-    They are looked for among the rows of the step, then of the other steps, the nearest before it first: those
-    of a benchmark are in another branch. Those of an index of an earlier run are not found.
+    They are looked for among the rows of the step, then of the other steps, the nearest before it first:
+    those of a benchmark are in another branch. Those of an index of an earlier run are not found.
     """
     missing = set(ids)
     found: dict[str, dict[str, Any]] = {}

@@ -31,8 +31,8 @@ class Texts:
         return self._places.setdefault((text[: LONGEST + BEYOND], len(text)), len(self._places))
 
     def embedded(self) -> list[str | list[str | int]]:
-        """Each text without secrets and control sequences; one that was cut with the number of characters that
-        are missing.
+        """Each text without secrets and control sequences; one that was cut with the number of characters
+        that are missing.
         """
         cleaned = _cleaned([text for text, _ in self._places])
         limit = _limit(cleaned)

@@ -30,11 +30,14 @@ CONTRAST = """(() => {
   const over = (top, below) => [0, 1, 2].map((i) => top[i] * top[3] + below[i] * (1 - top[3]));
   const ground = (element) => {
     const layers = [];
-    for (let each = element; each; each = each.parentElement) layers.unshift(parse(getComputedStyle(each).backgroundColor));
+    for (let each = element; each; each = each.parentElement) {
+      layers.unshift(parse(getComputedStyle(each).backgroundColor));
+    }
     return layers.reduce((below, top) => over(top, below), [255, 255, 255]);
   };
   const light = (color) => {
-    const [r, g, b] = color.slice(0, 3).map((v) => (v / 255 <= 0.03928 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+    const parts = color.slice(0, 3).map((value) => value / 255);
+    const [r, g, b] = parts.map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const bad = [];
@@ -176,8 +179,8 @@ def test_the_funnel_leads_to_its_rows(browsed_run: RunDirectory, address: str) -
 
     async def visit() -> None:
         async with opened(address, file) as tab:
-            link = "[...document.querySelectorAll('#funnel a')].find((a) => a.textContent.includes('exact_duplicate'))"
-            await tab.value(f"{link}.click()")
+            links = "[...document.querySelectorAll('#funnel a')]"
+            await tab.value(f"{links}.find((a) => a.textContent.includes('exact_duplicate')).click()")
             assert await texts(tab, "#rows .found") == ["4 rows"]
             assert await tab.value("location.hash") == "#samples"
             await tab.value("[...document.querySelectorAll('#verdict a')][0].click()")
@@ -220,9 +223,8 @@ def test_two_runs_are_compared(
             await choose(tab, "compared-rows", step="answered", fate="answered differently")
             first = "#compared-rows .card:first-child"
             assert await texts(tab, f"{first} .side-name") == ["this run", "the other run"]
-            assert [" softly." in each or " loudly." in each for each in await texts(tab, f"{first} .words")] == [
-                False, True, False, True,
-            ]  # fmt: skip
+            here, there = (await texts(tab, f"{first} .words"))[1::2]
+            assert (" softly." in here, " loudly." in there) == (True, True)
             await check_looks(tab)
             return tab
 

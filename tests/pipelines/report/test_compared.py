@@ -46,7 +46,7 @@ def test_the_rows_that_differ_can_be_read(found: Compared) -> None:
     rows = of(data, "kept", "only in this run")
     assert len(rows) == 3
     assert {said(data, row["why"]) for row in rows} == {"the other run: filtered by n >= 8"}
-    assert [step["groups"] for step in data["steps"] if step["name"] == "kept"][0][0]["kind"] == "first"
+    assert next(step["groups"] for step in data["steps"] if step["name"] == "kept")[0]["kind"] == "first"
     pairs = [each["parts"][0]["sides"] for each in of(data, "answered", "answered differently")]
     assert len(pairs) == 8
     for here, there in pairs:
