@@ -15,7 +15,7 @@ from .gather import RoundData, RunData, Step
 from .names import in_words
 from .run_difference import StepDifference, run_difference
 
-SAME = "the same step"
+SAME, ALIKE = "the same step", "the same rows were kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,7 @@ def _steps(
         assert step is not None
         sides = [None if each is None else _side(each, largest) for each in (here, there)]
         told = _told(here, there, differences.get(name))
+        told += ", with other answers" if told == ALIKE and name in browsed else ""
         found.append(ComparedStep(name, step.label, sides[0], sides[1], told, name in browsed))
     return found
 
@@ -122,7 +123,7 @@ def _told(here: Step | None, there: Step | None, difference: StepDifference | No
     if here.store.fingerprint == there.store.fingerprint:
         return SAME
     if difference is None or difference.same:
-        return "the same rows were kept"
+        return ALIKE
     return (
         f"{difference.both:,} rows in both, {difference.only_second:,} only in this run, "
         f"{difference.only_first:,} only in the other"

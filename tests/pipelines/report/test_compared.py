@@ -32,6 +32,7 @@ def test_the_steps_that_differ_are_told_with_both_counts(found: Compared) -> Non
     }
     assert told["kept"] == (15, 12, "12 rows in both, 3 only in this run, 0 only in the other")
     assert told["answered"] == (8, 8, "0 rows in both, 8 only in this run, 8 only in the other")
+    assert told["verdict"] == (9, 9, "the same rows were kept, with other answers")
     assert {step.name for step in found.steps if step.browsed} == {"kept", "answered", "verdict"}
     assert [each.reasons for each in found.settings if each.step == "kept"] == [
         ("keep changed: 'n >= 8' -> 'n >= 5'",)
