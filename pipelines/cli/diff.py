@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..inspect.run_difference import RunDifference, StepDifference
+    from ..report.run_difference import RunDifference, StepDifference
 
 DESCRIPTION = """\
 Compare the last rounds of two runs: their files, the settings of each step, the numbers of kept, filtered and
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from ..inspect.run_difference import run_difference
+    from ..report.run_difference import run_difference
     from ..store.run_directory import RunDirectory
     from .printing import print_json
 

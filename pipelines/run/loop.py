@@ -77,6 +77,7 @@ class RoundLoop:
             f"stopped; committed results are kept. To resume: gristmill run {self.file} --run {self.run.path}"
         )
         self.stop.farewell = stopped
+        self._keep_time(budget, "running")
         try:
             with listening(self._notice):
                 await self._rounds(budget)
@@ -99,7 +100,7 @@ class RoundLoop:
                     usage=budget.usage,
                 )
             )
-            self._keep_time(budget)
+            self._keep_time(budget, status, message)
 
     def _notice(self, text: str) -> None:
         self.observer.on(Notice(text=text, level="warning"))
@@ -220,9 +221,9 @@ class RoundLoop:
                 )
             )
 
-    def _keep_time(self, budget: BudgetTracker) -> None:
+    def _keep_time(self, budget: BudgetTracker, status: str, message: str = "") -> None:
         try:
-            self.run.write_seconds(budget.seconds)
+            self.run.write_seconds(budget.seconds, status, message)
         except GristmillError:
             return  # a full disk: the error that stopped the run says so
 

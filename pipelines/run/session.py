@@ -131,7 +131,7 @@ class Session:
         self.budget.record(part.usage, part.ledger.made)
         if time.monotonic() - self._clock > CLOCK_SECONDS:
             self._clock = time.monotonic()
-            self.run.write_seconds(self.budget.seconds)
+            self.run.write_seconds(self.budget.seconds, "running")
         ledger = part.ledger
         self.observer.on(
             PartDone(

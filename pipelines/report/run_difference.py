@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..plan.difference import Difference, difference
-from ..report.gather import RoundData, Step, gather
 from ..store.run_directory import RunDirectory
+from .gather import RoundData, Step, gather
 
 #: Maximum number of ids that are listed of each kind.
 LISTED = 5
