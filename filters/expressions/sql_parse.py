@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 from ...contracts.errors import DataError
 from ...contracts.mistakes import Collected
 from .sql_functions import refusals
+from .sql_names import arrow_lambdas
 from .sql_tree import (
     DEEPEST,
     LONGEST,
     Node,
+    NotSql,
     _selected,
     walk,
     without_places,
@@ -59,6 +61,9 @@ def refuse(tree: Node, expression: str, who: str) -> None:
         for said in dict.fromkeys(_FORBIDDEN.get(str(node.get("class"))) for node in walk(tree)):
             if said is not None:
                 found.add(DataError(f"{who} {said}: found '{expression}'"))
+        for names in dict.fromkeys(arrow_lambdas(tree)):
+            reason = f"write a lambda as 'lambda {names}: …', not with the arrow '->', which reads JSON"
+            found.add(DataError(f"{who}: {reason}: found '{expression}'"))
         for reason in refusals(tree):
             found.add(DataError(f"{who}: {reason}: found '{expression}'"))
 
@@ -85,8 +90,11 @@ _FORBIDDEN = {
 
 def _single(database: DuckDBPyConnection, text: str, expression: str, who: str) -> Node:
     """Return the single expression in ``text``. ``expression``: how errors quote it."""
-    # The line break ends a trailing comment, which would hide the bracket.
-    tree = _selected(database, f"({text}\n)", expression, who)
+    try:
+        # The line break ends a trailing comment, which would hide the bracket.
+        tree = _selected(database, f"({text}\n)", expression, who)
+    except NotSql as error:
+        raise NotSql(who, expression, _located(error, text)) from None
     try:
         # Also without added brackets: "a) OR (b" would close them.
         bare = _selected(database, f"{text}\n", expression, who)
@@ -97,6 +105,18 @@ def _single(database: DuckDBPyConnection, text: str, expression: str, who: str) 
             f"{who} takes one expression, not a part of one, a list or a query: found '{expression}'"
         )
     return tree
+
+
+def _located(error: NotSql, text: str) -> str:
+    """Why ``text`` is no expression, and where; ``error`` is about ``SELECT (text``."""
+    if error.byte is None:
+        return error.reason
+    inside = text.encode()[: max(0, error.byte - len("SELECT ("))].decode(errors="ignore")
+    if inside.strip() == text.strip():  # what follows the text is ours
+        last = text.split()[-1]
+        return f"syntax error: it ends too early: a value or a closing bracket is missing after '{last}'"
+    after = f", after '{' '.join(inside.split())}'" if inside.strip() else ""
+    return f"{error.reason}{after}"
 
 
 def _depth(tree: object) -> int:
