@@ -20,7 +20,7 @@ def path_as_operator(verb: str, value: object, names: Sequence[str]) -> str | No
     """What to write instead of a path as the value of a verb; None if ``value`` is no path."""
     if verb not in _VERBS or not isinstance(value, str) or not _PATH.match(value):
         return None
-    kind = source_of(value) or ("documents" if value.lower().endswith(_DOCUMENTS) else None)
+    kind = "documents" if value.lower().endswith(_DOCUMENTS) else source_of(value)
     some = kind if kind in names else "KIND"
     fix = f"write `{verb}: {some}, path: {value}`"
     kinds = "" if some == kind else f", with one of {', '.join(names)} as KIND"

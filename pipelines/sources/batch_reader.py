@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import DataError
-from ...contracts.layouts import LAYOUTS, RowReader
+from ...contracts.layouts import LAYOUTS, RowReader, unreadable_column
 from ...contracts.turns import TOOLS
 from .shape import Shapes
 
@@ -65,6 +65,11 @@ class BatchReader:
             made = LAYOUTS[name].read(example)
             if made is not None and reader.loses(example, made):
                 return None
+            if (wrong := unreadable_column(made or {})) is not None:
+                raise DataError(
+                    f"{where}: the turns of {wrong[0]!r} have contents that are no text: cast them to text, "
+                    "or read the column with `format: as_is`"
+                )
             shapes.add(made or {}, where)
         if not shapes.columns:
             return None

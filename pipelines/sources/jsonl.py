@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ...contracts.errors import DataError
 from ...contracts.layouts import RowReader
-from ...contracts.operators import Context
+from ...contracts.operators import FAILURE, Context
 from ...contracts.source_pieces import CarryOut, SourcePiece
 from .column_options import final_names
 from .file_pieces import Columns, Found, no_files
@@ -62,7 +62,10 @@ class Jsonl(FileSource):
                 raise DataError(f"{first}: as_json: no column {name!r}")
         if not schema.names:
             raise DataError(f"{first}: its {scan.rows:,} objects are all empty: a row needs a column")
-        names = final_names(schema.names, self.rename, self.columns, first)
+        own = [name for name in schema.names if name != FAILURE]
+        names = dict(final_names(own, self.rename, self.columns, first))
+        if FAILURE in schema.names:
+            names[FAILURE] = FAILURE
         return pieces_of(found, scan, Columns(schema, names))
 
     def file_schema(self) -> pa.Schema | None:
@@ -78,7 +81,10 @@ class Jsonl(FileSource):
         found = shapes.schema()
         # A column without a value is stored as text.
         unknown = [name for name, shape in shapes.columns.items() if shape == "null"]
-        return pa.schema([pa.field(each.name, pa.null()) if each.name in unknown else each for each in found])
+        fields = [field for field in found if field.name != FAILURE]
+        return pa.schema(
+            [pa.field(each.name, pa.null()) if each.name in unknown else each for each in fields]
+        )
 
     def count_rows(self) -> int:
         total = 0
