@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...contracts.operators import Context
 from ...contracts.source_pieces import CarryOut, SourcePiece
@@ -45,14 +46,15 @@ class Parquet(FileSource):
         if not found:
             return no_files(self.columns)
         schema = one_schema((file.name, _schema(file)) for file in found)
-        columns = Columns.of_schema(schema, self.reader, self.rename, self.columns, found[0].name)
+        values = partial(_values, found)
+        columns = Columns.of_schema(schema, self.reader, self.rename, self.columns, found[0].name, values)
         pieces = (piece for file in found for piece in _row_groups(file, columns, context))
         return at_least_one(list(limited(pieces, self.rows)), columns)
 
     def file_schema(self) -> pa.Schema | None:
         found = self.files()
         schema = one_schema((file.name, _schema(file)) for file in found)
-        layout = BatchReader.of(schema, self.reader, found[0].name)
+        layout = BatchReader.of(schema, self.reader, found[0].name, partial(_values, found))
         return schema if layout is None else layout.schema
 
     def count_rows(self) -> int:
@@ -69,6 +71,15 @@ def _opened(file: File) -> Iterator[pq.ParquetFile]:
 
     with file.open() as stream, damage_told(file.name, "a Parquet file"):
         yield pq.ParquetFile(stream, page_checksum_verification=True)
+
+
+def _values(files: Sequence[File], name: str) -> Iterator[Any]:
+    """The values of a column of all files that have it."""
+    for file in files:
+        with _opened(file) as parquet:
+            if name in parquet.schema_arrow.names:
+                for batch in parquet.iter_batches(_BATCH_ROWS, columns=[name]):
+                    yield from batch.column(0).to_pylist()
 
 
 def _schema(file: File) -> pa.Schema:
