@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import DataError
 from ...contracts.mistakes import Collected
 from .sql_functions import refusals
-from .sql_names import arrow_lambdas
+from .sql_names import arrow_lambdas, references
 from .sql_tree import (
     DEEPEST,
     LONGEST,
     Node,
     NotSql,
     _selected,
+    parser,
     walk,
     without_places,
 )
@@ -47,6 +50,17 @@ def tree_of(database: DuckDBPyConnection, expression: str, who: str) -> Node:
     if deep:
         raise DataError(f"{who}: the expression is nested too deeply: found '{expression[:60]}…'")
     return tree
+
+
+def names_in(expressions: Iterable[str]) -> Sequence[str]:
+    """The names of columns in expressions, in lower case; of those that can be parsed."""
+    found: dict[str, None] = {}
+    with parser() as database:
+        for expression in expressions:
+            with suppress(DataError):
+                for node in references(tree_of(database, expression, "expression")):
+                    found |= dict.fromkeys(str(name).lower() for name in node["column_names"])
+    return list(found)
 
 
 def refuse(tree: Node, expression: str, who: str) -> None:

@@ -14,6 +14,8 @@ import gristmill
 from gristmill.contracts.errors import GristmillError
 from gristmill.contracts.exchanges import ViewedRows, view
 from gristmill.contracts.stored_rows import TableRows
+from gristmill.pipelines.inspect.rows_of import rows_of
+from gristmill.pipelines.inspect.what_if import what_if
 from gristmill.pipelines.view.silent import SilentView
 
 LONG = "the quick brown fox jumps over the lazy dog while nine old men watch from a red wall"
@@ -33,10 +35,15 @@ STEPS = {
     "vote": "select: vote, answer: rank",
     "seen": "decontaminate: texts, columns: [prompt]",
     "number": "verify: number, answer: truth",
+    "keep": "keep: \"Response LIKE '%7' OR len(prompt) > 24\"",
+    "keep_mean": "keep: 'len(response) > quantile(0.3)'",
+    "compute": "compute: {size: 'len(response)', both: \"prompt || ' ' || rows.response\"}",
+    "render": "render: {said: '{{ prompt }} -> {{ response }}'}",
 }
 PIPELINE = """
 gristmill: 1
 name: view
+models: {m: {engine: synthetic}}
 steps:
   texts: {source: jsonl, path: texts.jsonl}
   chats: {source: jsonl, path: chats.jsonl}
@@ -113,3 +120,36 @@ def test_stored_rows_read_messages_only_where_the_view_is_asked_for() -> None:
     assert [batch.column_names for batch in rows.batches(["n"])] == [["n", "_row"]]
     made = rows.map(lambda table: table.select(["prompt", "_row"]), ["prompt"], name="x")
     assert made.table(["prompt"]).to_pylist() == [{"prompt": "p"}]
+
+
+def test_questions_about_a_run_read_conversations_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = run(tmp_path, monkeypatch, "  kept: {keep: 'len(response) > 10', from: chats}\n")
+    found = what_if(done.directory, "kept", "len(response) > 4")
+    assert (found.now, found.then) == (3, 3)
+    assert what_if(done.directory, "kept", "prompt LIKE 'Name%'").then == 2
+    table, number = rows_of(done.directory, "kept", where="response LIKE 'Blue%'")
+    assert number == 1
+    assert "response" not in table.column_names
+
+
+def test_an_expression_without_conversations_still_needs_its_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in ("keep: 'len(nothing) > 1'", "compute: {x: nothing}", "render: {x: '{{ nothing }}'}"):
+        with pytest.raises(GristmillError, match="no column 'nothing'"):
+            run(tmp_path, monkeypatch, f"  o: {{{step}, from: chats}}\n")
+
+
+def test_a_prompt_of_a_model_is_rendered_from_conversations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = "generate: template, model: m, parser: {kind: text, column: made}"
+    asked = "template: '{{ prompt }}{% if response %} {{ response }}{% endif %}'"
+    steps = [f"  of_{rows}: {{{step}, {asked}, from: {rows}}}\n" for rows in ("texts", "chats")]
+    done = run(tmp_path, monkeypatch, "".join(steps))
+    texts, chats = (done[f"of_{rows}"].to_arrow() for rows in ("texts", "chats"))
+    assert texts["prompt_tokens"].to_pylist() == chats["prompt_tokens"].to_pylist()
+    assert chats.num_rows == len(PAIRS)
+    assert "prompt" not in chats.column_names
