@@ -40,7 +40,8 @@ def unreadable(value: object) -> str | None:
 
     None if there is none, or if the value is no conversation.
     """
-    for number, turn in enumerate(value if is_turns(value) else (), 1):  # type: ignore[arg-type]
+    turns: Sequence[Mapping[str, Any]] = value if is_turns(value) else ()  # type: ignore[assignment]
+    for number, turn in enumerate(turns, 1):
         said = turn.get("value") if turn.get("content") is None else turn["content"]
         if said is not None and not isinstance(said, (str, list, tuple)):
             role = _said_by(turn)

@@ -21,7 +21,7 @@ CUSTOM_ID = "custom_id"
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerReader(RowReader):
+class BatchAnswers(RowReader):
     """Reads the answers of a batch, each as the conversation that its request and it make.
 
     ``requests``: the files of the requests. A row without a request, or without an answer, says why in

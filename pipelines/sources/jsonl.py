@@ -14,7 +14,7 @@ from ...contracts.layouts import RowReader
 from ...contracts.mistakes import at
 from ...contracts.operators import FAILURE, Context
 from ...contracts.source_pieces import CarryOut, SourcePiece
-from .batch_requests import AnswerReader
+from .batch_requests import BatchAnswers
 from .column_options import final_names
 from .file_pieces import Columns, Found, no_files
 from .file_source import FileSource
@@ -66,7 +66,7 @@ class Jsonl(FileSource):
         own = super().reader
         untouched = own.untouched | frozenset(self.as_json)
         asked = tuple(self._request_files())
-        return AnswerReader(own.form, untouched, asked) if asked else RowReader(own.form, untouched)
+        return BatchAnswers(own.form, untouched, asked) if asked else RowReader(own.form, untouched)
 
     def content(self) -> Mapping[str, str]:
         asked = {f"requests {file.name}": file.digest() for file in self._request_files()}

@@ -209,7 +209,7 @@ def test_a_program_that_agrees_with_none_but_itself_is_worth_nothing(context: An
 def test_an_answer_about_a_text_has_the_form_of_its_kind(context: Any) -> None:
     text = "Bees find the position of the sun."
     told = [
-        ("extractive", '"the position of the SUN".', True),
+        ("extractive", '"the position of the SUN."', True),
         ("extractive", "the moon", False),
         ("yes-no", "Yes, they do.", True),
         ("yes-no", "They do.", False),
