@@ -26,6 +26,8 @@ _BATCH_ROWS = 65_536
 _BATCH_BYTES = 8 << 20
 #: Rows whose size is taken for that of all rows of a piece.
 _PROBED = 256
+#: Values of a column that are looked at together, to see whether they are conversations.
+_LOOKED_AT = 1024
 
 
 class Parquet(FileSource):
@@ -78,7 +80,7 @@ def _values(files: Sequence[File], name: str) -> Iterator[Any]:
     for file in files:
         with _opened(file) as parquet:
             if name in parquet.schema_arrow.names:
-                for batch in parquet.iter_batches(_BATCH_ROWS, columns=[name]):
+                for batch in parquet.iter_batches(_LOOKED_AT, columns=[name]):
                     yield from batch.column(0).to_pylist()
 
 
