@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +60,15 @@ def write(path: str, rows: list[dict[str, Any]]) -> None:
     Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def run(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> gristmill.Run:
+def run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, overrides: Sequence[str] = ()
+) -> gristmill.Run:
     monkeypatch.chdir(folder)
     beside = [{"rank": number % 3, "truth": "4"} for number in range(len(PAIRS))]
     write("texts.jsonl", [{"prompt": p, "response": r} | more for (p, r), more in zip(PAIRS, beside)])
     write("chats.jsonl", [{"messages": turns(p, r)} | more for (p, r), more in zip(PAIRS, beside)])
     Path("view.yaml").write_text(PIPELINE + text)
-    return gristmill.run("view.yaml", observer=SilentView(sys.stderr))
+    return gristmill.run("view.yaml", observer=SilentView(sys.stderr), overrides=overrides)
 
 
 def test_every_kind_of_step_reads_conversations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,13 +146,16 @@ def test_an_expression_without_conversations_still_needs_its_columns(
 
 
 def test_a_prompt_of_a_model_is_rendered_from_conversations(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teach: Any
 ) -> None:
     step = "generate: template, model: m, parser: {kind: text, column: made}"
     asked = "template: '{{ prompt }}{% if response %} {{ response }}{% endif %}'"
     steps = [f"  of_{rows}: {{{step}, {asked}, from: {rows}}}\n" for rows in ("texts", "chats")]
-    done = run(tmp_path, monkeypatch, "".join(steps))
+    url = teach(lambda prompt, seed: f"asked: {prompt}").url
+    done = run(
+        tmp_path, monkeypatch, "".join(steps), [f"models.m={{engine: openai, url: '{url}', model: m}}"]
+    )
     texts, chats = (done[f"of_{rows}"].to_arrow() for rows in ("texts", "chats"))
-    assert texts["prompt_tokens"].to_pylist() == chats["prompt_tokens"].to_pylist()
-    assert chats.num_rows == len(PAIRS)
+    assert chats["made"].to_pylist() == [f"asked: {prompt} {response}" for prompt, response in PAIRS]
+    assert texts["made"].to_pylist() == chats["made"].to_pylist()
     assert "prompt" not in chats.column_names
