@@ -60,6 +60,12 @@ class QualityDiversityComplexity(WholeTable):
     def uses_columns(self) -> Iterable[str]:
         return (*self.columns, *self.quality, *self.complexity)
 
+    def uses_text(self) -> Iterable[str]:
+        return self.columns
+
+    def uses_numbers(self) -> Iterable[str]:
+        return (*self.quality, *self.complexity)
+
     def check_reference(self, field: str, step: str, columns: Sequence[str]) -> None:
         check_names(self.uses_columns(), columns, f"the step '{step}' (`before`)")
 

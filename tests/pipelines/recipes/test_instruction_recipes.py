@@ -206,6 +206,22 @@ def test_a_program_that_agrees_with_none_but_itself_is_worth_nothing(context: An
     assert [(pair["prompt"], pair["chosen"], pair["rejected"]) for pair in made] == [("B", "x = 2", "x = 4")]
 
 
+def test_an_answer_about_a_text_has_the_form_of_its_kind(context: Any) -> None:
+    text = "Bees find the position of the sun."
+    told = [
+        ("extractive", '"the position of the SUN."', True),
+        ("extractive", "the moon", False),
+        ("yes-no", "Yes, they do.", True),
+        ("yes-no", "They do.", False),
+        ("yes-no", "Nothing", False),
+        ("multiple choice", "B) the sun", True),
+        ("multiple choice", "the sun", False),
+        ("summary", "Bees look up.", True),
+    ]
+    rows = [{"text": text, "task": task, "answer": answer} for task, answer, _ in told]
+    assert kept("tasks_from_text", "checked", context, rows) == [fits for _, _, fits in told]
+
+
 def with_a_phrase(prompt: str, seed: int) -> str:
     """An extractive task, about a phrase that is or is not in the texts."""
     phrase = "position of the sun" if "Bees find" in prompt else "a phrase of no text"
