@@ -86,6 +86,7 @@ def run(
             until=until,
             memory=limit,
             mended=mended,
+            overrides=overrides,
         )
         wait(loop.go())
     return Run(directory)

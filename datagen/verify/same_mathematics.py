@@ -113,7 +113,7 @@ def _same(found: Any, expected: Any, decimals: int | None) -> bool:
 
 
 def _ordered(found: Any) -> Any:
-    """Return an expression with its terms in sympy's own order. The parser leaves them as they were written."""
+    """Return an expression with its terms in the order of sympy. The parser leaves them as written."""
     if not isinstance(found, sympy.Expr) or found.has(Boolean):
         return found
     return bottom_up(found, lambda part: part.func(*part.args) if part.args else part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -51,7 +52,7 @@ class RoundLoop:
 
     ``until``: stop after this step (and the steps it needs) of the first round. ``memory``: bytes that a
     whole-table step may use (None: half of what is free). ``mended``: messages about repaired records of the
-    run.
+    run. ``overrides``: what ``--set`` changed, for the commands that messages give.
     """
 
     spec: PipelineSpec
@@ -64,6 +65,7 @@ class RoundLoop:
     until: str | None = None
     memory: int | None = None
     mended: Sequence[str] = ()
+    overrides: Sequence[str] = ()
 
     async def go(self) -> None:
         """Run every round. Notifies the observer of an error that stops the run, then raises it."""
@@ -73,9 +75,7 @@ class RoundLoop:
         budget = BudgetTracker(self.spec.budget, usage=usage, rows=rows, seconds=self.run.seconds())
         started = time.monotonic()
         status, message = "failed", ""
-        stopped = (
-            f"stopped; committed results are kept. To resume: gristmill run {self.file} --run {self.run.path}"
-        )
+        stopped = f"stopped; committed results are kept. To resume: {self._command('run', '--run')}"
         self.stop.farewell = stopped
         try:
             with listening(self._notice):
@@ -216,9 +216,14 @@ class RoundLoop:
                 Notice(
                     text=f"the file changed since the last session of this run: {', '.join(changed)} run "
                     "again, the "
-                    f"rest is kept (why: gristmill plan {self.file} --against {self.run.path})"
+                    f"rest is kept (why: {self._command('plan', '--against')})"
                 )
             )
+
+    def _command(self, verb: str, directory: str) -> str:
+        """Return a command about this run, with the values that ``--set`` changed."""
+        changed = [part for each in self.overrides for part in ("--set", each)]
+        return shlex.join(["gristmill", verb, self.file, *changed, directory, str(self.run.path)])
 
     def _keep_time(self, budget: BudgetTracker) -> None:
         try:
