@@ -12,7 +12,7 @@ _LINES = 2
 _NUMBER = re.compile(r"^(\d{1,5})(?![\d.:)])|(?<![\d.])(\d{1,5})(?:\s*(?:/|of)\s*\d+)?$")
 #: Least pages with their number, and least share of all, for numbers to be those of pages.
 _PAGES, _SHARE = 3, 0.3
-#: Pages to the next one with the same head (left and right pages may have their own), and least pages with it.
+#: Pages to the next one with the same head (left and right ones may have their own); least pages with it.
 _NEAR, _ALIKE = (1, 2), 4
 
 

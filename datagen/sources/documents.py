@@ -36,7 +36,8 @@ class Documents(Source):
 
     HTML and Word become Markdown: headings, lists, tables and code stay, and navigation, links and images
     go. Of a PDF the text of its pages is read, without running heads and page numbers, and its outline gives
-    the headings. Files that end with `.gz` are unpacked. In a folder, files that end otherwise are not read, nor those whose names begin with a dot.
+    the headings. Files that end with `.gz` are unpacked. In a folder, files that end otherwise are not read,
+    nor those whose names begin with a dot.
 
     Each file is read in a process with limits. A file that is damaged, encrypted, empty, scanned or too large
     fails its own row, which says why. HTML, PDF and Word need `pip install 'gristmill[documents]'`.
