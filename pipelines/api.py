@@ -87,6 +87,7 @@ def run(
             until=until,
             memory=limit,
             mended=mended,
+            overrides=overrides,
         )
         wait(loop.go(), loop.stop)
     return Run(directory)

