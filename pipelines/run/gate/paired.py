@@ -23,7 +23,7 @@ class Differences:
     If every item is passed or failed, the test is Tango's score test for paired proportions (1998,
     "Equivalence test and confidence interval for the difference in proportions for the paired-sample
     design"), which is McNemar's test if the difference to exceed is 0. Its correction for continuity is that
-    of Edwards (1948), with which it rejects nothing at a level of up to 0.15 that the exact sign test does
+    of Edwards (1948), with which it rejects nothing at a level of up to 0.1 that the exact sign test does
     not. Otherwise it is Student's t-test of the differences.
     """
 
@@ -64,7 +64,7 @@ class Differences:
         if self.n == 0:
             return -MOST
         if self.is_binary:
-            return _tango(self._wins, self._losses, self.n, value)
+            return tango(self._wins, self._losses, self.n, value)
         return _student(self.values, value)
 
     def below(self, value: float) -> float:
@@ -88,7 +88,7 @@ class Differences:
         return -Differences(-self.values).low(z)
 
 
-def _tango(wins: int, losses: int, n: int, value: float) -> float:
+def tango(wins: float, losses: float, n: int, value: float) -> float:
     """Tango's z-score that the share of wins minus that of losses exceeds ``value``, with the correction."""
     a = 2.0 * n
     b = -wins - losses + (2.0 * n - wins + losses) * value

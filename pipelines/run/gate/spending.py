@@ -48,7 +48,7 @@ def boundaries(level: float, shares: tuple[float, ...]) -> tuple[float, ...]:
     if not shares or shares[-1] != 1.0 or shares[0] <= 0.0 or any(a >= b for a, b in pairwise(shares)):
         raise ValueError(f"need increasing shares in (0, 1] that end with 1, found {shares}")
     found: list[float] = []
-    walk = _Walk(shares, 0.0)
+    walk = _Walk(shares)
     for share, before in zip(shares, (0.0, *shares)):
         least = spent(level, share) - (spent(level, before) if before else 0.0)
         low, high = -NEVER, NEVER
@@ -60,13 +60,15 @@ def boundaries(level: float, shares: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(found)
 
 
-def crossing(bounds: Sequence[float], shares: Sequence[float], drift: float = 0.0) -> float:
+def crossing(
+    bounds: Sequence[float], shares: Sequence[float], drift: float = 0.0, start: float = 0.0
+) -> float:
     """The probability of crossing one of the ``bounds``.
 
-    ``drift``: the expected z-score once all items are known. With a drift of 0 it is the error rate, with
-    that of an effect the power.
+    ``drift``: the expected z-score once all items are known, and ``start`` what is added to it. Without both
+    it is the error rate, with those of an effect the power.
     """
-    walk, total = _Walk(shares, drift), 0.0
+    walk, total = _Walk(shares, drift, start), 0.0
     for bound in bounds:
         total += walk.crossing(bound)
         walk.step(bound)
@@ -76,12 +78,12 @@ def crossing(bounds: Sequence[float], shares: Sequence[float], drift: float = 0.
 class _Walk:
     """The density of the partial sum among the paths that have crossed no boundary yet."""
 
-    def __init__(self, shares: Sequence[float], drift: float) -> None:
+    def __init__(self, shares: Sequence[float], drift: float = 0.0, start: float = 0.0) -> None:
         self.shares = tuple(shares)
         self.drift = drift
         self.look = 0
-        #: The points, and the probability that belongs to each; at first the sum is 0.
-        self.points: NDArray[np.float64] = np.zeros(1)
+        #: The points, and the probability that belongs to each; at first the sum is ``start``.
+        self.points: NDArray[np.float64] = np.full(1, start)
         self.mass: NDArray[np.float64] = np.ones(1)
 
     def crossing(self, bound: float) -> float:
