@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,12 @@ class Log:
 
 
 class Case:
-    """``pupil`` and ``rival``: which of the items each answers rightly."""
+    """Runs of one file. ``pupil`` and ``rival``: which of the items each answers rightly. ``refused``: those
+    that a server answers with an error. ``again``: in the run directory of the run before.
+    """
 
     def __init__(self, folder: Path, model: Path, teach: Callable[..., Any]) -> None:
-        self.folder, self.model, self.teach = folder, model, teach
+        self.folder, self.model, self.teach, self.runs = folder, model, teach, 0
         tasks = [{"prompt": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(ITEMS)]
         lessons = [{"prompt": f"Say yes {n} times.", "response": "yes " * n} for n in range(1, 5)]
         for name, rows in (("tasks", tasks), ("lessons", lessons)):
@@ -65,19 +68,24 @@ class Case:
         gate: str,
         pupil: Callable[[int], bool] = lambda _: True,
         rival: Callable[[int], bool] = lambda _: False,
+        refused: Container[int] = (),
         text: str = PIPELINE,
+        again: bool = False,
     ) -> tuple[gristmill.Run, Log]:
         def server(knows: Callable[[int], bool]) -> Any:
             def answer(prompt: str, _: object) -> str:
                 number = int(prompt.split()[2])
+                if number in refused:
+                    raise ValueError("refused")
                 return str(number + 1) if knows(number) else "none"
 
             return self.teach(answer)
 
+        self.runs += not again
         file, log = self.folder / "gated.yaml", Log()
         urls = {"pupil": server(pupil).url, "rival": server(rival).url}
         file.write_text(text.format(model=self.model, folder=self.folder, gate=gate, **urls))
-        return gristmill.run(file, self.folder / "run", observer=log), log
+        return gristmill.run(file, self.folder / f"run{self.runs}", observer=log), log
 
 
 @pytest.fixture
@@ -96,6 +104,66 @@ def test_a_clear_gain_is_promoted_after_a_part_of_the_items(case: Case) -> None:
     assert (since["start"], since["now"], since["mean"], since["n"]) == (0.0, 1.0, 1.0, 24)
     # The steps of looks that were not needed are no part of the run, which is complete without them.
     assert "verdict_2of4" not in made.directory.rounds()[0].plan["steps"]
-    again, log = case.run("{promote: verdict, looks: 4}")
+    again, log = case.run("{promote: verdict, looks: 4}", again=True)
     assert log.ran == []
     assert again.results == made.results
+
+
+def test_a_round_that_stays_open_asks_for_every_part(case: Case) -> None:
+    made, log = case.run(
+        "{promote: verdict, retain: {kept: 0.2}, looks: 3}",
+        pupil=lambda n: n % 8 == 0,
+        rival=lambda n: n % 12 == 0,
+    )
+    assert log.done[0].decision == "abstained"
+    assert [step for step in log.ran if step.startswith("verdict")] == [f"verdict_{n}of3" for n in (1, 2, 3)]
+    verdict, kept = log.done[0].gate["yardsticks"]
+    assert (verdict["n"], verdict["looks"], verdict["state"]) == (ITEMS, 3, "open")
+    assert verdict["needed"] > ITEMS
+    assert f"about {verdict['needed']:,} would settle it" in log.done[0].why
+    # What is settled is not asked about again.
+    assert (kept["state"], kept["looks"]) == ("held", 2)
+    assert [step for step in log.ran if step.startswith("kept")] == ["kept_1of3", "kept_2of3"]
+    assert [each for each in log.notices if each.startswith("not decided yet: verdict shows no gain")]
+    assert made.results[0]["carry"] == {}
+    rows = [row for n in (1, 2, 3) for row in made[f"verdict_{n}of3"].to_arrow()["prompt"].to_pylist()]
+    assert sorted(rows) == sorted(made["tasks"].to_arrow()["prompt"].to_pylist())
+
+
+def test_items_that_fail_count_against_a_promotion(case: Case) -> None:
+    """Of 96 items, 20 are won, 5 are lost, and 16 cannot be asked about."""
+
+    def pupil(n: int) -> bool:
+        return n < 20 or n >= 25
+
+    def rival(n: int) -> bool:
+        return n >= 20
+
+    made, log = case.run("{promote: verdict}", pupil, rival)
+    assert log.done[0].decision == "promoted"
+    made, log = case.run("{promote: verdict}", pupil, rival, refused=range(80, 96))
+    assert log.done[0].decision == "abstained"
+    line = made.results[0]["gate"]["yardsticks"][0]
+    assert (line["n"], line["failed"]) == (ITEMS, 16)
+    assert "96 items, of which 16 failed" in log.done[0].why
+
+
+def test_a_gain_on_items_that_the_student_was_trained_on_is_blocked(case: Case) -> None:
+    text = PIPELINE.replace("{folder}/lessons.jsonl", "{folder}/leaked.jsonl")
+    leaked = [{"prompt": f"What is {n} + 1?", "response": str(n + 1)} for n in range(4)]
+    (case.folder / "leaked.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in leaked))
+    made, log = case.run("{promote: kept, looks: 2}", text=text)
+    assert log.done[0].decision == "contaminated"
+    assert made.results[0]["carry"] == {}
+    assert "are in the rows that the student was trained on" in made.results[0]["why"]
+
+
+def test_shuffled_verdicts_are_not_promoted(case: Case) -> None:
+    """A clear gain, and the same answers of which a coin says whose they are."""
+    coin = [int(byte) & 1 for byte in random.Random(4).randbytes(ITEMS)]
+    _, log = case.run("{promote: verdict}", pupil=lambda n: n % 3 > 0, rival=lambda n: False)
+    assert log.done[0].decision == "promoted"
+    _, log = case.run(
+        "{promote: verdict}", lambda n: n % 3 > 0 and coin[n] == 1, lambda n: n % 3 > 0 and coin[n] == 0
+    )
+    assert log.done[0].decision == "abstained"
