@@ -9,7 +9,7 @@ from .arguments import positive
 from .stopping import stopping
 
 if TYPE_CHECKING:
-    from ..inspect.evaluation.paired import Score
+    from ..inspect.evaluation.paired import ModelScore
 
 DESCRIPTION = """\
 Ask every MODEL about the same items, and print each score with its interval and its paired
@@ -83,7 +83,7 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _show(found: list[Score]) -> None:
+def _show(found: list[ModelScore]) -> None:
     from .printing import console, table, words
 
     out = table("tasks", "model", "items", "failed", "score", "95 %", "difference", "95 % ", "p", "")

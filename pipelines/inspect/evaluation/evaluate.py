@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....contracts.errors import DataError
-from .paired import Score, compared, score_of, with_marks
+from .paired import ModelScore, compared, score_of, with_marks
 from .pipeline import document, step_of, tasks_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def evaluate(
     observer: Observer | None = None,
     stop: Stop | None = None,
     **settings: Any,
-) -> list[Score]:
+) -> list[ModelScore]:
     """The score of every model on every task file, with its difference from the first model.
 
     ``models``: see :func:`.pipeline.model_of`. ``tasks``: files, each as ``FILE`` or ``NAME=FILE``. ``run``:

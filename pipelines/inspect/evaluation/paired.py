@@ -21,7 +21,7 @@ _Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class ModelScore:
     """A model on a task file.
 
     ``n``: items, of which ``failed`` could not be measured. ``score``: the mean of the others, with its
@@ -47,17 +47,17 @@ class Score:
     shown: str = ""
 
 
-def score_of(store: StepStore, tasks: str, family: str, metric: str, model: str) -> Score:
+def score_of(store: StepStore, tasks: str, family: str, metric: str, model: str) -> ModelScore:
     """A model's score on its own. An item that failed counts as unknown."""
     values = _scores(store, metric)
     failed = store.ledger().failed
     measured = np.array(list(values.values()), float)
     low, high = _interval(measured)
     mean = float(measured.mean()) if measured.size else None
-    return Score(tasks, family, metric, model, len(values) + failed, failed, mean, low, high)
+    return ModelScore(tasks, family, metric, model, len(values) + failed, failed, mean, low, high)
 
 
-def compared(score: Score, store: StepStore, first: StepStore) -> Score:
+def compared(score: ModelScore, store: StepStore, first: StepStore) -> ModelScore:
     """The score with the difference from the first model, item by item."""
     own, other = _scores(store, score.metric), _scores(first, score.metric)
     items = {*own, *other, *_failed(store), *_failed(first)}
@@ -74,7 +74,7 @@ def compared(score: Score, store: StepStore, first: StepStore) -> Score:
     )
 
 
-def with_marks(scores: Sequence[Score]) -> list[Score]:
+def with_marks(scores: Sequence[ModelScore]) -> list[ModelScore]:
     """The scores with what is shown to be better or worse, at one error rate over all of them."""
     given: Mapping[str, float] = {
         str(number): each.p for number, each in enumerate(scores) if each.p is not None

@@ -82,7 +82,9 @@ SEVERAL = {
         "base": "after_lamini", "after_lamini": "after_evol", "after_evol": "after_orca",
         "after_orca": "aligned", "aligned": "student",
     },
-    "quickstart": {"base": "answers student verdict.against", "student": "verdict"},
+    "quickstart": {
+        "base": "answers student verdict.against", "student": "verdict", "base@0": "verdict.start",
+    },
     "rds_plus": {"rds": "chosen.embedder"},
     "realchat": {"base": "user student", "user": "asked", "assistant": "answered"},
     "scalequest": {

@@ -13,7 +13,7 @@ from gristmill.contracts.errors import DataError, GristmillError
 from gristmill.pipelines.cli.main import main
 from gristmill.pipelines.inspect.evaluation.evaluate import evaluate
 from gristmill.pipelines.inspect.evaluation.families import family_of
-from gristmill.pipelines.inspect.evaluation.paired import Score, with_marks
+from gristmill.pipelines.inspect.evaluation.paired import ModelScore, with_marks
 from gristmill.pipelines.inspect.evaluation.pipeline import model_of, tasks_of
 
 IFEVAL = [
@@ -140,8 +140,8 @@ def test_the_fields_tell_the_family(row: dict[str, Any], family: str) -> None:
 
 
 def test_what_is_called_better_is_so_at_one_error_rate() -> None:
-    def score(p: float | None, gain: float = 0.1) -> Score:
-        return Score("t", "code", "score", "m", 9, 0, 0.5, 0.1, 0.9, gain=gain, p=p)
+    def score(p: float | None, gain: float = 0.1) -> ModelScore:
+        return ModelScore("t", "code", "score", "m", 9, 0, 0.5, 0.1, 0.9, gain=gain, p=p)
 
     marked = with_marks([score(None), score(0.001), score(0.03), score(0.04, -0.1)])
     assert [each.shown for each in marked] == ["", "better", "", ""]
