@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 
 from ...contracts.frozen import Frozen
-from ...contracts.operators import Weight, as_list
+from ...contracts.operators import as_list
+from ...contracts.training import Weight
 
 #: Most looks at the items of a round.
 MAX_LOOKS = 10

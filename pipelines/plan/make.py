@@ -8,7 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from ...contracts.errors import SpecError
-from ...contracts.operators import Operator, Train
+from ...contracts.operators import Operator
+from ...contracts.training import Train
 from ..file.spec import EmbedderModel, ModelSpec, PipelineSpec, StepSpec, WeightsModel, first_of
 from ..weights import DEFAULT_EMBEDDER
 from .digests import digest_of
