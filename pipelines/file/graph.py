@@ -230,6 +230,9 @@ def check_loop(document: Document, loop: LoopSpec, steps: Drafts, models: Models
         )
     if loop.when is not None:
         _condition(document, loop.when, steps)
+    for name in loop.watch:
+        if (step := name.partition(".")[0]) not in steps:
+            document.blame(("loop", "watch", name), f"unknown step: {suggestion(step, steps)}", key=True)
     if loop.gate is not None:
         check_gate(document, loop.gate, steps)
 

@@ -25,6 +25,7 @@ from ...contracts.operators import Operator
 from ...contracts.secrets import scrubbed
 from .gate import GateSpec
 from .sizes import Bytes
+from .watch import WatchSpec
 
 OnFailure: TypeAlias = Literal["continue", "accept", "stop"]
 
@@ -246,6 +247,10 @@ class LoopSpec(Frozen):
     gate: GateSpec | None = None
     """Evaluations that decide on a promotion in place of `when`: several of them, at one error rate, with as
     few items as it takes."""
+    watch: dict[str, WatchSpec] = Field(default_factory=dict)
+    """Figures of a step's summary whose change since the first round raises an alarm, as
+    `{balance.after.diversity.distinct_2: {falls: 0.3}}` for a step `balance: {score: qdc, ...}`. An alarm is
+    a warning: it is told and recorded, and decides nothing. By default nothing is watched."""
 
     @model_validator(mode="after")
     def _one_rule(self) -> LoopSpec:

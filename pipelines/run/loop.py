@@ -34,6 +34,7 @@ from .gate.verdict import GateVerdict, judge
 from .round import RoundExecution
 from .serving import ModelTable, Serving
 from .session import Session
+from .watch import alarms
 from .whole_table.memory import default_limit
 
 #: Creates the executor of a round.
@@ -206,6 +207,8 @@ class RoundLoop:
         if found is not None:
             decision, why = "contaminated", found
             self.observer.on(Notice(text=f"round {number} promotes no student: {why}", level="warning"))
+        measured = {name: summary for name, summary in metrics.items() if summary}
+        raised = self._alarms(number, measured)
         promote = self.spec.loop.promote if decision == "promoted" else {}
         students = {model: Carry(*_trained(stores[student]), student) for student, model in promote.items()}
         result: dict[str, Any] = {
@@ -214,7 +217,8 @@ class RoundLoop:
             "promoted": None if decision == "none" else decision == "promoted",
             "when": self.spec.loop.when,
             "why": why,
-            "metrics": {name: summary for name, summary in metrics.items() if summary},
+            "metrics": measured,
+            "alarms": raised,
             "comparisons": comparisons(plan, stores),
             "gate": None if verdict is None else {**verdict.record(), "steps": deciding(plan)},
             "since_start": since_start(plan, self.run, promoted=decision == "promoted"),
@@ -227,6 +231,18 @@ class RoundLoop:
         told = {name: result[name] for name in ("metrics", "comparisons", "gate", "since_start", "why")}
         self.observer.on(RoundDone(round=number, decision=decision, **told))
         return {**carry, **students}
+
+    def _alarms(self, number: int, measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What the file watches and has changed too much since the first round."""
+        if not self.spec.loop.watch:
+            return []
+        earlier = [
+            each.result["metrics"] for each in self.run.rounds() if each.number < number and each.result
+        ]
+        raised = alarms(self.spec.loop.watch, [*earlier, measured])
+        for each in raised:
+            self.observer.on(Notice(text=f"alarm in round {number}: {each['told']}", level="warning"))
+        return raised
 
     def _tell_changes(self, number: int, plan: Plan) -> None:
         """Tell the user which steps run again because the file was edited."""
