@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
-from typing import cast
 
 from ...contracts import registry
 from ...contracts.operators import Operator
@@ -88,7 +87,7 @@ def _parts(step: StepSpec, looks: int) -> Iterator[StepSpec]:
     (tasks,) = step.inputs
     for look in range(1, looks + 1):
         items = look_name(tasks, look, looks)
-        operator = cast(Operator, part.model_validate({"part": look, "of": looks}))
+        operator = part.model_validate({"part": look, "of": looks})
         yield StepSpec.model_construct(
             name=items, verb="select", value="part", inputs=(tasks,), operator=operator, params={}
         )

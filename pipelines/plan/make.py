@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -168,7 +168,8 @@ class _Maker:
         return self.models[DEFAULT_EMBEDDER]
 
 
-def _replaced(names: Sequence[str], name: str, plain: str) -> tuple[str, ...]:
+def _replaced(names: object, name: str, plain: str) -> tuple[str, ...]:
+    assert isinstance(names, tuple)
     return tuple(plain if each == name else each for each in names)
 
 

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any, Literal
 
 from ....contracts.counting import counted
-from ...file.spec import GateSpec
+from ...file.gate import GateSpec
 from .holm import holm
 from .yardstick import Yardstick
 
