@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ...contracts.nearest import suggestion
 from ...contracts.operators import Evaluate
@@ -16,8 +16,18 @@ def look_name(step: str, look: int, looks: int) -> str:
     return f"{step}_{look}of{looks}"
 
 
-def check_gate(document: Document, gate: GateSpec, steps: Mapping[str, Draft]) -> None:
-    """Record every yardstick that is no evaluation with ``against``, or that looks would take from a step."""
+def seed_name(step: str, number: int) -> str:
+    """The name of a further student, from the second, or of its evaluation: ``student_seed2``."""
+    return f"{step}_seed{number}"
+
+
+def check_gate(
+    document: Document, gate: GateSpec, promoted: Iterable[str], steps: Mapping[str, Draft]
+) -> None:
+    """Record every yardstick that is no evaluation with ``against``, or that looks would take from a step.
+
+    ``promoted``: the train steps whose students are promoted.
+    """
     measured = {name for name, step in steps.items() if step.kind and issubclass(step.kind, Evaluate)}
     for name, role in gate.yardsticks():
         path: Path = ("loop", "gate", role, name)
@@ -34,6 +44,12 @@ def check_gate(document: Document, gate: GateSpec, steps: Mapping[str, Draft]) -
             document.blame(path, f"{name!r} compares with no model: give it `against`, the teacher's name")
         elif gate.looks > 1:
             _check_looks(document, name, gate.looks, steps)
+    named = [*promoted, *(name for name, _ in gate.yardsticks())]
+    made = [seed_name(name, number) for name in named for number in range(2, gate.seeds + 1)]
+    for name in made:
+        if name in steps:
+            told = f"`loop.gate.seeds` makes a step {name!r}: rename this one"
+            document.blame(("steps", name), told, key=True)
 
 
 def _check_looks(document: Document, name: str, looks: int, steps: Mapping[str, Draft]) -> None:

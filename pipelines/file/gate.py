@@ -14,6 +14,8 @@ from ...contracts.training import Weight
 #: Most looks at the items of a round.
 MAX_LOOKS = 10
 
+#: Most students of a round.
+MAX_SEEDS = 10
 #: By how much a score may fall.
 Margin: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -61,6 +63,10 @@ class GateSpec(Frozen):
     """How often a round is decided while its items are evaluated. With 4, a quarter of the items of each
     yardstick is evaluated, and further quarters only as long as nothing is decided. The error rate stays
     `alpha`."""
+    seeds: int = Field(1, ge=1, le=MAX_SEEDS)
+    """Number of students that are trained on the same rows with different seeds. The yardsticks then judge
+    the mean of all of them, and their intervals cover the noise of training too; the first one is promoted.
+    Three cost three trainings, and an evaluation each. By default the verdict is about the one student."""
     worth: float = Field(0.0, ge=0.0, allow_inf_nan=False)
     """The smallest gain that is of use. The teacher is kept, and no more items are evaluated, once it is
     shown that the gain on `promote` is smaller. By default the teacher is kept once the student is shown to

@@ -234,7 +234,7 @@ def check_loop(document: Document, loop: LoopSpec, steps: Drafts, models: Models
         if (step := name.partition(".")[0]) not in steps:
             document.blame(("loop", "watch", name), f"unknown step: {suggestion(step, steps)}", key=True)
     if loop.gate is not None:
-        check_gate(document, loop.gate, steps)
+        check_gate(document, loop.gate, loop.promote, steps)
 
 
 def _is_asked(model: str, steps: Drafts) -> bool:

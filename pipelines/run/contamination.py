@@ -40,7 +40,7 @@ def contamination(plan: Plan, run: RunDirectory) -> str | None:
     count = registry.contaminated_items()
     tables = list(_trained(plan, run, loop.promote))
     found = []
-    for step in judging:
+    for step in {step.inputs: step for step in judging}.values():
         items = InputRows([run.step(name, plan.step(name).fingerprint) for name in step.inputs]).all()
         hit = max((count(table, items) or 0 for table in tables), default=0) if items.num_rows else 0
         if hit:

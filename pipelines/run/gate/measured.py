@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from ....contracts.errors import GristmillError
 from ....contracts.operators import Evaluate
 from ...file.gate import GateSpec
-from ...plan.looks import looks_of
+from ...plan.looks import looks_of, students_of
 from ...plan.nodes import Plan, PlannedStep
+from ...store.parts import ID
 from ...store.run_directory import RunDirectory
 from ..input_rows import InputRows
 from .yardstick import Measured, Yardstick
@@ -28,7 +30,7 @@ def yardsticks(gate: GateSpec, plan: Plan, run: RunDirectory) -> list[Yardstick]
     shares = tuple(look / gate.looks for look in range(1, gate.looks + 1))
     found = []
     for name, role in gate.yardsticks():
-        looks = [_measured(run, steps) for steps in _so_far(_steps(plan, looks_of(plan.spec, name)))]
+        looks = [_measured(plan, run, steps) for steps in _so_far(_steps(plan, looks_of(plan.spec, name)))]
         weight, margin = gate.promote.get(name, 1.0), gate.retain.get(name, 0.0)
         found.append(Yardstick(name, role, tuple(looks), shares, weight=weight, margin=margin))
     return found
@@ -89,8 +91,11 @@ def _so_far(steps: Sequence[PlannedStep]) -> Iterator[Sequence[PlannedStep]]:
     return (steps[:end] for end in range(1, len(steps) + 1))
 
 
-def _measured(run: RunDirectory, steps: Sequence[PlannedStep]) -> Measured:
+def _measured(plan: Plan, run: RunDirectory, steps: Sequence[PlannedStep]) -> Measured:
     rows = _rows(steps, run)
+    further = [students_of(plan, step.name) for step in steps]
+    if further[0]:
+        return _of_students(rows, [_steps(plan, names) for names in zip(*further)], steps, run)
     failed = sum(run.step(step.name, step.fingerprint).ledger().failed for step in steps)
     if GAIN not in rows.column_names:
         if rows.num_rows:
@@ -99,6 +104,28 @@ def _measured(run: RunDirectory, steps: Sequence[PlannedStep]) -> Measured:
             )
         return Measured(_EMPTY, failed)
     return Measured(rows[GAIN].to_numpy(), failed)
+
+
+def _of_students(
+    rows: pa.Table, further: Sequence[Sequence[PlannedStep]], steps: Sequence[PlannedStep], run: RunDirectory
+) -> Measured:
+    """The differences of several students. An item that failed for one of them failed.
+
+    ``rows``: the items of the first student. ``further``: for each other one, its steps.
+    """
+    score = next(iter(type(steps[0].operator).figures.values()))  # type: ignore[attr-defined]  # with a gain
+    asked = sum(len(InputRows([run.step(step.name, step.fingerprint)])) for step in steps)
+    asked += sum(run.step(step.name, step.fingerprint).ledger().failed for step in steps)
+    others = []
+    for each in further:
+        table = _rows(each, run)
+        others.append(dict(zip(table[ID].to_pylist(), table[score].to_pylist() if table.num_rows else ())))
+    known = [row for row in rows.to_pylist() if all(row[ID] in scores for scores in others)]
+    first = np.array([row[GAIN] for row in known], float)
+    teacher = np.array([row[score] for row in known], float) - first
+    students = [first, *(np.array([scores[row[ID]] for row in known], float) - teacher for scores in others)]
+    matrix = np.stack(students)
+    return Measured(matrix.mean(axis=0), asked - len(known), matrix)
 
 
 _EMPTY = pa.array([], pa.float64()).to_numpy(zero_copy_only=False)

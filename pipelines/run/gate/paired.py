@@ -43,7 +43,7 @@ class Differences:
         if self.n == 0:
             return 1.0
         if not self.is_binary:
-            return float(self.values.var(ddof=1)) if self.n > 1 else inf
+            return self.error()[0] * self.n
         return (self._wins + self._losses + 1) / (self.n + 1) - self.mean**2
 
     @cached_property
@@ -65,18 +65,18 @@ class Differences:
             return -MOST
         if self.is_binary:
             return tango(self._wins, self._losses, self.n, value)
-        return _student(self.values, value)
+        return _student(self.mean, *self.error(), value)
 
     def below(self, value: float) -> float:
         """The evidence that the mean is less than ``value``, as a z-score."""
-        return Differences(-self.values).above(-value)
+        return self.negated().above(-value)
 
     def low(self, z: float) -> float:
         """The largest value that the mean exceeds with the evidence ``z``; minus infinity without items."""
         if self.n == 0:
             return -inf
         if not self.is_binary:
-            return _student_bound(self.values, z)
+            return _student_bound(self.mean, *self.error(), z)
         low, high = -1.0, 1.0
         for _ in range(50):
             middle = (low + high) / 2.0
@@ -85,7 +85,45 @@ class Differences:
 
     def high(self, z: float) -> float:
         """The smallest value that the mean is below with the evidence ``z``; infinity without items."""
-        return -Differences(-self.values).low(z)
+        return -self.negated().low(z)
+
+    def negated(self) -> Differences:
+        """The differences the other way around."""
+        return Differences(-self.values)
+
+    def error(self) -> tuple[float, float]:
+        """The variance of the mean, and its degrees of freedom; those are 0 if nothing is known of it."""
+        if self.n < 2:
+            return inf, 0.0
+        return float(self.values.var(ddof=1)) / self.n, self.n - 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class StudentsDifferences(Differences):
+    """The mean differences of several students that were trained on the same rows with different seeds.
+
+    ``students``: the differences of each, float64 ``(students, items)``; ``values`` is their mean. The
+    variance of the mean is that of choosing the items plus that of choosing the seeds, with the degrees of
+    freedom of Satterthwaite (1946, "An approximate distribution of estimates of variance components").
+    """
+
+    students: NDArray[np.float64]
+
+    @cached_property
+    def is_binary(self) -> bool:
+        return False
+
+    def negated(self) -> StudentsDifferences:
+        return StudentsDifferences(-self.values, -self.students)
+
+    def error(self) -> tuple[float, float]:
+        number = len(self.students)
+        if self.n < 2 or number < 2:
+            return inf, 0.0
+        items = float(self.values.var(ddof=1)) / self.n
+        seeds = float(self.students.mean(axis=1).var(ddof=1)) / number
+        weight = items**2 / (self.n - 1) + seeds**2 / (number - 1)
+        return items + seeds, (items + seeds) ** 2 / weight if weight else 0.0
 
 
 def tango(wins: float, losses: float, n: int, value: float) -> float:
@@ -102,20 +140,19 @@ def tango(wins: float, losses: float, n: int, value: float) -> float:
     return evidence / sqrt(variance)
 
 
-def _student(values: NDArray[np.float64], value: float) -> float:
+def _student(mean: float, variance: float, freedom: float, value: float) -> float:
     """The z-score with the p-value of Student's t-test."""
     from scipy.special import ndtri, stdtr
 
-    if values.size < 2 or not (deviation := float(values.std(ddof=1))):
+    if not freedom or not variance:
         return 0.0  # nothing is known of how items differ
-    t = (float(values.mean()) - value) / (deviation / sqrt(values.size))
-    return float(np.clip(-ndtri(stdtr(values.size - 1, -t)), -MOST, MOST))
+    t = (mean - value) / sqrt(variance)
+    return float(np.clip(-ndtri(stdtr(freedom, -t)), -MOST, MOST))
 
 
-def _student_bound(values: NDArray[np.float64], z: float) -> float:
+def _student_bound(mean: float, variance: float, freedom: float, z: float) -> float:
     from scipy.special import ndtr, stdtrit
 
-    if values.size < 2 or not (deviation := float(values.std(ddof=1))):
+    if not freedom or not variance:
         return -inf
-    t = -float(stdtrit(values.size - 1, ndtr(-z)))
-    return float(values.mean()) - t * deviation / sqrt(values.size)
+    return mean + float(stdtrit(freedom, ndtr(-z))) * sqrt(variance)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from .paired import Differences
+from .paired import Differences, StudentsDifferences
 from .spending import NEVER, boundaries
 
 if TYPE_CHECKING:
@@ -27,23 +27,27 @@ class Measured:
     """The items of a yardstick that are known at one look, those of earlier looks included.
 
     ``differences``: the score of the student minus that of the teacher, float64 ``(items,)``. ``failed``: the
-    number of further items that could not be measured.
+    number of further items that could not be measured. ``students``: if there are several, the differences of
+    each, float64 ``(students, items)``; ``differences`` is then their mean.
     """
 
     differences: NDArray[np.float64]
     failed: int = 0
+    students: NDArray[np.float64] | None = None
 
     def bounded(self, side: float) -> Differences:
         """The differences if all items that failed had gone for the student (1.0) or against it (-1.0).
 
         A pass or a fail is worth 1, any other score the largest difference that was measured.
         """
-        if not self.failed:
-            return Differences(self.differences)
+        each = self.differences[None, :] if self.students is None else self.students
         most = 1.0
-        if self.differences.size and not Differences(self.differences).is_binary:
-            most = float(np.abs(self.differences).max())
-        return Differences(np.concatenate([self.differences, np.full(self.failed, side * most)]))
+        if each.size and not Differences(each).is_binary:
+            most = float(np.abs(each).max())
+        every = np.pad(each, ((0, 0), (0, self.failed)), constant_values=side * most)
+        return (
+            Differences(every[0]) if self.students is None else StudentsDifferences(every.mean(axis=0), every)
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gristmill.contracts.errors import SpecError
-from gristmill.pipelines.plan.looks import asked, deciding
+from gristmill.pipelines.plan.looks import asked, deciding, students_of
 from gristmill.pipelines.plan.nodes import Carry, Plan
 
 Planner = Callable[..., Plan]
@@ -122,3 +122,22 @@ def test_rows_that_come_in_parts_cannot_be_read_by_another_step(plan_of: Planner
     assert "its rows come in 3 parts (`loop.gate.looks`), so 'again' cannot read them" in str(error.value)
     assert "`loop.gate.looks` makes a step 'evals_1of3': rename this one" in str(error.value)
     assert plan_of(TEXT.replace("GATE", "{promote: verdict}").replace("loop:", more)).step("again")
+
+
+def test_several_seeds_train_several_students_and_evaluate_each(plan_of: Planner) -> None:
+    plan = plan_of(TEXT.replace("GATE", "{promote: verdict, retain: {suite: 0.05}, seeds: 3, looks: 2}"))
+    students = [plan.step(name) for name in ("student", "student_seed2", "student_seed3")]
+    assert len({each.seed for each in students}) == len({each.fingerprint for each in students}) == 3
+    assert {each.inputs for each in students} == {("rows",)}
+    assert plan.step("verdict_seed2_1of2").models == {"student_seed2": "train"}
+    assert plan.step("verdict_seed2_1of2").inputs == plan.step("verdict_1of2").inputs == ("evals_1of2",)
+    assert students_of(plan, "verdict_1of2") == ["verdict_seed2_1of2", "verdict_seed3_1of2"]
+    part = asked(plan, {"verdict_1of2"})
+    assert deciding(part) == ["verdict_1of2", "verdict_seed2_1of2", "verdict_seed3_1of2"]
+    # A training with a seed of its own is repeated with others.
+    text = TEXT.replace("GATE", "{promote: verdict, seeds: 2}").replace(
+        "from: rows, model: base,", "from: rows, seed: 7, model: base,"
+    )
+    assert [plan_of(text).step(name).seed for name in ("student", "student_seed2")] == [7, 8]
+    with pytest.raises(SpecError, match=r"`loop\.gate\.seeds` makes a step 'student_seed2': rename this one"):
+        plan_of(text.replace("loop:", "  student_seed2: {dedup: exact, from: rows}\nloop:"))

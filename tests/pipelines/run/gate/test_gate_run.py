@@ -167,3 +167,22 @@ def test_shuffled_verdicts_are_not_promoted(case: Case) -> None:
         "{promote: verdict}", lambda n: n % 3 > 0 and coin[n] == 1, lambda n: n % 3 > 0 and coin[n] == 0
     )
     assert log.done[0].decision == "abstained"
+
+
+def test_several_students_are_trained_and_judged_together(case: Case) -> None:
+    text = PIPELINE[: PIPELINE.index("  verdict:")] + (
+        "  verdict: {{evaluate: answers, tasks: tasks, model: student, against: base, max_tokens: 3,\n"
+        "             parser: {{kind: text, column: response}}, check: {{verify: number}}}}\n"
+        "loop: {{rounds: 1, promote: {{student: base}}, gate: {gate}}}\n"
+    )
+    made, log = case.run("{promote: verdict, seeds: 2, looks: 8}", text=text)
+    assert {"student", "student_seed2", "verdict_1of8", "verdict_seed2_1of8"} <= set(log.ran)
+    weights = [
+        (made[name].store.model / "adapter_model.safetensors").read_bytes()
+        for name in ("student", "student_seed2")
+    ]
+    assert weights[0] != weights[1]
+    (line,) = log.done[0].gate["yardsticks"]
+    # A random model passes nothing, and equal scores decide nothing.
+    assert (log.done[0].decision, line["n"], line["failed"], line["gain"]) == ("abstained", ITEMS, 0, 0.0)
+    assert log.done[0].since_start[0]["mean"] == 0.0

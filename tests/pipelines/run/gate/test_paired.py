@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gristmill.pipelines.run.gate.paired import Differences, tango
+from gristmill.pipelines.run.gate.paired import Differences, StudentsDifferences, tango
 
 
 def passes(wins: int, losses: int, ties: int) -> Differences:
@@ -59,3 +59,28 @@ def test_few_items_show_nothing() -> None:
     assert Differences(np.array([0.3, 0.3])).low(1.96) == -inf
     assert Differences(np.array([])).above(-1.0) < -30
     assert (Differences(np.array([])).low(1.0), Differences(np.array([])).high(1.0)) == (-inf, inf)
+
+
+def test_the_error_of_several_students_covers_the_noise_of_training() -> None:
+    """Recipes without a gain whose students differ by 0.05, on 200 items: their items alone would mislead."""
+    random = np.random.default_rng(5)
+    together, alone = [], []
+    for _ in range(1500):
+        students = (
+            random.normal(0.0, 0.05, (3, 1))
+            + random.normal(0.0, 0.3, 200)
+            + random.normal(0.0, 0.2, (3, 200))
+        )
+        together.append(StudentsDifferences(students.mean(axis=0), students).above(0.0))
+        alone.append(Differences(students[0]).above(0.0))
+    assert np.mean(np.array(together) >= 1.645) <= 0.05 + 3 * (0.05 * 0.95 / 1500) ** 0.5
+    assert np.mean(np.array(alone) >= 1.645) > 0.15
+
+
+def test_students_that_agree_are_judged_by_their_items() -> None:
+    values = np.random.default_rng(6).normal(0.2, 1.0, 40)
+    same = StudentsDifferences(values, np.stack([values] * 3))
+    assert same.above(0.0) == pytest.approx(Differences(values).above(0.0), abs=1e-9)
+    assert same.low(1.96) == pytest.approx(Differences(values).low(1.96), abs=1e-9)
+    assert same.high(1.96) == pytest.approx(Differences(values).high(1.96), abs=1e-9)
+    assert StudentsDifferences(values, values[None, :]).above(0.0) == 0.0
