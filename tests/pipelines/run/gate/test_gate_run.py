@@ -12,6 +12,7 @@ import pytest
 
 import gristmill
 from gristmill.pipelines.run.events import Event, Notice, RoundDone, StepDone
+from gristmill.pipelines.store.integrity import check
 
 PIPELINE = """
 gristmill: 1
@@ -104,6 +105,10 @@ def test_a_clear_gain_is_promoted_after_a_part_of_the_items(case: Case) -> None:
     assert (since["start"], since["now"], since["mean"], since["n"]) == (0.0, 1.0, 1.0, 24)
     # The steps of looks that were not needed are no part of the run, which is complete without them.
     assert "verdict_2of4" not in made.directory.rounds()[0].plan["steps"]
+    assert list(check(made.directory)) == []
+    page = made.report().read_text()
+    assert "whole loop: verdict pass_rate 0.000 -&gt; 1.000, +1.000" in page
+    assert "better on verdict" in page
     again, log = case.run("{promote: verdict, looks: 4}", again=True)
     assert log.ran == []
     assert again.results == made.results
