@@ -140,6 +140,7 @@ NAMED: dict[str, dict[str, str]] = {
         "consistent": "filters.select.consistent:SelectConsistent",
         "longest": "filters.select.longest:SelectLongest",
         "nearest": "filters.select.nearest:SelectNearest",
+        "part": "filters.select.part:SelectPart",
         "random": "filters.select.random:RandomSelect",
         "transport": "filters.select.transport:SelectTransport",
         "vote": "filters.select.vote:Vote",

@@ -31,6 +31,7 @@ COMMANDS = {
     "help": "explain a verb, an operator, or a part of a pipeline file",
     "schema": "write the JSON Schema of pipeline files, for editors",
     "train": "train a model on a file of rows, outside a pipeline",
+    "eval": "measure models on task files, and compare them item by item",
     "chat": "talk to a model, or to several side by side",
     "merge": "merge adapters, sparse deltas and fine-tuned models into one model",
     "compress": "write what a training changed in few bits per weight",

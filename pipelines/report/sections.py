@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...contracts.errors import StoreError
 from ...contracts.secrets import scrubbed
 from ..view.comparison import ComparisonTable
+from ..view.gate import gate_lines, whole_loop
 from ..view.intervals import Interval, intervals
 from ..view.summary import duration
 from . import charts
@@ -128,6 +129,24 @@ def verdicts(run: RunData) -> dict[str, Any]:
             )
             for data in run.rounds
         ],
+        **_of_loop(run),
+    }
+
+
+def _of_loop(run: RunData) -> dict[str, Any]:
+    """The findings of each round's gate, the alarms, and what the whole loop gained."""
+    over = [(data.number, data.result) for data in run.rounds if data.result]
+    gates = [(number, result, result.get("gate")) for number, result in over]
+    promoted = sum(result["decision"] == "promoted" for _, result in over)
+    since = over[-1][1].get("since_start", []) if over else []
+    return {
+        "gates": [
+            (number, f"{result['decision']}, {result['why']}", "\n".join(gate_lines(gate)))
+            for number, result, gate in gates
+            if gate
+        ],
+        "alarms": [(number, each["told"]) for number, result in over for each in result.get("alarms", [])],
+        "whole_loop": list(whole_loop(since, promoted, len(over))),
     }
 
 

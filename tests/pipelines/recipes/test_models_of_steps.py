@@ -84,7 +84,9 @@ SEVERAL = {
         "base": "after_lamini", "after_lamini": "after_evol", "after_evol": "after_orca",
         "after_orca": "aligned", "aligned": "student",
     },
-    "quickstart": {"base": "answers student verdict.against", "student": "verdict"},
+    "quickstart": {
+        "base": "answers student verdict.against", "student": "verdict", "base@0": "verdict.start",
+    },
     "rds_plus": {"rds": "chosen.embedder"},
     "logits_fusion": {
         "small": "form_answers form_student word_answers word_student fused.minus",
