@@ -100,7 +100,9 @@ def test_llm2llm_asks_the_teacher_about_what_the_student_missed(recipe: Any) -> 
             return "It is 11." if "1 +" in prompt else "It is 0."
         if 'Begin with "Problem:"' in prompt:
             seen.append(prompt)
-            return f"Problem: Ann walks {number_in(prompt)} miles and {number_in(prompt)} more. How far is it?"
+            return (
+                f"Problem: Ann walks {number_in(prompt)} miles and {number_in(prompt)} more. How far is it?"
+            )
         walked = re.search(r"walks (\d+)", prompt)[1]  # type: ignore[index]
         return f"Sum it. \\boxed{{{4 if walked == '2' else tries[prompt]}}}"
 
@@ -194,7 +196,9 @@ def test_leti_learns_failures_with_the_interpreters_message_behind_the_bad_token
     from gristmill.pipelines.file.locate import recipes
 
     assert "good}\\n{{ prompt }}" in recipes()["leti"].read_text(), "it writes after the good token"
-    problems = [{"prompt": f"Write f(x), which adds {n}.", "tests": f"assert f(1) == {1 + n}"} for n in (1, 2)]
+    problems = [
+        {"prompt": f"Write f(x), which adds {n}.", "tests": f"assert f(1) == {1 + n}"} for n in (1, 2)
+    ]
     # The scripted model has no API for texts to continue: the programs are given.
     given = {"compute": {"code": "'def f(x):\n    return x + 1'"}, "from": "problems"}
     run = recipe(
@@ -207,3 +211,25 @@ def test_leti_learns_failures_with_the_interpreters_message_behind_the_bad_token
     assert good == f"<|good|>\nWrite f(x), which adds 1.\n{program}"
     assert bad.startswith(f"<|bad|>\nWrite f(x), which adds 2.\n{program}\n")
     assert "AssertionError" in bad or "assert f(1) == 3" in bad
+
+
+def test_list_weighs_pseudo_labels_by_what_they_do_for_the_labeled_rows(recipe: Any, tmp_path: Any) -> None:
+    """The influence of an answer is given here: it is what `score: influence` measures by training steps."""
+    from gristmill.pipelines.file.locate import recipes
+
+    text = recipes()["list_self_training"].read_text()
+    text = text.replace("\nmodels:\n", "\nmodels:\n  said: {engine: synthetic}\n")
+    (tmp_path / "list.yaml").write_text(text)
+    worth = {"compute": {"influence": "CAST(response AS DOUBLE)"}, "from": "answered"}
+    run = recipe(
+        "list.yaml", lambda prompt, seed: prompt.split()[-1], {"turns": 1}, "steps.answered_1.model=said",
+        f"steps.probed_1={json.dumps(worth)}", until="weighed_1", model="said",
+        labeled=[{"prompt": "Say 7", "response": "7"}],
+        unlabeled=[{"prompt": f"Say {n}"} for n in (3, 1, -2)],
+    )  # fmt: skip
+    assert {row["response"]: row["weight"] for row in rows(run, "weighed_1")} == {"3": 1.5, "1": 0.5}
+    steps = load("list_self_training").steps
+    probed = steps["probed_2"].operator
+    assert (steps["probed_2"].value, probed.towards) == ("influence", "labeled")  # type: ignore[attr-defined]
+    assert steps["student_2"].inputs == ("labeled", "weighed_2")
+    assert steps["student_2"].operator.adapter.kind == "lora", "the backbone is frozen"  # type: ignore[attr-defined]

@@ -50,13 +50,17 @@ def test_reasoning_learns_what_both_models_say_then_prefers_what_it_is_sure_of(
         return f"Turn {asked[number]}. The answer is {said}."
 
     questions = [{"question": f"What is {n} + 10?", "answer": str(n + 10)} for n in (1, 2, 3, 4)]
-    run = recipe(
-        with_model(tmp_path, "weak_to_strong", "said"), said, {"samples": 4, "sure": 0.7},
-        *(f"steps.{step}.model=said" for step in ("labels", "own", "sampled")),
-        "steps.others={keep: 'fold >= 0', from: folded}",
-        until="pairs", model="said", questions=questions, evals=[{"question": "Why?", "answer": "1"}],
-    )  # fmt: skip
-    lessons = {number_in(row["prompt"]): row["response"] for row in rows(run, "lessons")}
+    file = with_model(tmp_path, "weak_to_strong", "said")
+    for until in ("lessons", "pairs"):
+        run = recipe(
+            file, said, {"samples": 4, "sure": 0.7},
+            *(f"steps.{step}.model=said" for step in ("labels", "own", "sampled")),
+            "steps.others={keep: 'fold >= 0', from: folded}",
+            until=until, model="said", questions=questions, evals=[{"question": "Why?", "answer": "1"}],
+        )  # fmt: skip
+        if until == "lessons":
+            learnt = rows(run, "lessons")
+    lessons = {number_in(row["prompt"]): row["response"] for row in learnt}
     assert lessons == {1: "Turn 1. The answer is 11."}, "the weak answer that the strong model agrees with"
     pairs = {number_in(row["prompt"]): (row["chosen"], row["rejected"]) for row in rows(run, "pairs")}
     assert set(pairs) == {1, 3, 4}, "it is not sure of question 2"
@@ -175,7 +179,7 @@ def test_trans_lora_teaches_with_prompts_that_the_discriminator_takes_for_the_ta
     assert len(taught) == 3
     assert all(re.fullmatch(r"Add (\d) and \1\.", row["prompt"]) for row in taught)
     assert all(row["response"] == f"Done: {row['prompt']}" for row in taught)
-    assert {row["real"] for row in taught} == {pytest.approx(0.9)}
+    assert [row["real"] for row in taught] == pytest.approx([0.9] * 3)
     # The old adapter answers, and no step of the target's side reads the task.
     steps = load("trans_lora").steps
     assert steps["answered"].operator.model == "old"  # type: ignore[attr-defined]
@@ -187,13 +191,15 @@ def test_trans_lora_teaches_with_prompts_that_the_discriminator_takes_for_the_ta
     assert "task" not in seen
 
 
-def test_the_repair_loop_learns_repairs_that_pass_and_is_judged_on_another_package(recipe: Any) -> None:
+def test_the_repair_loop_learns_repairs_that_pass_and_is_judged_on_another_package(
+    recipe: Any, tmp_path: Path
+) -> None:
     steps = load("code_repair_loop").steps
     assert steps["verdict"].inputs == ("held_out",)
     package = {name: steps[name].operator.package for name in ("functions", "unseen")}  # type: ignore[attr-defined]
     assert package["functions"] != package["unseen"]
     source = 'def add(a, b):\n    """Add.\n\n    >>> add(1, 2)\n    3\n    """\n    return a + b\n'
-    given = [{"source": source, "prelude": ""}]
+    (tmp_path / "given.jsonl").write_text(json.dumps({"source": source, "prelude": ""}) + "\n")
 
     def said(prompt: str, seed: int) -> str:
         assert "A test of this function fails" in prompt
