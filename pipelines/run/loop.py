@@ -29,6 +29,7 @@ from .decide import decide
 from .events import Notice, Observer, RoundDone, RunEnded, RunStarted
 from .executor import Executor, LocalExecutor
 from .round import RoundExecution
+from .round_record import beginning, record_round
 from .serving import ModelTable, Serving
 from .session import Session
 from .whole_table.memory import default_limit
@@ -106,8 +107,8 @@ class RoundLoop:
 
     async def _rounds(self, budget: BudgetTracker) -> None:
         await asyncio.to_thread(self._fetch_weights)
-        carry: dict[str, Carry] = {}
-        for number in range(1, self.spec.loop.rounds + 1):
+        begun, carry = beginning(self.run, self.spec.loop.rounds)
+        for number in range(begun + 1, self.spec.loop.rounds + 1):
             plan = make_plan(self.spec, file=self.file, round=number, carry=carry, digest_of=digest_of)
             if self.until is not None:
                 plan = only(plan, self.until)
@@ -196,6 +197,7 @@ class RoundLoop:
                 for model, each in {**carry, **students}.items()
             },
         }
+        result["record"] = record_round(self.run, plan, stores, result)
         self.run.write_result(number, result)
         told = {"metrics": result["metrics"], "comparisons": result["comparisons"]}
         self.observer.on(RoundDone(round=number, decision=decision, **told))

@@ -208,7 +208,6 @@ def test_the_repair_loop_learns_repairs_that_pass_and_is_judged_on_another_packa
     run = recipe(
         "code_repair_loop", said, {"samples": 8, "bugs": 1}, "loop={rounds: 1}",
         "steps.functions={source: jsonl, path: given.jsonl}", until="chosen", model="sampler",
-        given=given,
     )  # fmt: skip
     (learnt,) = rows(run, "chosen")
     assert "a + b" in learnt["response"]
