@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 DESCRIPTION = """\
-Look at the rounds of a run, compare them, or begin a new run from one of them. Each round that is over has a
-record, which never changes: its steps, rows, weights, verdict and cost, and the record of the round before."""
+Look at the rounds of a run, compare them, or begin a new run from one of them. Each round that is over has
+a record, which never changes: its steps, rows, weights, verdict and cost, and the round before."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -74,5 +74,5 @@ def test_an_item_that_another_model_lacks_fails_alone(context: Any) -> None:
 
 
 def test_what_the_other_steps_lack_is_told_when_planning() -> None:
-    with pytest.raises(DataError, match="the step 'weak_answers' .* no column 'passed'"):
+    with pytest.raises(DataError, match=r"the step 'weak_answers' .* no column 'passed'"):
         STEP.check_reference("weak", "weak_answers", ["prompt"])

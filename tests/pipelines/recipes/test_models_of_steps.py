@@ -98,7 +98,8 @@ SEVERAL = {
     "s3ft": {"policy": "answered reworded", "judge": "answered_judged reworded_judged", "base": "student"},
     "t_sas": {"policy": "sampled", "base": "student", "student": "answered"},
     "leti": {
-        "policy": "written", "base": "student", "student_1": "written student", "student_2": "written student",
+        "policy": "written", "base": "student",
+        "student_1": "written student", "student_2": "written student",
     },
     "list_self_training": {
         "base": "start student", "start": "answered probed", "student_1": "answered probed",

@@ -119,7 +119,8 @@ def test_itool_pairs_the_right_call_with_the_wrong_one_that_is_nearest_to_it(
         return json.dumps(REORDERED) if prompt == "Known?" else wrong[(asked[prompt] - 1) % 4]
 
     run = recipe(
-        "itool.yaml", said, {"turns": 1, "samples": 3}, "steps.tried_1.model=said", "steps.searched_1.model=said",
+        "itool.yaml", said, {"turns": 1, "samples": 3},
+        "steps.tried_1.model=said", "steps.searched_1.model=said",
         until="pairs_1", model="said",
         calls=[{"prompt": prompt, "call": json.dumps(CALL), "difficulty": n}
                for n, prompt in enumerate(("Known?", "Missed?"))],

@@ -90,7 +90,7 @@ def test_spin_prefers_peoples_answers_to_the_last_students(recipe: Any) -> None:
 
 
 def test_llm2llm_asks_the_teacher_about_what_the_student_missed(recipe: Any) -> None:
-    """The student knows 1 and misses 2 and 3; the teacher is sure of its problem like 2, not of that like 3."""
+    """The student knows 1, misses 2 and 3; the teacher is sure only of its problem like 2."""
     seen: list[str] = []
     tries: Counter[str] = Counter()
 

@@ -99,11 +99,12 @@ def test_a_label_budget_is_spent_in_three_ways_at_one_price(recipe: Any) -> None
     assert (both.inputs, both.operator.model) == (("some_dear",), "first")  # type: ignore[attr-defined]
     assert values["first"].inputs == ("some_cheap",)
     questions = [{"question": f"What is {n} + 10?", "answer": f"#### {n + 10}"} for n in range(60)]
+    evals = [{"question": "Why?", "answer": "1"}]
     settings = {"cheap": 20, "dear": 2, "half_cheap": 10, "half_dear": 1}
     sets = {}
     for step in ("some_cheap", "some_dear", "cheap_labels", "dear_labels"):
         run = recipe("label_budget", lambda prompt, seed: "It is \\boxed{7}.", settings, until=step,
-                     model="labeler", questions=questions, evals=[{"question": "Why?", "answer": "1"}])  # fmt: skip
+                     model="labeler", questions=questions, evals=evals)  # fmt: skip
         sets[step] = {row["prompt"]: row["response"] for row in rows(run, step)}
     assert {len(sets["some_cheap"]), len(sets["cheap_labels"])} == {10, 20}
     assert sets["some_cheap"].items() < sets["cheap_labels"].items()
