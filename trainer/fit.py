@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from ..contracts.inference import ModelWeights, derive_seed
-from ..contracts.operators import Context, Trained
+from ..contracts.operators import Context
+from ..contracts.training import Trained
 from .adapters.initialization import InitializationData
 from .adapters.load_adapted import load_adapted
 from .adapters.own_files import first_seed, save_own

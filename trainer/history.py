@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class History:
-    """Columns of the history; see :class:`gristmill.contracts.operators.Trained`.
+    """Columns of the history; see :class:`gristmill.contracts.training.Trained`.
 
     ``held_out_loss``: measured before the step's update; None for steps without a measurement. ``figures``:
     additional figures of the objective, by name.

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from ..contracts.inference import Capability
-from ..contracts.operators import Context, StepRef, Train
+from ..contracts.operators import Context, StepRef
 from ..contracts.rows import Row
+from ..contracts.training import Train
 from .adapters.adapter_settings import CALIBRATED_INITS, DENSE_INITS, AdapterSettings, Target
 from .data.mixture import Until
 from .model.quantization import Quantization

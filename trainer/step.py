@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from ..contracts.operators import Context, Estimate, Trained
+from ..contracts.operators import Context, Estimate
+from ..contracts.training import Trained
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,7 +8,8 @@ from functools import cache
 from ...contracts.errors import GristmillError
 from ...contracts.inference import Capability
 from ...contracts.nearest import brief, suggestion
-from ...contracts.operators import Evaluate, Operator, Sink, Train
+from ...contracts.operators import Evaluate, Operator, Sink
+from ...contracts.training import Train
 from . import when
 from .document import Document, Path
 from .spec import EmbedderModel, LoopSpec, ModelSpec, WeightsModel

@@ -23,7 +23,8 @@ from typing import Any
 from ...contracts import registry
 from ...contracts.errors import GristmillError
 from ...contracts.nearest import brief, unknown_key
-from ...contracts.operators import Operator, Train
+from ...contracts.operators import Operator
+from ...contracts.training import Train
 from .document import Document, Path, SourcePosition
 
 DATA, STUDENT, BASE = "data", "student", "base"

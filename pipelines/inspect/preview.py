@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import DataError, EngineError, SpecError, SpecProblem, of_step
 from ...contracts.inference import Completion, Engine, ModelWeights, Request, StoredEmbedder
-from ...contracts.operators import Evaluate, Sink, Source, Train
+from ...contracts.operators import Evaluate, Sink, Source
+from ...contracts.training import Train
 from ..report.gather import RoundData, Step, gather
 from ..run.events import Observer
 from ..view.silent import SilentView

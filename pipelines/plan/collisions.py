@@ -8,7 +8,8 @@ from os.path import realpath
 from pathlib import Path
 
 from ...contracts.errors import GristmillError, SpecProblem
-from ...contracts.operators import Evaluate, Sink, Source, Train
+from ...contracts.operators import Evaluate, Sink, Source
+from ...contracts.training import Train
 from ..file.load import texts
 from ..file.spec import PipelineSpec, StepSpec
 from .schemas import Schema, own_columns

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...contracts.operators import Estimate, Train
+from ...contracts.operators import Estimate
+from ...contracts.training import Train
 from ..store.run_directory import RunDirectory
 from ..store.step_store import StepStore
 from .embedding import Embedding, EmbeddingCosts

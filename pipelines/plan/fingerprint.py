@@ -14,7 +14,8 @@ from functools import cache
 from hashlib import sha256
 
 from ...contracts.inference import derive_seed
-from ...contracts.operators import Map, Operator, Train
+from ...contracts.operators import Map, Operator
+from ...contracts.training import Train
 from .nodes import PlannedModel
 
 #: Options that change an engine's speed or how it is reached, but never its answers.

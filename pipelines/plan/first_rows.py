@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import GristmillError
-from ...contracts.operators import Train
+from ...contracts.training import Train
 from ..sources.file_source import FileSource
 from .nodes import Plan, PlannedStep
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...contracts.operators import Train
+from ...contracts.training import Train
 from ..file.spec import PipelineSpec, StepSpec
 
 

@@ -31,7 +31,8 @@ from ...contracts.inference import (
     Request,
     StoredEmbedder,
 )
-from ...contracts.operators import Context, Train, Trained
+from ...contracts.operators import Context
+from ...contracts.training import Train, Trained
 from ..plan.nodes import Plan
 from .chain import Chain, Emit, StepResult
 from .context import OperatorContext

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...contracts.operators import Train
+from ...contracts.training import Train
 from ..plan.nodes import PlannedStep
 from ..store.mending import repair
 from ..store.step_store import StepStore

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from ...contracts.errors import ModelError
 from ...contracts.inference import Engine, EngineSettings, ModelWeights, StoredEmbedder
-from ...contracts.operators import Train
+from ...contracts.training import Train
 from ..plan.fingerprint import vectors_of
 from ..plan.nodes import Plan, PlannedModel
 from ..store.run_directory import RunDirectory

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from ...contracts.errors import GristmillError
 from ...contracts.inference import Usage
-from ...contracts.operators import INPUT, Context
+from ...contracts.operators import Context
+from ...contracts.training import INPUT
 from ..plan.nodes import Plan, PlannedStep
 from ..store.parts import FAILED, Part
 from ..store.products import Product

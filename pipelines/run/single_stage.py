@@ -17,8 +17,9 @@ from ...contracts.durable import remove, replace_directory
 from ...contracts.errors import of_step
 from ...contracts.exchanges import ViewedRows, viewed
 from ...contracts.inference import Usage
-from ...contracts.operators import Context, Operator, Sink, Source, Train, Trained, WholeTable
+from ...contracts.operators import Context, Operator, Sink, Source, WholeTable
 from ...contracts.outcomes import NewRows, TableResult
+from ...contracts.training import Train, Trained
 from ..sinks.placing import local_files
 from ..store.files import TEMPORARY, disk
 from ..store.parts import ID, PARENTS, Part

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gristmill.contracts.inference import ModelWeights
-from gristmill.contracts.operators import Trained
+from gristmill.contracts.training import Trained
 from gristmill.trainer.adapters.lora import LoRA
 from gristmill.trainer.data.chat import ChatEncoder
 from gristmill.trainer.data.examples import Example, TokenSequence

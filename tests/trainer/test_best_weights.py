@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 
 from gristmill.contracts.errors import StoreError
-from gristmill.contracts.operators import Trained
+from gristmill.contracts.training import Trained
 from gristmill.trainer.best_weights import BestWeights, exhausted
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 from gristmill.trainer.model.decoder import noisy

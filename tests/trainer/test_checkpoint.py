@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from gristmill.contracts.operators import Trained
+from gristmill.contracts.training import Trained
 from gristmill.trainer.history_file import HistoryFile, HistoryMark
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 

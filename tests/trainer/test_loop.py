@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from gristmill.contracts.errors import DataError
-from gristmill.contracts.operators import Trained
+from gristmill.contracts.training import Trained
 from gristmill.kernels.cross_entropy import linear_cross_entropy
 from gristmill.kernels.lora_maps import Rounded
 from gristmill.trainer.losses.token_loss import TokenObjective

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from gristmill.contracts.operators import Trained
+from gristmill.contracts.training import Trained
 from gristmill.trainer.adapters.dylora import DyLoRA
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gristmill.contracts.operators import Trained
+from gristmill.contracts.training import Trained
 from gristmill.trainer.methods.reward import RewardModelling
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 from gristmill.trainer.parallel import Processes

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ...contracts.errors import DataError
-from ...contracts.operators import INPUT
+from ...contracts.training import INPUT
 from .examples import Example
 from .lazy_examples import ids_of, tokens_of
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, FiniteFloat, model_validator
 
 from ...contracts.errors import DataError, ModelError
-from ...contracts.operators import Context, Estimate, Merge, Trained
+from ...contracts.operators import Context, Estimate
+from ...contracts.training import Merge, Trained
 
 if TYPE_CHECKING:
     from pathlib import Path

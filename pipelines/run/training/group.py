@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from ....contracts.operators import Train
+from ....contracts.training import Train
 
 #: How long a process waits for the others in a collective operation. Whoever started them notices earlier
 #: that one was lost.

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from ....contracts.operators import Context, Train, Trained
+from ....contracts.operators import Context
+from ....contracts.training import Train, Trained
 from .group import gpus
 from .job import TrainingJob
 from .processes import train_in_processes

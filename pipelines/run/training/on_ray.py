@@ -19,7 +19,8 @@ import pyarrow as pa
 import ray
 
 from ....contracts.errors import GristmillError, StoreError
-from ....contracts.operators import Context, Train, Trained
+from ....contracts.operators import Context
+from ....contracts.training import Train, Trained
 from ...store.files import disk
 from ..budget import Interrupted
 from .group import PATIENCE, backend

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from ....contracts.errors import GristmillError
-from ....contracts.operators import Context, Trained
+from ....contracts.operators import Context
 from ....contracts.printable import shown
+from ....contracts.training import Trained
 from .job import TrainingJob, packed
 
 #: Seconds between two checks whether the run is stopping.

@@ -10,7 +10,8 @@ from typing import Any
 import ray
 
 from ....contracts.errors import GristmillError
-from ....contracts.operators import Context, Train
+from ....contracts.operators import Context
+from ....contracts.training import Train
 from .group import backend
 
 #: Seconds for which a training waits for room on the cluster.

@@ -11,7 +11,8 @@ import signal
 from collections.abc import Callable
 
 from ....contracts.errors import GristmillError
-from ....contracts.operators import Context, Trained
+from ....contracts.operators import Context
+from ....contracts.training import Trained
 from .group import PATIENCE, gpus
 from .job import TrainingJob, packed, unpacked
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gristmill.contracts.inference import Completion, EngineSettings, ModelWeights, Request, Sampling
-from gristmill.contracts.operators import Train
+from gristmill.contracts.training import Train
 from gristmill.pipelines.file.load import loads
 from gristmill.pipelines.plan.make import make_plan
 from gristmill.pipelines.plan.nodes import Plan

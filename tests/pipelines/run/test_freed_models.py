@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from gristmill.contracts.operators import Train
+from gristmill.contracts.training import Train
 from gristmill.pipelines.file.load import loads
 from gristmill.pipelines.plan.make import make_plan
 from gristmill.pipelines.plan.nodes import Plan

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from gristmill.contracts.errors import DataError, ModelError, StoreError
-from gristmill.contracts.operators import Trained
+from gristmill.contracts.training import Trained
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 
 

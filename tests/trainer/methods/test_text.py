@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from gristmill.contracts.errors import DataError
-from gristmill.contracts.operators import Trained
+from gristmill.contracts.training import Trained
 from gristmill.trainer.methods.text import ContinuedPretraining
 
 

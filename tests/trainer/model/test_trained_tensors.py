@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gristmill.contracts.errors import ModelError
 from gristmill.contracts.inference import ModelWeights
-from gristmill.contracts.operators import Trained
+from gristmill.contracts.training import Trained
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.data.examples import Example, TokenSequence
