@@ -163,8 +163,8 @@ def test_t_sas_learns_what_its_samples_agree_on_and_no_answer_of_the_file(recipe
 
 
 def test_mbr_learns_the_sample_that_the_others_are_most_like(recipe: Any) -> None:
-    said = ["the mill grinds grain by the river", "the mill grinds the grain", "a stone in the sea",
-            "the mill grinds grain"]  # fmt: skip
+    said = ["the mill grinds grain by the river", "the mill grinds grain", "a stone in the sea",
+            "the mill grinds the grain"]  # fmt: skip
     asked: Counter[str] = Counter()
 
     def policy(prompt: str, seed: int) -> str:
@@ -220,7 +220,7 @@ def test_list_weighs_pseudo_labels_by_what_they_do_for_the_labeled_rows(recipe: 
     text = recipes()["list_self_training"].read_text()
     text = text.replace("\nmodels:\n", "\nmodels:\n  said: {engine: synthetic}\n")
     (tmp_path / "list.yaml").write_text(text)
-    worth = {"compute": {"influence": "CAST(response AS DOUBLE)"}, "from": "answered"}
+    worth = {"compute": {"influence": "CAST(response AS DOUBLE)"}, "from": "answered_1"}
     run = recipe(
         "list.yaml", lambda prompt, seed: prompt.split()[-1], {"turns": 1}, "steps.answered_1.model=said",
         f"steps.probed_1={json.dumps(worth)}", until="weighed_1", model="said",

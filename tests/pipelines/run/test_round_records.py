@@ -31,8 +31,9 @@ steps:
   said:    {{generate: respond, from: tasks, model: sampler, temperature: 0, max_tokens: {most}}}
   student: {{train: sft, from: lessons, model: base, epochs: 4, learning_rate: 0.02, batch_rows: 4,
              adapter: {{kind: lora, rank: 2}}, dtype: fp32}}
-  verdict: {{evaluate: likelihood, tasks: lessons, model: student, against: base}}
-loop: {{rounds: {rounds}, promote: {{student: sampler}}, when: "verdict.gain.mean > 0"}}
+  evals:   {{source: jsonl, path: "{folder}/evals.jsonl"}}
+  verdict: {{evaluate: likelihood, tasks: evals, model: student, against: base}}
+loop: {{rounds: {rounds}, promote: {{student: sampler}}, when: "verdict.n > 0"}}
 """
 
 
@@ -51,6 +52,7 @@ class Log:
 def run(folder: Path, model: Path, into: Path, rounds: int = 2, most: int = 4) -> tuple[gristmill.Run, Log]:
     for name, rows in {
         "tasks": [{"prompt": f"What is {n}?"} for n in range(3)],
+        "evals": [{"prompt": f"Count to {n}.", "response": "no " * n} for n in range(1, 3)],
         "lessons": [{"prompt": f"Say yes {n} times.", "response": "yes " * n} for n in range(1, 5)],
     }.items():
         (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
@@ -146,5 +148,5 @@ def test_what_cannot_be_forked_or_compared_is_told(built_run: RunDirectory, tmp_
     with pytest.raises(GristmillError, match="exists"):
         fork(built_run, 1, tmp_path)
     assert not (tmp_path / "new").exists()
-    assert main(["loop", "compare", str(built_run.path), "1", "9"]) == 2
+    assert main(["loop", "compare", str(built_run.path), "1", "9"]) == 1
     assert main(["loop", "compare", str(built_run.path), "1", "2"]) == 0
