@@ -129,13 +129,13 @@ def failure(number: int) -> dict[str, Any]:
 
 
 def test_eef_learns_the_fewest_expert_actions_after_which_the_student_succeeds(recipe: Any) -> None:
-    """It can do 1 alone, 2 after the expert's first action, and 3 never; after the second all is lost."""
+    """It can do 1 with or without help, 2 after the expert's first action, and 3 never; after the second all is lost."""
 
     def act(messages: list[dict[str, str]], seed: int) -> str:
         number = number_in(messages[0]["content"])
         helped = sum("Now this." in turn["content"] for turn in messages)
         own = sum("I print." in turn["content"] for turn in messages)
-        if number == 1 and not helped:
+        if number == 1:
             return "The answer is 11."
         if number == 2 and helped == 1 and not own:
             return "I print.\n\n```python\nx\n```"
