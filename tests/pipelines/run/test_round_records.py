@@ -81,7 +81,7 @@ def test_a_fork_begins_after_a_round_and_pays_for_nothing_again(
     )
     other, log = run(tmp_path, model, tmp_path / "new", most=6)
     assert log.done == [2]
-    assert {step for _, step in log.ran} == {"said", "student"}
+    assert {step for _, step in log.ran} == {"said", "student", "verdict"}, "sources are reused"
     rounds = other.directory.rounds()
     assert [each.number for each in rounds] == [1, 2]
     student = other.directory.step("student", rounds[0].plan["steps"]["student"]["fingerprint"])
