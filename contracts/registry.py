@@ -99,6 +99,7 @@ NAMED: dict[str, dict[str, str]] = {
         "classify": "filters.score.classify:Classify",
         "code_validity": "filters.score.code_validity:CodeValidity",
         "compression": "filters.score.compression:CompressionAlignment",
+        "expected_utility": "filters.score.expected_utility:ExpectedUtility",
         "group_mean": "filters.score.group_mean:GroupMean",
         "influence": "trainer.influence:InfluenceScore",
         "judge": "filters.score.judge:RubricJudge",
@@ -170,6 +171,7 @@ NAMED: dict[str, dict[str, str]] = {
         "answers": "datagen.evaluate.answers:EvaluateAnswers",
         "constraints": "datagen.evaluate.constraints:EvaluateConstraints",
         "likelihood": "datagen.evaluate.likelihood:EvaluateLikelihood",
+        "recovered_gap": "datagen.evaluate.recovered_gap:RecoveredGap",
     },
     "export": {
         "parquet": "pipelines.sinks:ParquetExport",

@@ -29,11 +29,12 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print_json(found)
     else:
-        _show(found, args.second)
+        show(found, args.second)
     return 0
 
 
-def _show(found: RunDifference, second: str) -> None:
+def show(found: RunDifference, second: str) -> None:
+    """Print how two runs or rounds differ; ``second`` names the other one."""
     from ..plan.show import show_difference
     from .printing import console, say, table, words
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "keep": "try another condition on scored rows, without scoring again",
     "rows": "print the rows of a step, those that it filtered or that failed too",
     "diff": "show how two runs differ: files, settings, ledgers, rows",
+    "loop": "show the rounds of a run, compare them, or begin a new run from one",
     "report": "write the report of a run",
     "check": "read every byte of a run and list damaged files",
     "recipes": "list the packaged pipeline files",

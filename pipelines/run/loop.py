@@ -33,6 +33,7 @@ from .executor import Executor, LocalExecutor
 from .gate.measured import since_start, yardsticks
 from .gate.verdict import GateVerdict, judge
 from .round import RoundExecution
+from .round_record import beginning, record_round
 from .serving import ModelTable, Serving
 from .session import Session
 from .watch import alarms
@@ -116,8 +117,8 @@ class RoundLoop:
 
     async def _rounds(self, budget: BudgetTracker) -> None:
         await asyncio.to_thread(self._fetch_weights)
-        carry: dict[str, Carry] = {}
-        for number in range(1, self.spec.loop.rounds + 1):
+        begun, carry = beginning(self.run, self.spec.loop.rounds)
+        for number in range(begun + 1, self.spec.loop.rounds + 1):
             plan = make_plan(self.spec, file=self.file, round=number, carry=carry, digest_of=digest_of)
             if self.until is not None:
                 plan = only(plan, looks_of(plan.spec, self.until))
@@ -233,6 +234,7 @@ class RoundLoop:
                 for model, each in {**carry, **students}.items()
             },
         }
+        result["record"] = record_round(self.run, plan, stores, result)
         self.run.write_result(number, result)
         told = {name: result[name] for name in ("metrics", "comparisons", "gate", "since_start", "why")}
         self.observer.on(RoundDone(round=number, decision=decision, **told))
