@@ -41,7 +41,8 @@ _PLAIN = """\
 """
 #: ChatML with tools as Hermes 2 Pro, Qwen2.5 and Qwen3 write them: JSON between tags.
 _HERMES = """\
-{%- set own = messages[0].content if messages and messages[0].role == 'system' else '' -%}
+{%- set led = messages and messages[0].role == 'system' -%}
+{%- set own = messages[0].content if led else '' -%}
 {%- if own or tools -%}
 {{- '<|im_start|>system\\n' + own -}}
 {%- if tools -%}
@@ -52,7 +53,7 @@ _HERMES = """\
 {%- endif -%}
 {{- eos_token + '\\n' -}}
 {%- endif -%}
-{%- for message in messages if not (loop.first and message.role == 'system') -%}
+{%- for message in messages[1 if led else 0:] -%}
 {{- '<|im_start|>' + message.role + '\\n' -}}
 {%- if message.role == 'tool' -%}
 {{- '<tool_response>\\n' + message.content + '\\n</tool_response>' -}}

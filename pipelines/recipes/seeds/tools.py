@@ -14,10 +14,10 @@ from typing import Any, Literal
 _METERS = {"millimeter": 0.001, "centimeter": 0.01, "meter": 1, "kilometer": 1000, "inch": 0.0254,
            "foot": 0.3048, "yard": 0.9144, "mile": 1609.344}  # fmt: skip
 _GRAMS = {"gram": 1, "kilogram": 1000, "tonne": 1_000_000, "ounce": 28.349523125, "pound": 453.59237}
-_OPERATORS: dict[type, Any] = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
-              ast.Div: operator.truediv, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod,
-              ast.USub: operator.neg,
-              ast.UAdd: operator.pos}  # fmt: skip
+_OPERATORS: dict[type, Any] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.USub: operator.neg, ast.UAdd: operator.pos,
+}  # fmt: skip
 _ARTICLES = {
     "Windmill": "A windmill turns the energy of wind into rotation. Most were built to grind grain.",
     "Watermill": "A watermill uses the flow of a river to drive a wheel, which grinds grain or saws wood.",

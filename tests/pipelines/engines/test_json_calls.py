@@ -42,6 +42,7 @@ def test_calls_are_read(text: str, beside: str, calls: list[tuple[str, str]]) ->
         "[]",
         '```json\n{"name": "Ann", "age": 3}\n```',
         '{"name": "Ann"}',
+        '{"name": "Ann", "arguments": {"for": "it"}, "age": 3}',
         '{"name": 3, "arguments": {}}',
         f"```json\n{CALL}\n```\n```json\n[1]\n```",
         '```json\n{"name": "look", "arguments": {"place"\n```',
