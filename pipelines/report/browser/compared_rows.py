@@ -41,7 +41,7 @@ def compared_rows(one: RoundData, other: RoundData) -> dict[str, Any] | None:
 
     A row that only one run kept stands beside one of the other run with the same question, if there is one.
     """
-    steps = []
+    steps: list[tuple[Step, Step, dict[tuple[str, str], list[_Pair]]]] = []
     for step in one.steps:
         twin = other.step(step.name)
         if twin is not None and _may_differ(step, twin) and (found := _differing(step, twin)):
@@ -49,7 +49,9 @@ def compared_rows(one: RoundData, other: RoundData) -> dict[str, Any] | None:
     if not steps:
         return None
     taken = iter(shares([len(pairs) for _, _, found in steps for pairs in found.values()], ROWS // 2))
-    texts, rows, told = TextPool(), [], []
+    texts = TextPool()
+    rows: list[dict[str, Any]] = []
+    told: list[dict[str, Any]] = []
     for number, (step, twin, found) in enumerate(steps):
         wanted = {group: sorted(pairs, key=_rank)[: next(taken)] for group, pairs in found.items()}
         groups = [
@@ -151,7 +153,7 @@ def _rows(
         assert place is not None
         row = read[side][place]
         end = ends[1 - side].get(row["_id"])
-        made = {"id": row["_id"], "group": group, "parts": shapes[side].parts(row, texts)}
+        made: dict[str, Any] = {"id": row["_id"], "group": group, "parts": shapes[side].parts(row, texts)}
         if end:
             made["why"] = texts.add(f"{('the other run', 'this run')[side]}: {end}")
         yield made

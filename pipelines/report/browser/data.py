@@ -27,7 +27,10 @@ def browser_data(run: RunData) -> dict[str, Any] | None:
     if not steps:
         return None
     taken = iter(shares([rows for _, _, found in steps for rows in found.values()], ROWS))
-    texts, rows, others, told = TextPool(), [], {}, []
+    texts = TextPool()
+    rows: list[dict[str, Any]] = []
+    others: dict[str, dict[str, Any]] = {}
+    told: list[dict[str, Any]] = []
     by_number = {data.number: data for data in run.rounds}
     for place, (number, step, found) in enumerate(steps):
         wanted = dict(zip(found, taken))
@@ -83,7 +86,7 @@ def _rows(step: Step, number: int, wanted: Mapping[Group, int], texts: TextPool)
 
 def _row(row: Mapping[str, Any], step: int, group: int, shape: RowShape, texts: TextPool) -> dict[str, Any]:
     reason = row["_reason"] or {}
-    made = {"id": row["_id"], "step": step, "group": group, "parts": shape.parts(row, texts)}
+    made: dict[str, Any] = {"id": row["_id"], "step": step, "group": group, "parts": shape.parts(row, texts)}
     if reason:
         made["why"] = texts.add(because(reason))
     if reason.get("duplicate_of"):

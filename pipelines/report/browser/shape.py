@@ -92,7 +92,9 @@ def _sides(step: Step, columns: Sequence[str]) -> dict[str, dict[str, str]]:
 
 def _parts(columns: Mapping[str, str], row: Mapping[str, Any], texts: TextPool) -> list[Part]:
     """The parts of the columns that the row has, by the name to show. Figures come last."""
-    parts, folded, figures = [], [], []
+    parts: list[Part] = []
+    folded: list[Part] = []
+    figures: list[list[str]] = []
     for name, column in columns.items():
         value = row.get(column)
         if value is None or value == "":
