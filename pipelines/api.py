@@ -136,6 +136,7 @@ class Run:
         """
         from .report.build import build
 
+        other: RunDirectory | str | Path | None
         other = against.directory if isinstance(against, Run) else against
         if other is not None and not isinstance(other, RunDirectory):
             other = RunDirectory.open(other)

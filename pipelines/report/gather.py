@@ -133,8 +133,8 @@ class RoundData:
         judged = {name for step in self.of("evaluate") for name in step.inputs}
         used = {name for step in self.steps if step.verb != "evaluate" for name in step.inputs}
         rows = [step for step in self.steps if step.verb not in ASIDE]
-        own = [step for step in rows if step.name in used or step.name not in judged]
-        return (own or rows or [None])[-1]
+        own = [step for step in rows if step.name in used or step.name not in judged] or rows
+        return own[-1] if own else None
 
     def before(self, step: Step) -> list[Step]:
         """``step`` and all steps that its rows passed, in the order of the plan."""

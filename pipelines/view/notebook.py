@@ -47,9 +47,8 @@ class NotebookView:
         self._drawn = time.monotonic()
         drawing = Drawing(self.view, time.time())
         if self._handle is None:
-            from IPython.display import display
-
-            self._handle = display(drawing, display_id=True)
+            # A kernel has loaded it, and nothing else needs IPython.
+            self._handle = sys.modules["IPython.display"].display(drawing, display_id=True)
         else:
             self._handle.update(drawing)
 

@@ -11,9 +11,9 @@ from ....contracts.printable import shown
 from ..gather import ASIDE, RoundData, Step
 from ..samples import because
 from .groups import ROWS, shares
-from .reading import Place, rank, rows_at
-from .shape import Shape
-from .texts import Texts
+from .reading import RowPlace, rank, rows_at
+from .shape import RowShape
+from .texts import TextPool
 
 #: What became of a row, with the class that gives its color.
 ONLY_HERE, ONLY_THERE, OTHERWISE = (
@@ -27,13 +27,13 @@ ONLY_HERE, ONLY_THERE, OTHERWISE = (
 class _Kept:
     """A kept row: where it is, and digests of its question and its answer, None if it has none."""
 
-    place: Place
+    place: RowPlace
     question: int | None
     answer: int | None
 
 
 #: A row of this run, one of the other run, or both: those that are one beside the other.
-_Pair: TypeAlias = tuple[Place | None, Place | None]
+_Pair: TypeAlias = tuple[RowPlace | None, RowPlace | None]
 
 
 def compared_rows(one: RoundData, other: RoundData) -> dict[str, Any] | None:
@@ -41,7 +41,7 @@ def compared_rows(one: RoundData, other: RoundData) -> dict[str, Any] | None:
 
     A row that only one run kept stands beside one of the other run with the same question, if there is one.
     """
-    steps = []
+    steps: list[tuple[Step, Step, dict[tuple[str, str], list[_Pair]]]] = []
     for step in one.steps:
         twin = other.step(step.name)
         if twin is not None and _may_differ(step, twin) and (found := _differing(step, twin)):
@@ -49,7 +49,9 @@ def compared_rows(one: RoundData, other: RoundData) -> dict[str, Any] | None:
     if not steps:
         return None
     taken = iter(shares([len(pairs) for _, _, found in steps for pairs in found.values()], ROWS // 2))
-    texts, rows, told = Texts(), [], []
+    texts = TextPool()
+    rows: list[dict[str, Any]] = []
+    told: list[dict[str, Any]] = []
     for number, (step, twin, found) in enumerate(steps):
         wanted = {group: sorted(pairs, key=_rank)[: next(taken)] for group, pairs in found.items()}
         groups = [
@@ -84,7 +86,7 @@ def _differing(step: Step, twin: Step) -> dict[tuple[str, str], list[_Pair]]:
     for row in gained:
         asked.setdefault(row.question, []).append(row)
     only_here: list[_Pair] = []
-    paired: set[Place] = set()
+    paired: set[RowPlace] = set()
     for row in lost:
         twins = asked.get(row.question, []) if row.question is not None and row.answer is not None else []
         if not twins:
@@ -116,19 +118,21 @@ def _kept(step: Step) -> dict[str, _Kept]:
         for row, (id, fate, *said) in enumerate(zip(table["_id"].to_pylist(), fates, *texts, strict=True)):
             if fate == "kept":
                 question, answer = (None if text is None else hash(str(text)) for text in said)
-                found[id] = _Kept(Place(rank(id), number, row), question, answer)
+                found[id] = _Kept(RowPlace(rank(id), number, row), question, answer)
     return found
 
 
-def _rank(pair: _Pair) -> Place:
+def _rank(pair: _Pair) -> RowPlace:
     place = pair[0] or pair[1]
     assert place is not None
     return place
 
 
-def _rows(step: Step, twin: Step, pairs: list[tuple[_Pair, int]], texts: Texts) -> Iterator[dict[str, Any]]:
+def _rows(
+    step: Step, twin: Step, pairs: list[tuple[_Pair, int]], texts: TextPool
+) -> Iterator[dict[str, Any]]:
     """The rows of pairs as embedded: both sides, or one with what became of it in the other run."""
-    shapes = (Shape.of(step), Shape.of(twin))
+    shapes = (RowShape.of(step), RowShape.of(twin))
     places = [[place for pair, _ in pairs if (place := pair[side]) is not None] for side in (0, 1)]
     read = [
         dict(rows_at(each, there, shape.columns)) for each, there, shape in zip((step, twin), places, shapes)
@@ -149,7 +153,7 @@ def _rows(step: Step, twin: Step, pairs: list[tuple[_Pair, int]], texts: Texts) 
         assert place is not None
         row = read[side][place]
         end = ends[1 - side].get(row["_id"])
-        made = {"id": row["_id"], "group": group, "parts": shapes[side].parts(row, texts)}
+        made: dict[str, Any] = {"id": row["_id"], "group": group, "parts": shapes[side].parts(row, texts)}
         if end:
             made["why"] = texts.add(f"{('the other run', 'this run')[side]}: {end}")
         yield made

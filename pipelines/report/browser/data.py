@@ -11,14 +11,14 @@ from ..samples import because
 from .groups import ROWS, Group, distinct, groups, sample, shares
 from .neighbors import neighbors
 from .reading import rows_at
-from .shape import Shape
-from .texts import Texts
+from .shape import RowShape
+from .texts import TextPool
 
 
 def browser_data(run: RunData) -> dict[str, Any] | None:
     """What the page's script reads; None if no step has rows.
 
-    ``texts``: see :class:`Texts`. ``steps``: ``key`` (its folder), ``name``, ``label``, ``round``,
+    ``texts``: see :class:`TextPool`. ``steps``: ``key`` (its folder), ``name``, ``label``, ``round``,
     ``command`` and ``groups``, each with ``fate``, ``why``, ``rows`` (all) and ``embedded``. ``rows``:
     ``id``, ``step`` and ``group`` (their numbers), ``why``, ``like`` (the id of the row that it duplicates)
     and ``parts``. ``others``: the rows that are duplicated, by id. ``start``: the step to show first.
@@ -27,7 +27,10 @@ def browser_data(run: RunData) -> dict[str, Any] | None:
     if not steps:
         return None
     taken = iter(shares([rows for _, _, found in steps for rows in found.values()], ROWS))
-    texts, rows, others, told = Texts(), [], {}, []
+    texts = TextPool()
+    rows: list[dict[str, Any]] = []
+    others: dict[str, dict[str, Any]] = {}
+    told: list[dict[str, Any]] = []
     by_number = {data.number: data for data in run.rounds}
     for place, (number, step, found) in enumerate(steps):
         wanted = dict(zip(found, taken))
@@ -72,18 +75,18 @@ def _start(run: RunData, steps: Sequence[tuple[int, Step]]) -> int:
     return len(names) - 1
 
 
-def _rows(step: Step, number: int, wanted: Mapping[Group, int], texts: Texts) -> Iterator[dict[str, Any]]:
+def _rows(step: Step, number: int, wanted: Mapping[Group, int], texts: TextPool) -> Iterator[dict[str, Any]]:
     """The chosen rows of a step, in their order."""
-    shape = Shape.of(step)
+    shape = RowShape.of(step)
     numbers = {group: place for place, group in enumerate(wanted)}
     chosen = {place: numbers[group] for group, places in sample(step, wanted).items() for place in places}
     for place, row in rows_at(step, chosen, shape.columns):
         yield _row(row, number, chosen[place], shape, texts)
 
 
-def _row(row: Mapping[str, Any], step: int, group: int, shape: Shape, texts: Texts) -> dict[str, Any]:
+def _row(row: Mapping[str, Any], step: int, group: int, shape: RowShape, texts: TextPool) -> dict[str, Any]:
     reason = row["_reason"] or {}
-    made = {"id": row["_id"], "step": step, "group": group, "parts": shape.parts(row, texts)}
+    made: dict[str, Any] = {"id": row["_id"], "step": step, "group": group, "parts": shape.parts(row, texts)}
     if reason:
         made["why"] = texts.add(because(reason))
     if reason.get("duplicate_of"):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..gather import ASIDE, RoundData, Step, reason_of
-from .reading import Place, rank
+from .reading import RowPlace, rank
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,14 +59,14 @@ def shares(sizes: Sequence[int], total: int) -> list[int]:
     return taken
 
 
-def sample(step: Step, wanted: Mapping[Group, int]) -> dict[Group, list[Place]]:
+def sample(step: Step, wanted: Mapping[Group, int]) -> dict[Group, list[RowPlace]]:
     """A random sample of each group. Rows with the same ids are taken at each step, where they are there."""
-    found: dict[Group, list[Place]] = {group: [] for group in wanted}
+    found: dict[Group, list[RowPlace]] = {group: [] for group in wanted}
     for number, part in enumerate(step.store.parts()):
         columns = ["_id", "_fate", "_reason", *(["gain"] if "gain" in part.schema.names else [])]
         table = part.read(columns, None)
         for group, places in _lowest(step, table, wanted).items():
-            here = (Place(order, number, row) for order, row in places)
+            here = (RowPlace(order, number, row) for order, row in places)
             found[group] = heapq.nsmallest(wanted[group], (*found[group], *here))
     return found
 

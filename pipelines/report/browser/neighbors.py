@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..gather import RoundData, Step
-from .shape import Shape
-from .texts import Texts
+from .shape import RowShape
+from .texts import TextPool
 
 
-def neighbors(data: RoundData, step: Step, ids: Iterable[str], texts: Texts) -> dict[str, dict[str, Any]]:
+def neighbors(data: RoundData, step: Step, ids: Iterable[str], texts: TextPool) -> dict[str, dict[str, Any]]:
     """The rows with these ids: ``step`` (where they were found) and ``parts``.
 
     They are looked for among the rows of the step, then of the other steps, the nearest before it first:
@@ -25,14 +25,14 @@ def neighbors(data: RoundData, step: Step, ids: Iterable[str], texts: Texts) -> 
             break
         if place.verb in ("train", "export") or not place.ledger.made:
             continue
-        shape = Shape.of(place)
+        shape = RowShape.of(place)
         for row in _rows(place, shape, missing):
             found[row["_id"]] = {"step": place.name, "parts": shape.parts(row, texts)}
         missing -= found.keys()
     return found
 
 
-def _rows(step: Step, shape: Shape, ids: set[str]) -> Iterable[dict[str, Any]]:
+def _rows(step: Step, shape: RowShape, ids: set[str]) -> Iterable[dict[str, Any]]:
     """The rows of a step with these ids."""
     import pyarrow as pa
     import pyarrow.compute as pc

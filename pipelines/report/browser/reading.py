@@ -11,7 +11,7 @@ from ..gather import Step
 
 
 @dataclass(order=True, frozen=True)
-class Place:
+class RowPlace:
     """Where a row is: its part, and its place in it. They are ordered by rank."""
 
     rank: int
@@ -25,10 +25,10 @@ def rank(id: str) -> int:
 
 
 def rows_at(
-    step: Step, places: Iterable[Place], columns: Sequence[str]
-) -> Iterator[tuple[Place, dict[str, Any]]]:
+    step: Step, places: Iterable[RowPlace], columns: Sequence[str]
+) -> Iterator[tuple[RowPlace, dict[str, Any]]]:
     """The rows at these places, in the order of the step, with ``_id``, ``_reason`` and the columns."""
-    by_part: dict[int, list[Place]] = {}
+    by_part: dict[int, list[RowPlace]] = {}
     for place in places:
         by_part.setdefault(place.part, []).append(place)
     parts = step.store.parts()

@@ -12,7 +12,7 @@ from ....contracts.rows import THOUGHT
 from ....contracts.turns import TOOLS, Turn, from_json, text_of, turns_from
 from ..gather import Step
 from ..samples import TEXTS
-from .texts import Texts
+from .texts import TextPool
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,7 +31,7 @@ Part = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Shape:
+class RowShape:
     """Which columns of a step are shown, and which stand side by side.
 
     ``sides``: the name of each side, with its columns by the name under which it shows them.
@@ -41,11 +41,11 @@ class Shape:
     sides: Mapping[str, Mapping[str, str]]
 
     @classmethod
-    def of(cls, step: Step) -> Shape:
+    def of(cls, step: Step) -> RowShape:
         columns = _ordered([name for name, kind in step.columns.items() if _is_shown(name, kind)])
         return cls(columns, _sides(step, columns))
 
-    def parts(self, row: Mapping[str, Any], texts: Texts) -> list[Part]:
+    def parts(self, row: Mapping[str, Any], texts: TextPool) -> list[Part]:
         """The parts of a row. ``row``: values by column, without those that it does not have."""
         aside = {column for columns in self.sides.values() for column in columns.values()}
         own = _parts({name: name for name in self.columns if name not in aside}, row, texts)
@@ -90,9 +90,11 @@ def _sides(step: Step, columns: Sequence[str]) -> dict[str, dict[str, str]]:
     return {}
 
 
-def _parts(columns: Mapping[str, str], row: Mapping[str, Any], texts: Texts) -> list[Part]:
+def _parts(columns: Mapping[str, str], row: Mapping[str, Any], texts: TextPool) -> list[Part]:
     """The parts of the columns that the row has, by the name to show. Figures come last."""
-    parts, folded, figures = [], [], []
+    parts: list[Part] = []
+    folded: list[Part] = []
+    figures: list[list[str]] = []
     for name, column in columns.items():
         value = row.get(column)
         if value is None or value == "":
@@ -135,12 +137,12 @@ def plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False, default=str)
 
 
-def _chat(turns: Sequence[Turn], texts: Texts) -> dict[str, Any]:
+def _chat(turns: Sequence[Turn], texts: TextPool) -> dict[str, Any]:
     """The first turns of a conversation, and how many more it has."""
     return {"turns": [_turn(turn, texts) for turn in turns[:TURNS]], "more": max(0, len(turns) - TURNS)}
 
 
-def _turn(turn: Turn, texts: Texts) -> dict[str, Any]:
+def _turn(turn: Turn, texts: TextPool) -> dict[str, Any]:
     """``role``, and what the turn has of ``text``, ``thought``, ``calls`` and ``of`` (the tool's name)."""
     said = text_of({**turn, "tool_calls": None})
     thought = turn.get(THOUGHT) or turn.get("reasoning")
@@ -157,7 +159,7 @@ def _turn(turn: Turn, texts: Texts) -> dict[str, Any]:
     return made
 
 
-def _call(call: Mapping[str, Any], texts: Texts) -> dict[str, Any]:
+def _call(call: Mapping[str, Any], texts: TextPool) -> dict[str, Any]:
     function = call.get("function")
     function = function if isinstance(function, Mapping) else call
     return {

@@ -16,7 +16,7 @@ SHORTEST = 200
 BEYOND = 500
 
 
-class Texts:
+class TextPool:
     """A pool of texts that is embedded as a list; rows name a text by its place in it.
 
     Rows of one step mostly have the texts of the step before, so a text is stored once.

@@ -156,7 +156,7 @@ def test_what_others_wrote_stays_text(browsed_run: RunDirectory, address: str) -
     async def visit() -> None:
         async with opened(address, file, 390) as tab:
             await choose(tab, "rows", step="chats", text="owned")
-            assert "<img src=x onerror=" in (await texts(tab, "#rows .card .words"))[-1]
+            assert "<img src=x onerror=" in (await texts(tab, "#rows .turn .words"))[-1]
             await choose(tab, "rows", text="plain")
             assert (await texts(tab, "#rows .turn .words"))[-1] == "plain \\u001b[31mred \\u202edesrever"
             await choose(tab, "rows", text="xxxxxx")

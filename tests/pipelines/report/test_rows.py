@@ -13,7 +13,7 @@ from gristmill.pipelines.report.browser import texts as pool
 from gristmill.pipelines.report.browser.data import browser_data
 from gristmill.pipelines.report.browser.groups import groups, sample, shares
 from gristmill.pipelines.report.browser.reading import rank, rows_at
-from gristmill.pipelines.report.browser.texts import Texts
+from gristmill.pipelines.report.browser.texts import TextPool
 from gristmill.pipelines.report.build import render
 from gristmill.pipelines.report.gather import gather
 from gristmill.pipelines.store.run_directory import RunDirectory
@@ -167,7 +167,7 @@ def test_foreign_text_is_cleaned_cut_and_escaped(browsed_run: RunDirectory, data
 
 def test_a_secret_is_removed_before_a_text_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_SERVICE_API_KEY", "env-key-12345")
-    texts = Texts()
+    texts = TextPool()
     texts.add("a" * (pool.LONGEST - 6) + "env-key-12345")
     texts.add("<env-key-12345>")
     first, second = texts.embedded()
@@ -176,7 +176,7 @@ def test_a_secret_is_removed_before_a_text_is_cut(monkeypatch: pytest.MonkeyPatc
 
 def test_many_long_texts_are_cut_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "CHARACTERS", 8_000)
-    texts = Texts()
+    texts = TextPool()
     for number in range(8):
         assert texts.add(f"{number}" * 3_000) == texts.add(f"{number}" * 3_000) == number
     assert texts.add("short") == 8
