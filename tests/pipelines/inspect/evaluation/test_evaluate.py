@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gristmill.contracts.errors import DataError, GristmillError
@@ -15,6 +16,7 @@ from gristmill.pipelines.inspect.evaluation.evaluate import evaluate
 from gristmill.pipelines.inspect.evaluation.families import family_of
 from gristmill.pipelines.inspect.evaluation.paired import ModelScore, with_marks
 from gristmill.pipelines.inspect.evaluation.pipeline import model_of, tasks_of
+from gristmill.pipelines.run.gate.paired import Differences
 
 IFEVAL = [
     {"key": n, "prompt": f"Write in small letters about {n}.", "kwargs": [{}],
@@ -87,7 +89,7 @@ def test_models_are_compared_on_every_family_item_by_item(
     # The first model could not be asked about one item, which counts as if it might have passed it.
     assert (by["gsm8k_dev", models[0]]["n"], by["gsm8k_dev", models[0]]["failed"]) == (12, 1)
     assert (numbers["n"], numbers["failed"], numbers["gain"]) == (12, 0, 1.0)
-    assert numbers["gain_low"] < ifeval["gain_low"]
+    assert numbers["gain_low"] < Differences(np.ones(11)).low(1.96) - 0.05
     # Four and six items are too few to show anything.
     assert by["humaneval", models[1]]["shown"] == by["mmlu", models[1]]["shown"] == ""
 
