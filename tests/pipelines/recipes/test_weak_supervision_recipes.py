@@ -130,7 +130,7 @@ def failure(number: int) -> dict[str, Any]:
 
 
 def test_eef_learns_the_fewest_expert_actions_after_which_the_student_succeeds(recipe: Any) -> None:
-    """It can do 1 with or without help, 2 after the expert's first action, and 3 never; after the second all is lost."""
+    """It can do 1 with or without help, 2 after the first action, and 3 never; the second loses all."""
 
     def act(messages: list[dict[str, str]], seed: int) -> str:
         number = number_in(messages[0]["content"])
