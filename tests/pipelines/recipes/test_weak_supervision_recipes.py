@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -129,7 +130,7 @@ def failure(number: int) -> dict[str, Any]:
 
 
 def test_eef_learns_the_fewest_expert_actions_after_which_the_student_succeeds(recipe: Any) -> None:
-    """It can do 1 with or without help, 2 after the expert's first action, and 3 never; after the second all is lost."""
+    """It can do 1 with or without help, 2 after the first action, and 3 never; the second loses all."""
 
     def act(messages: list[dict[str, str]], seed: int) -> str:
         number = number_in(messages[0]["content"])
@@ -160,14 +161,14 @@ def test_trans_lora_teaches_with_prompts_that_the_discriminator_takes_for_the_ta
     few = [{"prompt": f"Add {n} and {n}.", "response": str(n + n)} for n in range(4)]
     asked: Counter[str] = Counter()
 
-    def said(prompt: str, seed: int) -> str | dict[str, float]:
+    def said(prompt: str, seed: int) -> str | tuple[str, float]:
         if "one other request" in prompt:
             asked["written"] += 1
             assert prompt.count("Request: Add") == 3
             n = asked["written"]
             return f"Request: {'Add' if n % 2 else 'Sing'} {n} and {n}."
         if prompt.startswith("Is this a request of the task?"):
-            return {"yes": 0.9, "no": 0.1} if "Add" in prompt else {"no": 0.8, "yes": 0.2}
+            return ("yes", math.log(0.9)) if "Add" in prompt else ("no", math.log(0.8))
         asked["answered"] += 1
         return f"Done: {prompt}"
 
@@ -200,7 +201,9 @@ def test_the_repair_loop_learns_repairs_that_pass_and_is_judged_on_another_packa
     package = {name: steps[name].operator.package for name in ("functions", "unseen")}  # type: ignore[attr-defined]
     assert package["functions"] != package["unseen"]
     source = 'def add(a, b):\n    """Add.\n\n    >>> add(1, 2)\n    3\n    """\n    return a + b\n'
-    (tmp_path / "given.jsonl").write_text(json.dumps({"source": source, "prelude": ""}) + "\n")
+    other = source.replace("add", "take").replace("3\n", "-1\n").replace("a + b", "a - b")
+    for name, code in (("given", source), ("unseen", other)):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"source": code, "prelude": ""}) + "\n")
 
     def said(prompt: str, seed: int) -> str:
         assert "A test of this function fails" in prompt
@@ -208,7 +211,8 @@ def test_the_repair_loop_learns_repairs_that_pass_and_is_judged_on_another_packa
 
     run = recipe(
         "code_repair_loop", said, {"samples": 8, "bugs": 1}, "loop={rounds: 1}",
-        "steps.functions={source: jsonl, path: given.jsonl}", until="chosen", model="sampler",
+        "steps.functions={source: jsonl, path: given.jsonl}",
+        "steps.unseen={source: jsonl, path: unseen.jsonl}", until="chosen", model="sampler",
     )  # fmt: skip
     (learnt,) = rows(run, "chosen")
     assert "a + b" in learnt["response"]
