@@ -46,9 +46,9 @@ class Family:
 
 
 FAMILIES = (
-    Family("smollm2-135m-instruct", 6, 1, 64),
-    Family("smollm2-135m-instruct", 6, 16, 64),
-    Family("qwen2.5-coder-1.5b-instruct", 4, 1, 16),
+    Family("smollm2-135m-instruct", 6, 1, 32),
+    Family("smollm2-135m-instruct", 6, 8, 32),
+    Family("qwen2.5-coder-1.5b-instruct", 4, 1, 8),
 )
 
 
@@ -111,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="the smaller model alone, one round")
+    parser.add_argument("--quick", action="store_true", help="the smaller model alone")
     parser.add_argument("--rounds", type=int, default=3, help="rounds, each with all cases in turn")
     arguments = parser.parse_args()
     families = FAMILIES[:2] if arguments.quick else FAMILIES
@@ -121,7 +121,7 @@ def main() -> None:
             large = resolve(family.name)
             small, tuned = first_layers(large, family.layers, Path(folder) / family.name)
             found: dict[str, list[dict[str, float]]] = {case: [] for case in CASES}
-            for _ in range(1 if arguments.quick else arguments.rounds):
+            for _ in range(arguments.rounds):
                 for case in CASES:
                     found[case].append(measure(case, family, large, small, tuned))
             what = f"{family.name}, {family.at_once} at once, {family.tokens} tokens"
