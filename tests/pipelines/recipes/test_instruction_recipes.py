@@ -163,6 +163,7 @@ def test_skills_are_drawn_in_pairs_from_what_the_model_named() -> None:
 
 def test_a_text_is_cut_at_a_word_in_its_middle(context: Any) -> None:
     texts = ["One two three four. " * 30, "Line one here\nand more words after it, many of them indeed."]
+    texts.append("Antidisestablishmentarianism is a long word.")  # whose middle is inside of a word
     made = columns("non_instructional", "halves", [{"text": text} for text in texts])["prompt"]
     for text, prompt in zip(texts, made, strict=True):
         assert text.startswith(prompt)
