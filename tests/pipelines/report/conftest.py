@@ -46,7 +46,7 @@ class BrowsedRun(RunBuilder):
     """A run of one round. ``least``: the lowest ``n`` that is kept. ``voice``: a word of all answers."""
 
     def fill(self, least: int, voice: str) -> RunDirectory:
-        answers = [f"It is {number} degrees, and I say it {voice}." for number in range(20)]
+        answers = [f"It is {number} degrees, and I say it softly." for number in range(20)]
         answers[1:5] = [HOSTILE, ORDERS, ARABIC, "x" * 1_000_000]
         rows = [{"messages": chat(n, answers[n]), "tools": json.dumps([TOOL]), "n": n} for n in range(20)]
         self.source("chats", [*rows, *({**row, "n": row["n"] + 100} for row in rows[10:14])])

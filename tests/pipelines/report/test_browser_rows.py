@@ -201,7 +201,7 @@ def test_a_file_with_a_part_of_the_rows_says_how_many_are_missing(
             await choose(tab, "rows", step="kept", fate="filtered")
             (told,) = await texts(tab, "#rows .found")
             assert told == (
-                "5 rows; 3 of 5 are in this file, 2 are not. All of them: "
+                "5 rows; 2 of 5 are in this file, 3 are not. All of them: "
                 f"gristmill rows {browsed_run.path} kept --fate filtered"
             )
 
