@@ -104,7 +104,8 @@ def _differing(step: Step, twin: Step) -> dict[tuple[str, str], list[_Pair]]:
 def _kept(step: Step) -> dict[str, _Kept]:
     """The kept rows of a step by their ids."""
     answered = next((name for name in ANSWERS if name in step.columns), None)
-    wanted = [name for name in ("prompt", answered, MESSAGES) if name in step.columns]
+    read = ("prompt", MESSAGES) if answered is None else ("prompt", answered, MESSAGES)
+    wanted = [name for name in read if name in step.columns]
     found: dict[str, _Kept] = {}
     for number, part in enumerate(step.store.parts()):
         table = part.read(["_id", "_fate", *wanted], None)
