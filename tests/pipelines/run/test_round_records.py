@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def test_a_fork_begins_after_a_round_and_pays_for_nothing_again(
     out = capsys.readouterr().out
     assert first["record"] in out
     assert "student -> sampler" in out
-    assert "verdict +" in out
+    assert re.search(r"verdict\s+[+-]\d", out)
     assert main(["loop", "compare", str(tmp_path / "run"), "2", str(tmp_path / "new")]) == 0
     assert "max_tokens changed: 4 -> 6" in capsys.readouterr().out
     with pytest.raises(GristmillError, match=r"raise `loop\.rounds` above 1"):
