@@ -180,7 +180,7 @@ def test_hermes_writes_tools_and_their_calls(tmp_path: Path, save_tokenizer: Cal
     assert whole.startswith('<|im_start|>system\nYou can call these functions:\n<tools>\n{"type"')
     assert "<|im_start|>tool\n<tool_response>\n12\n</tool_response><|end|>" in whole
     first = '<tool_call>\n{"name": "look", "arguments": {"place": "Ulm"}}\n</tool_call>'
-    second = '<tool_call>\n{"name": "n\\"m", "arguments": {}}\n</tool_call>'
+    second = '<tool_call>\n{"name": "in.town/v2 now", "arguments": {}}\n</tool_call>'
     assert encoder.show(found) == f"{first}\n{second}<|end|>Again.\n{first}<|end|>a<|end|>"
     said, read = hermes(f"{first}\n{second}", "[]")
-    assert (said, [each["name"] for each in read]) == ("", ["look", 'n"m'])
+    assert (said, [each["name"] for each in read]) == ("", ["look", "in.town/v2 now"])
