@@ -5,7 +5,7 @@ Part of the contracts: imports nothing heavy, so that a plan can be made without
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -261,12 +261,14 @@ class ModelWeights:
 class EngineSettings:
     """How to serve a model: the engine, its options (as in the pipeline file) and the weights.
 
-    ``weights`` is None for an engine that reaches a server or needs no weights.
+    ``weights`` is None for an engine that reaches a server or needs no weights. ``beside``: further models of
+    an engine that combines several, by their part in its formula.
     """
 
     kind: str
     weights: ModelWeights | None
     options: dict[str, object] = field(default_factory=dict)
+    beside: Mapping[str, tuple[ModelWeights, ...]] = field(default_factory=dict)
 
 
 def derive_seed(seed: int, *parts: object) -> int:

@@ -99,6 +99,7 @@ NAMED: dict[str, dict[str, str]] = {
         "classify": "filters.score.classify:Classify",
         "code_validity": "filters.score.code_validity:CodeValidity",
         "compression": "filters.score.compression:CompressionAlignment",
+        "expected_utility": "filters.score.expected_utility:ExpectedUtility",
         "group_mean": "filters.score.group_mean:GroupMean",
         "influence": "trainer.influence:InfluenceScore",
         "judge": "filters.score.judge:RubricJudge",
@@ -140,6 +141,7 @@ NAMED: dict[str, dict[str, str]] = {
         "consistent": "filters.select.consistent:SelectConsistent",
         "longest": "filters.select.longest:SelectLongest",
         "nearest": "filters.select.nearest:SelectNearest",
+        "part": "filters.select.part:SelectPart",
         "random": "filters.select.random:RandomSelect",
         "transport": "filters.select.transport:SelectTransport",
         "vote": "filters.select.vote:Vote",
@@ -169,6 +171,7 @@ NAMED: dict[str, dict[str, str]] = {
         "answers": "datagen.evaluate.answers:EvaluateAnswers",
         "constraints": "datagen.evaluate.constraints:EvaluateConstraints",
         "likelihood": "datagen.evaluate.likelihood:EvaluateLikelihood",
+        "recovered_gap": "datagen.evaluate.recovered_gap:RecoveredGap",
     },
     "export": {
         "parquet": "pipelines.sinks:ParquetExport",

@@ -255,11 +255,13 @@ def save_tokenizer() -> Callable[..., None]:
 def make_model(tmp_path: Path) -> MakeModel:
     """A function that saves a random model of a family and answers its directory."""
 
-    def make(family: str = "llama", name: str = "model", shards: str = "5GB", **changes: Any) -> Path:
+    def make(
+        family: str = "llama", name: str = "model", shards: str = "5GB", seed: int = 0, **changes: Any
+    ) -> Path:
         import torch
         from transformers import AutoConfig, AutoModelForCausalLM
 
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         config = AutoConfig.for_model(family, **{**SHAPE, **changes})
         model = AutoModelForCausalLM.from_config(config)
         for parameter in model.parameters():  # norms and biases too, so that leaving one out shows

@@ -17,7 +17,7 @@ from .options import EngineOptions, parse
 
 #: Each engine's module. It holds ``OPTIONS``, ``capabilities(options)``, ``start(settings, options)``,
 #: ``NEEDS_WEIGHTS`` and ``APART`` (whether it runs in a separate process).
-KINDS: tuple[str, ...] = ("vllm", "openai", "transformers", "synthetic")
+KINDS: tuple[str, ...] = ("vllm", "openai", "transformers", "combined", "synthetic")
 
 
 def _module(kind: str) -> ModuleType:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.inference import Completion, Request
+from .combining import empty_cache
 from .sampling import choose
+from .thought_budget import Thought
 
 if TYPE_CHECKING:
     import torch
@@ -15,13 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Row:
-    """One request being decoded. ``wanted``: false once its caller was cancelled."""
+    """One request being decoded. ``wanted``: false once its caller was cancelled. ``thought``: of a limited
+    length."""
 
     request: Request
     prompt: list[int]
     answer: Callable[[Completion], object]
     wanted: Callable[[], bool]
     generator: torch.Generator
+    thought: Thought | None = None
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     top: list[tuple[float, ...]] = field(default_factory=list)
@@ -31,24 +35,15 @@ class Row:
 def decode(model: Any, tokenizer: Any, rows: list[Row], ends: frozenset[int]) -> None:
     """Decode all rows, answering each when it is finished. ``ends``: tokens that end a turn."""
     import torch
-    from transformers import DynamicCache
 
-    device = model.device
-    width = max(len(row.prompt) for row in rows)
-    tokens = torch.zeros((len(rows), width), dtype=torch.long)
-    mask = torch.zeros((len(rows), width), dtype=torch.long)
-    for index, row in enumerate(rows):
-        tokens[index, width - len(row.prompt) :] = torch.tensor(row.prompt)
-        mask[index, width - len(row.prompt) :] = 1
-    tokens, mask = tokens.to(device), mask.to(device)
-    cache = DynamicCache()
+    tokens, mask = padded(rows, model.device)
+    cache = empty_cache(model)
     with torch.inference_mode():
         while rows:
-            places = (mask.cumsum(-1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
             logits = model(
                 input_ids=tokens,
                 attention_mask=mask,
-                position_ids=places,
+                position_ids=places_of(mask)[:, -tokens.shape[1] :],
                 past_key_values=cache,
                 use_cache=True,
                 logits_to_keep=1,
@@ -56,24 +51,53 @@ def decode(model: Any, tokenizer: Any, rows: list[Row], ends: frozenset[int]) ->
             going = [
                 index
                 for index, row in enumerate(rows)
-                if row.wanted() and not _extend(row, logits[index].float(), tokenizer, ends)
+                if row.wanted() and not extend(row, logits[index].float(), tokenizer, ends)
             ]
-            if len(going) < len(rows):
-                keep = torch.tensor(going, dtype=torch.long, device=device)
-                rows, mask = [rows[index] for index in going], mask[keep]
-                if rows:
-                    cache.batch_select_indices(keep)
-            tokens = torch.tensor([[row.tokens[-1]] for row in rows], device=device)
+            rows, mask = kept(going, rows, mask, cache)
+            tokens = torch.tensor([[row.tokens[-1]] for row in rows], device=model.device)
             mask = torch.cat([mask, mask.new_ones((len(rows), 1))], dim=1)
 
 
-def _extend(row: Row, logits: torch.Tensor, tokenizer: Any, ends: frozenset[int]) -> bool:
+def padded(rows: list[Row], device: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """The tokens of the prompts and the mask of the places that hold one, padded on the left."""
+    import torch
+
+    width = max(len(row.prompt) for row in rows)
+    tokens = torch.zeros((len(rows), width), dtype=torch.long)
+    mask = torch.zeros((len(rows), width), dtype=torch.long)
+    for index, row in enumerate(rows):
+        tokens[index, width - len(row.prompt) :] = torch.tensor(row.prompt)
+        mask[index, width - len(row.prompt) :] = 1
+    return tokens.to(device), mask.to(device)
+
+
+def places_of(mask: torch.Tensor) -> torch.Tensor:
+    """The position of each token in its row, from 0."""
+    return (mask.cumsum(-1) - 1).clamp(min=0)
+
+
+def kept(going: list[int], rows: list[Row], mask: torch.Tensor, cache: Any) -> tuple[list[Row], torch.Tensor]:
+    """The rows that are not finished, and their mask. The others leave the cache."""
+    import torch
+
+    if len(going) == len(rows):
+        return rows, mask
+    keep = torch.tensor(going, dtype=torch.long, device=mask.device)
+    if going:
+        cache.batch_select_indices(keep)
+    return [rows[index] for index in going], mask[keep]
+
+
+def extend(row: Row, logits: torch.Tensor, tokenizer: Any, ends: frozenset[int]) -> bool:
     """Add one token to the row. Return true if that finished the row and its answer was sent."""
     import torch
 
     sampling = row.request.sampling
-    token = choose(logits, sampling, row.generator, [*row.prompt, *row.tokens])
+    due = None if row.thought is None else row.thought.due()
+    token = choose(logits, sampling, row.generator, [*row.prompt, *row.tokens]) if due is None else due
     row.tokens.append(token)
+    if row.thought is not None:
+        row.thought.add(row.tokens)
     if sampling.logprobs is not None:
         logprobs = torch.log_softmax(logits, dim=-1)
         row.logprobs.append(float(logprobs[token]))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.inference import Completion, Request
+from .combining import empty_cache, logits_at_a_place
 
 if TYPE_CHECKING:
     import torch
@@ -61,18 +62,17 @@ def _token_logprobs(model: Any, sequences: list[list[int]], first: int) -> torch
     from changing anything before it.
     """
     import torch
-    from transformers import DynamicCache
 
     width = max(len(tokens) for tokens in sequences)
     tokens = torch.zeros((len(sequences), width), dtype=torch.long)
     for index, ids in enumerate(sequences):
         tokens[index, : len(ids)] = torch.tensor(ids)
     tokens = tokens.to(model.device)
-    cache = DynamicCache()
+    cache = empty_cache(model)
     found = torch.empty((len(sequences), width - 1 - first), device=model.device)
     if first:
         model(input_ids=tokens[:, :first], past_key_values=cache, use_cache=True, logits_to_keep=1)
-    step = max(1, LOGITS // (len(sequences) * model.get_output_embeddings().weight.shape[0]))
+    step = max(1, LOGITS // (len(sequences) * logits_at_a_place(model)))
     for start in range(first, width - 1, step):
         stop = min(start + step, width - 1)
         logits = model(input_ids=tokens[:, start:stop], past_key_values=cache, use_cache=True).logits.float()

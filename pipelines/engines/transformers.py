@@ -8,7 +8,7 @@ import queue
 import threading
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, TypeAlias, cast
 
@@ -18,7 +18,9 @@ from ...contracts.errors import EngineError, ModelError
 from ...contracts.inference import Capability, Completion, EngineSettings, ModelWeights, Request
 from .answers import AnswerReader
 from .batch import RequestBatch
+from .combining import JointModel
 from .decoding import Row, decode
+from .drafting import decode_drafted
 from .json_calls import json_calls
 from .likelihood import GivenRow, score
 from .options import ChatOptions
@@ -27,6 +29,7 @@ from .prompts import Prompts, context_length, vocabulary
 from .quiet import quiet_loading
 from .requests import check
 from .reward import load_reward_model, rate
+from .thought_budget import Thought, ThoughtLimit
 from .tool_calls import hermes
 
 NEEDS_WEIGHTS = True
@@ -36,13 +39,9 @@ APART = False
 _Place: TypeAlias = tuple[RequestBatch, int]
 
 
-class TransformersOptions(ChatOptions):
-    """Options of the transformers engine."""
+class DecodingOptions(ChatOptions):
+    """Options of the engines that decode with transformers."""
 
-    task: Literal["generate", "reward"] = "generate"
-    """`reward` for a reward model: one with a head that gives a conversation a single number, in its weights
-    or in its adapter, as `train: reward` writes it. It generates nothing, and only `score: reward` can name
-    it."""
     batch_size: int = Field(default=16, ge=1)
     """Requests decoded together."""
     max_model_len: int | None = Field(default=None, ge=16)
@@ -52,7 +51,9 @@ class TransformersOptions(ChatOptions):
     """Number format of the weights."""
     device: str | None = None
     """PyTorch device such as `cuda:1`. By default a GPU where there is one, else the CPU."""
-
+    thinking_tokens: int | None = Field(default=None, ge=1)
+    """Most tokens of a thought; then its end is written for the model, which answers. By default it thinks as
+    long as `max_tokens` allows."""
     tool_parser: Literal["hermes", "json"] | None = None
     """How the model writes calls of tools: `hermes` for Qwen2.5, Qwen3 and Hermes, `json` for models that
     write them as JSON in a fenced block, such as Qwen2.5-Coder; vLLM knows more. Steps with `tools` require
@@ -62,35 +63,53 @@ class TransformersOptions(ChatOptions):
     def slots(self) -> int:
         return self.batch_size
 
+    def offered(self) -> frozenset[Capability]:
+        """What an engine with these options offers that generates."""
+        found: set[Capability] = {"adapter", "dora", "trained_parts"}
+        found |= {"seed", "logprobs", "stop", "prompt_tokens", "user_turn", "likelihood"}
+        if self.tool_parser is not None:
+            found.add("tools")
+        return frozenset(found)
+
+
+class TransformersOptions(DecodingOptions):
+    """Options of the transformers engine."""
+
+    task: Literal["generate", "reward"] = "generate"
+    """`reward` for a reward model: one with a head that gives a conversation a single number, in its weights
+    or in its adapter, as `train: reward` writes it. It generates nothing, and only `score: reward` can name
+    it."""
+
 
 OPTIONS = TransformersOptions
 _READERS = {"hermes": hermes, "json": json_calls}
 
 
 def capabilities(options: TransformersOptions) -> frozenset[Capability]:
-    found: set[Capability] = {"adapter", "dora", "trained_parts"}
     if options.task == "reward":
-        return frozenset(found | {"reward"})
-    found |= {"seed", "logprobs", "stop", "prompt_tokens", "user_turn", "likelihood"}
-    if options.tool_parser is not None:
-        found.add("tools")
-    return frozenset(found)
+        return frozenset({"adapter", "dora", "trained_parts", "reward"})
+    return options.offered()
 
 
 def start(settings: EngineSettings, options: TransformersOptions) -> TransformersEngine:
     """Load the model. Raises ModelError if the model or its adapter cannot be loaded."""
-    return TransformersEngine(cast(ModelWeights, settings.weights), options)
+    weights = cast(ModelWeights, settings.weights)
+    load = _load_reward if options.task == "reward" else load_model
+    return TransformersEngine(lambda: load(weights, options), weights, options, capabilities(options))
 
 
-def _load(weights: ModelWeights, options: TransformersOptions) -> Any:
+def _load_reward(weights: ModelWeights, options: TransformersOptions) -> Any:
+    with quiet_loading():
+        rating = load_reward_model(weights, options.dtype, options.device)
+    if weights.adapter is not None:
+        merge(rating, weights.adapter)
+    return rating
+
+
+def load_model(weights: ModelWeights, options: DecodingOptions) -> Any:
+    """Load a model that generates, with its adapter merged. Raises ModelError if it cannot be loaded."""
     import torch
 
-    if options.task == "reward":
-        with quiet_loading():
-            rating = load_reward_model(weights, options.dtype, options.device)
-        if weights.adapter is not None:
-            merge(rating, weights.adapter)
-        return rating
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         with quiet_loading():
@@ -108,11 +127,21 @@ def _load(weights: ModelWeights, options: TransformersOptions) -> Any:
 
 
 class TransformersEngine:
-    """One model (with its adapter merged in memory), decoded by a dedicated thread."""
+    """One model (with its adapter merged in memory), decoded by a dedicated thread.
 
-    def __init__(self, weights: ModelWeights, options: TransformersOptions) -> None:
-        self.capabilities = capabilities(options)
-        self.vocab_size: int | None = vocabulary(weights.path)
+    ``load``: loads the model, or several as one. ``weights``: whose tokenizer and chat template are used.
+    ``draft``: tokens that are drafted at a time (see :mod:`.drafting`).
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Any],
+        weights: ModelWeights,
+        options: DecodingOptions,
+        offered: frozenset[Capability],
+        draft: int = 0,
+    ) -> None:
+        self.capabilities = offered
         self._prompts = Prompts(
             weights.path,
             context_length(weights.path, options.max_model_len, default=2048),
@@ -122,10 +151,17 @@ class TransformersEngine:
         calls = None if options.tool_parser is None else _READERS[options.tool_parser]
         self._reader = AnswerReader(self._prompts.tokenizer, self._prompts.markers, calls)
         self._inbox: queue.SimpleQueue[RequestBatch | None] = queue.SimpleQueue()
-        model = _load(weights, options)
+        model = load()
+        self.vocab_size: int | None = vocabulary(weights.path)
+        if isinstance(model, JointModel):
+            self.vocab_size = model.width
+        limit = None
+        if options.thinking_tokens is not None:
+            markers = self._prompts.markers
+            limit = ThoughtLimit.of(options.thinking_tokens, markers, self._prompts.tokenizer)
         worker = threading.Thread(
             target=_serve,
-            args=(self._inbox, model, self._prompts.tokenizer, options.batch_size),
+            args=(self._inbox, model, self._prompts.tokenizer, options.batch_size, limit, draft),
             name="gristmill-transformers",
             daemon=True,
         )
@@ -169,8 +205,15 @@ def _stop(inbox: queue.SimpleQueue[RequestBatch | None], worker: threading.Threa
         worker.join()
 
 
-def _serve(inbox: queue.SimpleQueue[RequestBatch | None], model: Any, tokenizer: Any, size: int) -> None:
-    """The thread: decode waiting requests, ``size`` at a time, until None arrives."""
+def _serve(
+    inbox: queue.SimpleQueue[RequestBatch | None],
+    model: Any,
+    tokenizer: Any,
+    size: int,
+    limit: ThoughtLimit | None,
+    draft: int,
+) -> None:
+    """The thread: decode waiting requests, ``size`` at a time, until None arrives. ``limit``: of thoughts."""
     ends = _ends(model, tokenizer)
     waiting: deque[_Place] = deque()
     open_: dict[int, RequestBatch] = {}
@@ -191,7 +234,11 @@ def _serve(inbox: queue.SimpleQueue[RequestBatch | None], model: Any, tokenizer:
             elif taken and _is_scored(taken[0]):
                 score(model, [_given(batch, index) for batch, index in taken])
             elif taken:
-                decode(model, tokenizer, [_row(batch, index, model) for batch, index in taken], ends)
+                rows = [_row(batch, index, model, limit) for batch, index in taken]
+                if draft:
+                    decode_drafted(model, tokenizer, rows, ends, draft)
+                else:
+                    decode(model, tokenizer, rows, ends)
         except Exception as error:  # most likely out of memory; the callers decide what to do
             for batch, _ in taken:
                 batch.fail(f"transformers failed: {type(error).__name__}: {error}", retryable=True)
@@ -237,16 +284,18 @@ def _given(batch: RequestBatch, index: int) -> GivenRow:
     return GivenRow(batch.requests[index], tokens.prompt, tokens.given, partial(batch.answer, index))
 
 
-def _row(batch: RequestBatch, index: int, model: Any) -> Row:
+def _row(batch: RequestBatch, index: int, model: Any, limit: ThoughtLimit | None) -> Row:
     import torch
 
     request = batch.requests[index]
+    limited = limit if request.messages is not None else None
     return Row(
         request=request,
         prompt=batch.tokens[index].prompt,
         answer=partial(batch.answer, index),
         wanted=lambda: not batch.over,
         generator=torch.Generator(device=model.device).manual_seed(request.seed),
+        thought=None if limited is None else Thought.after(limited, batch.tokens[index].prompt),
     )
 
 

@@ -12,8 +12,9 @@ from ...contracts.nearest import brief
 from .document import Document, Path
 from .graph import check_graph, check_loop
 from .mistakes import blame_all
+from .model_kinds import ModelSpec
 from .models_section import read_models
-from .spec import ModelSpec, PipelineSpec
+from .spec import PipelineSpec
 from .steps import Draft, read_step
 from .variables import missing_variables
 

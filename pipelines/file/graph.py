@@ -11,8 +11,10 @@ from ...contracts.nearest import brief, suggestion
 from ...contracts.operators import Evaluate, Operator, Sink
 from ...contracts.training import Train
 from . import when
+from .check_gate import check_gate
 from .document import Document, Path
-from .spec import EmbedderModel, LoopSpec, ModelSpec, WeightsModel
+from .model_kinds import CombinedModel, EmbedderModel, ModelSpec, WeightsModel, members
+from .spec import LoopSpec, first_of
 from .steps import Draft
 
 #: How to serve a student that not every engine can load.
@@ -44,7 +46,10 @@ def check_graph(document: Document, steps: Drafts, models: Models) -> None:
             elif kind != "step":
                 _model(document, path, name, kind, steps, models)
         _needs(document, step, steps, models)
-    _cycles(document, steps)
+    for name, model in models.items():
+        if isinstance(model, CombinedModel):
+            _members(document, name, model, steps, models)
+    _cycles(document, steps, models)
 
 
 def _input_path(document: Document, step: Draft, key: str, name: str) -> Path:
@@ -88,6 +93,7 @@ def _rows(document: Document, step: Draft, path: Path, name: str, steps: Drafts)
 def _model(document: Document, path: Path, name: str, kind: str, steps: Drafts, models: Models) -> None:
     """Check that ``name`` is a model (or a train step) of the required kind."""
     trained = {step.name for step in steps.values() if step.kind is None or issubclass(step.kind, Train)}
+    name = first_of(name, models)
     if name in models:
         model = models[name]
         if kind == "embedder" and model is not None and not isinstance(model, EmbedderModel):
@@ -105,6 +111,24 @@ def _model(document: Document, path: Path, name: str, kind: str, steps: Drafts, 
 def _declared(name: str, known: Iterable[str]) -> str:
     said = suggestion(name, known)
     return said if said.endswith("?") else f"{said}; models are declared under `models:`"
+
+
+def _members(document: Document, name: str, model: CombinedModel, steps: Drafts, models: Models) -> None:
+    """Check that a combined model consists of models with weights, and of students that it can load."""
+    offered = _offered(model)
+    for part, names in model.members.items():
+        given = document.get(("models", name, part))
+        for number, member in enumerate(dict.fromkeys(names)):
+            path: Path = ("models", name, part, *([number] if isinstance(given, list) else []))
+            _model(document, path, member, "model", steps, models)
+            below, trained = serving(member, steps, models)
+            if below is not None and not isinstance(below, (WeightsModel, EmbedderModel)):
+                document.blame(
+                    path,
+                    f"{member!r} is served by {below.engine!r}: logits are combined of models with weights",
+                )
+            elif trained:
+                _student(document, path, member, model.engine, offered, steps)
 
 
 def _needs(document: Document, step: Draft, steps: Drafts, models: Models) -> None:
@@ -154,7 +178,7 @@ def _student(
 def serving(name: str, steps: Drafts, models: Models) -> tuple[ModelSpec | None, bool]:
     """The model behind ``name`` (following train steps to their base), and whether it was trained."""
     seen: set[str] = set()
-    while name not in models:
+    while (name := first_of(name, models)) not in models:
         step = steps.get(name)
         below = step.params.get("model") if step else None
         if name in seen or not isinstance(below, str):
@@ -172,18 +196,24 @@ def _offered(model: ModelSpec) -> frozenset[Capability]:
     return engines.capabilities_of(model.engine, model.options)
 
 
-def depends(step: Draft, steps: Drafts) -> list[str]:
+def depends(step: Draft, steps: Drafts, models: Models) -> list[str]:
     """The steps that must be done before ``step``, in the order in which it names them."""
-    named = [name for _, kind, name, _ in references(step) if kind != "embedder"]
+    named = [
+        each
+        for _, kind, name, _ in references(step)
+        if kind != "embedder"
+        for each in (name, *members(models.get(name)))
+        if each == name or each not in models
+    ]
     return [name for name in dict.fromkeys([*step.inputs, *named]) if name in steps]
 
 
-def _cycles(document: Document, steps: Drafts) -> None:
+def _cycles(document: Document, steps: Drafts, models: Models) -> None:
     done: set[str] = set()
     for start in steps:
         # Depth first, without recursion: a file may chain thousands of steps.
         trail: list[str] = [start]
-        ahead = [iter(depends(steps[start], steps))] if start not in done else []
+        ahead = [iter(depends(steps[start], steps, models))] if start not in done else []
         while ahead:
             name = next(ahead[-1], None)
             if name is None:
@@ -194,7 +224,7 @@ def _cycles(document: Document, steps: Drafts) -> None:
                 document.blame(("steps", name), f"cycle of steps: {' <- '.join(cycle)}", key=True)
             elif name not in done:
                 trail.append(name)
-                ahead.append(iter(depends(steps[name], steps)))
+                ahead.append(iter(depends(steps[name], steps, models)))
 
 
 def check_loop(document: Document, loop: LoopSpec, steps: Drafts, models: Models) -> None:
@@ -219,15 +249,20 @@ def check_loop(document: Document, loop: LoopSpec, steps: Drafts, models: Models
             document.blame(
                 path, f"{student!r} is trained from a model other than {base!r}, and cannot replace it"
             )
-    if loop.promote and loop.when is None:
+    if loop.promote and loop.when is None and loop.gate is None:
         document.blame(
             ("loop", "when"),
-            "required with `promote`: the condition, as in 'verdict.gain.ci_low > 0'",
+            "required with `promote`: the condition, as in 'verdict.gain.ci_low > 0' (or a `gate`)",
             at=("loop", "promote"),
             key=True,
         )
     if loop.when is not None:
         _condition(document, loop.when, steps)
+    for name in loop.watch:
+        if (step := name.partition(".")[0]) not in steps:
+            document.blame(("loop", "watch", name), f"unknown step: {suggestion(step, steps)}", key=True)
+    if loop.gate is not None:
+        check_gate(document, loop.gate, loop.promote, steps)
 
 
 def _is_asked(model: str, steps: Drafts) -> bool:

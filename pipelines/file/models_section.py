@@ -9,8 +9,8 @@ from pydantic import BaseModel, ValidationError
 from ...contracts.nearest import brief, suggestion
 from .document import Document, Path
 from .mistakes import blame_all
+from .model_kinds import MODEL_KINDS, ModelSpec
 from .sampling_defaults import sampling_model
-from .spec import MODEL_KINDS, ModelSpec
 from .steps import check_name
 
 

@@ -29,6 +29,8 @@ from .blocks import STEPS, RepeatBlock, blocks, read_block, turned
 from .document import Document, Path, SourcePosition
 from .steps import is_value
 
+#: The parts of a combined model that name models and train steps.
+COMBINED = ("base", "plus", "minus")
 PREVIOUS, ALL = "previous.", "_*"
 Marks: TypeAlias = list[tuple[Path, SourcePosition]]
 
@@ -68,6 +70,10 @@ class _Unrolling:
         for block in read.values():
             for step in block.steps:
                 self._own(block, step, written)
+        for name, model in models.items() if isinstance(models, dict) else ():
+            for part in COMBINED if isinstance(model, dict) and model.get("engine") == "combined" else ():
+                if part in model:
+                    model[part] = self._named(model[part], ("models", name, part), _Place(None, 0, True))
         for name, step in written.items():
             if name not in read:
                 self._add(name, deepcopy(step))

@@ -10,9 +10,10 @@ from ...contracts import registry
 from ...contracts.operators import Operator, Source
 from .blocks import EDGES, REPEAT, STEPS
 from .docstrings import plain, read
+from .model_kinds import MODEL_KINDS
 from .models_section import options_model
 from .sampling_defaults import sampling_model
-from .spec import MAX_TURNS, MODEL_KINDS, NAME_PATTERN, VARS, BlockKeys, PipelineSpec, StepKeys
+from .spec import MAX_TURNS, NAME_PATTERN, VARS, BlockKeys, PipelineSpec, StepKeys
 from .training_file import DATA, HEADER, ROWS
 
 REFERENCE = "#/$defs/{model}"
@@ -52,6 +53,7 @@ def schema() -> Schema:
         "VllmModel",
         "TransformersModel",
         "OpenAIModel",
+        "CombinedModel",
         "SyntheticModel",
         "EmbedderModel",
         "StepSpec",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -22,7 +23,10 @@ from ...contracts.errors import SpecProblem
 from ...contracts.frozen import Frozen
 from ...contracts.operators import Operator
 from ...contracts.secrets import scrubbed
+from .gate import GateSpec
+from .model_kinds import ModelSpec
 from .sizes import Bytes
+from .watch import WatchSpec
 
 OnFailure: TypeAlias = Literal["continue", "accept", "stop"]
 
@@ -33,6 +37,16 @@ MAX_TURNS = 100
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=64)]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+#: Ends the name of a model as it was before the first round: ``base@0``.
+BEFORE = "@0"
+
+
+def first_of(name: str, models: Container[str]) -> str:
+    """The model ``base`` behind ``base@0``; any other name as it is."""
+    plain = name.removesuffix(BEFORE)
+    return plain if plain in models else name
 
 
 def seconds_of(value: object) -> object:
@@ -73,90 +87,6 @@ class Budget(Frozen):
     time: Seconds | None = None
     """Maximum working time: seconds, or a text such as `90s`, `15m`, `2h` or `1h30m`. Time between sessions
     does not count. By default there is no limit."""
-
-
-class WeightsModel(Frozen):
-    """The fields of all models that are loaded from disk."""
-
-    path: str = Field(min_length=1)
-    """Weights: a packaged model's name (`gristmill models list`), a Hugging Face id, a folder, or a GGUF
-    file."""
-    adapter: str | None = None
-    """Folder of an adapter in PEFT's layout, served over the base without merging. By default there is
-    none."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Options of the engine, written next to the other keys of the model."""
-    sampling: dict[str, Any] = Field(default_factory=dict)
-    """Sampling parameters of every step that asks this model, unless the step sets its own: temperature,
-    top_p, min_p, max_tokens, and so on."""
-
-
-class VllmModel(WeightsModel):
-    """Served by vLLM on this machine, on a CPU or on CUDA GPUs."""
-
-    engine: Literal["vllm"] = "vllm"
-    """Engine that serves the model."""
-
-
-class TransformersModel(WeightsModel):
-    """Served by transformers' generate: slower, and runs everywhere."""
-
-    engine: Literal["transformers"]
-    """Engine that serves the model."""
-
-
-class OpenAIModel(Frozen):
-    """Served by any server with an OpenAI-compatible API."""
-
-    engine: Literal["openai"]
-    """Engine that serves the model."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Options of the engine, written next to the other keys of the model."""
-    sampling: dict[str, Any] = Field(default_factory=dict)
-    """Sampling parameters of every step that asks this model, unless the step sets its own: temperature,
-    top_p, min_p, max_tokens, and so on."""
-
-
-class SyntheticModel(Frozen):
-    """A deterministic engine without weights, for tests and dry runs."""
-
-    engine: Literal["synthetic"]
-    """Engine that serves the model."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Options of the engine, written next to the other keys of the model."""
-    sampling: dict[str, Any] = Field(default_factory=dict)
-    """Sampling parameters of every step that asks this model, unless the step sets its own: temperature,
-    top_p, min_p, max_tokens, and so on."""
-
-
-class EmbedderModel(Frozen):
-    """Turns texts into vectors: by a model on this machine, or by a server."""
-
-    engine: Literal["embedder"]
-    """Engine that serves the model."""
-    path: str | None = Field(None, min_length=1)
-    """Weights: a packaged model's name (`gristmill models list`), a Hugging Face id, or a folder of
-    sentence-transformers or of model2vec. By default a server is asked: see `url`."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Options of the engine, written next to the other keys of the model."""
-
-    @model_validator(mode="after")
-    def _weights_or_server(self) -> EmbedderModel:
-        if (self.path is None) == (self.options.get("url") is None):
-            raise ValueError("give either `path` (weights), or `url` (a server) and `model` (its name there)")
-        return self
-
-
-ModelSpec: TypeAlias = VllmModel | TransformersModel | OpenAIModel | SyntheticModel | EmbedderModel
-
-#: engine -> the model class that describes it.
-MODEL_KINDS: dict[str, type[ModelSpec]] = {
-    "vllm": VllmModel,
-    "transformers": TransformersModel,
-    "openai": OpenAIModel,
-    "synthetic": SyntheticModel,
-    "embedder": EmbedderModel,
-}
 
 
 class StepSpec(Frozen):
@@ -229,8 +159,21 @@ class LoopSpec(Frozen):
     when: str | None = None
     """Condition on the round's metrics under which students are promoted, such as `verdict.gain.ci_low > 0`:
     comparisons of `STEP.metric.part` and numbers with `and`, `or`, `not` and parentheses. A dash in a
-    step's name is written as `_`. A comparison with a metric that was not measured is false. Required with
-    `promote`."""
+    step's name is written as `_`. A comparison with a metric that was not measured is false. `promote`
+    requires it, or a `gate`."""
+    gate: GateSpec | None = None
+    """Evaluations that decide on a promotion in place of `when`: several of them, at one error rate, with as
+    few items as it takes."""
+    watch: dict[str, WatchSpec] = Field(default_factory=dict)
+    """Figures of a step's summary whose change since the first round raises an alarm, as
+    `{balance.after.diversity.distinct_2: {falls: 0.3}}` for a step `balance: {score: qdc, ...}`. An alarm is
+    a warning: it is told and recorded, and decides nothing. By default nothing is watched."""
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> LoopSpec:
+        if self.when is not None and self.gate is not None:
+            raise ValueError("`when` and `gate` both decide on a promotion: give one of them")
+        return self
 
 
 Line: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]

@@ -14,6 +14,8 @@ from ...contracts.errors import DataError, EngineError, SpecError, SpecProblem, 
 from ...contracts.inference import Completion, Engine, ModelWeights, Request, StoredEmbedder
 from ...contracts.operators import Evaluate, Sink, Source
 from ...contracts.training import Train
+from ..file.model_kinds import members
+from ..plan.order import needs
 from ..report.gather import RoundData, Step, gather
 from ..run.events import Observer
 from ..view.silent import SilentView
@@ -74,10 +76,12 @@ def preview(
         for name, step in kept.items():
             if isinstance(step.operator, Source):
                 document["steps"][name] = _shortened(step, document["steps"][name], rows, spec.seed, folder)
-        if engine is not None:
-            for name, model in (document.get("models") or {}).items():
-                if model.get("engine") != "embedder":
-                    document["models"][name] = {"engine": engine, **_weights(model, engine)}
+        if spec.models:
+            document["models"] = {
+                name: _served_by(engine, document["models"][name])
+                for name, model in spec.models.items()
+                if set(members(model)) <= {*spec.models, *kept}
+            }
         small = folder / "preview.yaml"
         small.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
         try:
@@ -104,25 +108,29 @@ def _data_steps(spec: PipelineSpec) -> dict[str, StepSpec]:
             name
             for name, step in names.items()
             if name not in dropped
-            and (isinstance(step.operator, (Train, Evaluate, Sink)) or dropped & _used(step))
+            and (isinstance(step.operator, (Train, Evaluate, Sink)) or dropped & _used(step, spec))
         }
         if not more:
             break
         dropped |= more
     kept = {name: step for name, step in names.items() if name not in dropped}
-    read = {used for step in kept.values() for used in _used(step)}
+    read = {used for step in kept.values() for used in _used(step, spec)}
     makers = {name for name, step in kept.items() if not isinstance(step.operator, Source)}
     return {name: step for name, step in kept.items() if name in makers or name in read or not makers}
 
 
-def _used(step: StepSpec) -> set[str]:
+def _used(step: StepSpec, spec: PipelineSpec) -> set[str]:
     """Steps whose rows or weights a step needs."""
-    return {*step.inputs, *(name for _, _, name in step.operator.references())}
+    return set(needs(step, spec))
 
 
-def _weights(model: Mapping[str, Any], engine: str) -> dict[str, Any]:
-    """The part of a model's description that another engine accepts."""
-    return {"path": model["path"]} if engine in ("vllm", "transformers") and "path" in model else {}
+def _served_by(engine: str | None, model: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A model's description, with the engine that is to serve it in a preview (None: its own)."""
+    own = model.get("engine")
+    loads = engine in ("vllm", "transformers")
+    if engine is None or own == "embedder" or (own == "combined" and loads):
+        return model
+    return {"engine": engine, **({"path": model["path"]} if loads and "path" in model else {})}
 
 
 def _shortened(

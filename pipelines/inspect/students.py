@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ...contracts.operators import Operator
-from ..file.spec import PipelineSpec, WeightsModel
+from ..file.model_kinds import WeightsModel
+from ..file.spec import PipelineSpec
 from ..file.training_file import BASE, STUDENT
 from ..plan.make import make_plan
 from ..store.run_directory import RunDirectory

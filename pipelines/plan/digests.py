@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from ..file.spec import EmbedderModel, ModelSpec, WeightsModel
+from ..file.model_kinds import EmbedderModel, ModelSpec, WeightsModel
 from .fingerprint import canonical
 
 
 def digest_of(model: ModelSpec) -> str:
     """A digest of a model's weights and adapter; for a server, of the requested model's name.
+
+    The members of a combined model have digests of their own.
 
     Raises ModelError if the weights cannot be found.
     """

@@ -11,7 +11,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from ...contracts.errors import SpecError, SpecProblem
-from ..file.spec import EmbedderModel, ModelSpec, PipelineSpec
+from ..file.model_kinds import EmbedderModel, ModelSpec
+from ..file.spec import PipelineSpec
 from ..store.run_directory import RunDirectory
 from .nodes import Plan, PlannedStep
 
@@ -22,6 +23,7 @@ ENGINES = {
         "pip install 'gristmill[cpu]' (no GPU) or 'gristmill[vllm]' (CUDA), or use the engine 'transformers'",
     ),
     "transformers": ("transformers", "pip install transformers"),
+    "combined": ("transformers", "pip install transformers"),
     "openai": ("httpx", "pip install httpx"),
     "embedder": ("sentence_transformers", "pip install sentence-transformers"),
 }

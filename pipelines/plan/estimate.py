@@ -23,7 +23,9 @@ from .record import model_digests
 GIB = 1 << 30
 #: Default tokens generated per second, by engine, for weights of at most ``LIGHT`` bytes. For larger weights
 #: the speed falls in proportion to their size.
-ENGINE_SPEED = {"vllm": 400.0, "transformers": 150.0, "openai": 1000.0, "synthetic": 200_000.0}
+ENGINE_SPEED = {
+    "vllm": 400.0, "transformers": 150.0, "combined": 150.0, "openai": 1000.0, "synthetic": 200_000.0,
+}  # fmt: skip
 LIGHT = 1 << 28
 TRAIN_SPEED = 400.0  # trained tokens per second
 ROW_SPEED = 20_000.0  # rows per second of steps without a model
@@ -32,7 +34,7 @@ PREFILL = 10.0  # prompt tokens are processed this many times faster than tokens
 #: Memory besides the weights: the interpreter and its libraries; a key-value cache; gradients and
 #: activations.
 PROCESS_BYTES = GIB // 2
-ENGINE_BYTES = {"vllm": 2 * GIB, "transformers": GIB}
+ENGINE_BYTES = {"vllm": 2 * GIB, "transformers": GIB, "combined": GIB}
 TRAIN_BYTES = 3 * GIB // 2
 
 
@@ -75,7 +77,8 @@ def estimate(plan: Plan, run: RunDirectory | None) -> list[StepCost]:
     costs: dict[str, StepCost] = {}
     for step in plan.steps:
         rows_in = sum(costs[name].rows for name in step.inputs)
-        cost, texts = _cost(step, plan, run, speeds, rows_in), embedding.of(step, rows_in)
+        cost = _cost(step, plan, run, speeds, rows_in)
+        texts = embedding.of(step, rows_in, sum(costs[name].rows for name in step.reads))
         if texts is not None and cost.state != "reused":
             cost = replace(cost, seconds=cost.seconds + texts.seconds, embedding=texts)
         costs[step.name] = cost
@@ -133,7 +136,12 @@ def _memory(step: PlannedStep, plan: Plan) -> int | None:
 
 
 def weights_bytes(model: PlannedModel) -> int | None:
-    """The size of a model's weights in bytes; None if they are not on this machine."""
+    """The size of a model's weights in bytes, of a combined model those of all its members; None if they are
+    not on this machine.
+    """
+    if model.members:
+        sizes = [weights_bytes(each) for each in model.loaded]
+        return None if None in sizes else sum(size or 0 for size in sizes)
     if not model.reference:
         return 0
     from ..weights import PACKAGED

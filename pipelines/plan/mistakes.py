@@ -17,9 +17,11 @@ from ...contracts.exchanges import MESSAGES, VIEWED, viewed
 from ...contracts.mistakes import ColumnError, at, single
 from ...contracts.nearest import suggestion
 from ...contracts.operators import Evaluate
+from ..engines.vocabularies import check_same_tokens
 from ..file import when
 from ..file.load import texts
-from ..file.spec import ModelSpec, PipelineSpec, StepSpec, WeightsModel
+from ..file.model_kinds import ModelSpec, WeightsModel, members
+from ..file.spec import PipelineSpec, StepSpec
 from ..weights import on_disk
 from .collisions import collisions
 from .digests import digest_of
@@ -57,6 +59,7 @@ def inspect(spec: PipelineSpec, digest_of: DigestOf = digest_of) -> Inspected:
         except GristmillError as error:
             found.digests[name] = ""
             found.problems.append(spec.problem(("models", name), str(error)))
+    found.problems += _other_tokens(spec)
     for name in order(spec):
         _Step(found, spec.steps[name]).inspect()
     found.problems += _unmeasured(spec)
@@ -111,11 +114,9 @@ class _Step:
         spec = self.found.spec
         found: dict[str, list[Path]] = {}
         for parameter, kind, name in self.step.operator.references():
-            model = spec.models.get(base_of(name, spec) or "") if kind == "model" else None
-            if isinstance(model, WeightsModel) and model.path is not None:
-                with contextlib.suppress(ModelError):  # its digest says what is wrong with it
-                    path = on_disk(model.path)
-                    found.setdefault(parameter, []).extend([] if path is None else [path])
+            path = _on_this_machine(name, spec) if kind == "model" else None
+            if path is not None:
+                found.setdefault(parameter, []).append(path)
         return found
 
     def _try(self, check: Callable[[], object]) -> None:
@@ -147,6 +148,26 @@ def _place(step: StepSpec, error: GristmillError) -> tuple[str | int, ...]:
         given = given.get(part) if isinstance(given, dict) else None
     inside = next((place for place, text in texts(given) if text == error.column), ())
     return (*error.place, *inside)
+
+
+def _other_tokens(spec: PipelineSpec) -> Iterator[SpecProblem]:
+    """Combined models whose members, as far as they are on this machine, have different tokenizers."""
+    for name, model in spec.models.items():
+        paths = {each: path for each in members(model) if (path := _on_this_machine(each, spec)) is not None}
+        try:
+            check_same_tokens(paths)
+        except ModelError as error:
+            yield spec.problem(("models", name), str(error))
+
+
+def _on_this_machine(name: str, spec: PipelineSpec) -> Path | None:
+    """The directory of the weights of a model, or of the model behind a train step; None if not here."""
+    model = spec.models.get(base_of(name, spec) or "")
+    if not isinstance(model, WeightsModel):
+        return None
+    with contextlib.suppress(ModelError):  # its digest says what is wrong with it
+        return on_disk(model.path)
+    return None
 
 
 def _unmeasured(spec: PipelineSpec) -> Iterator[SpecProblem]:

@@ -26,7 +26,8 @@ class PlannedModel:
 
     ``engine``: the kind ("vllm", ..., "embedder"). ``reference``: catalogue name, id or path; empty
     for an engine without weights. ``digest`` covers the weights and the adapter. ``adapter``: that of
-    the file, or of a promoted student.
+    the file, or of a promoted student. ``members``: the models and train steps of a combined model, by their
+    part in its formula; ``loaded``: for each of them, once, the model of the file behind it.
     """
 
     name: str
@@ -35,6 +36,21 @@ class PlannedModel:
     options: Mapping[str, object]
     digest: str
     adapter: Path | None = None
+    members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    loaded: tuple[PlannedModel, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """What is loaded, in words: its reference, or the formula of a combined model."""
+        if not self.members:
+            return self.reference or str(self.options.get("model", ""))
+        scale = self.options.get("scale", 1.0)
+        plus, minus = self.members["plus"], self.members["minus"]
+        scales = scale if isinstance(scale, list | tuple) else [scale] * len(plus)
+        terms = [
+            f" + {each} x ({one} - {other})" for each, one, other in zip(scales, plus, minus, strict=True)
+        ]
+        return self.members["base"][0] + "".join(terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +59,8 @@ class PlannedStep:
 
     ``inputs``: its input steps (``from`` or ``tasks``). ``reads``: steps whose rows other
     parameters name. ``models``: every model it names -> "model", "train" (a train step) or
-    "embedder". ``depends``: all steps that must be done before. ``fingerprint``: 64 hex digits over
+    "embedder". ``students``: train steps whose students it uses, also within a combined model.
+    ``depends``: all steps that must be done before. ``fingerprint``: 64 hex digits over
     everything that determines its rows.
     """
 
@@ -55,6 +72,7 @@ class PlannedStep:
     inputs: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     models: Mapping[str, str] = field(default_factory=dict)
+    students: tuple[str, ...] = ()
     depends: tuple[str, ...] = ()
     on_failure: OnFailure = "continue"
     #: The canonical request that was hashed; `--against` compares it.

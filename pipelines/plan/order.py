@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...contracts.training import Train
-from ..file.spec import PipelineSpec, StepSpec
+from ..file.model_kinds import members
+from ..file.spec import PipelineSpec, StepSpec, first_of
 
 
 def order(spec: PipelineSpec) -> list[str]:
@@ -28,7 +29,9 @@ def order(spec: PipelineSpec) -> list[str]:
 
 def needs(step: StepSpec, spec: PipelineSpec) -> Iterable[str]:
     """The steps that must be done before a step."""
-    named = [name for _, _, name in step.operator.references() if name not in spec.models]
+    asked = [name for _, _, name in step.operator.references()]
+    parts = [part for name in asked for part in members(spec.models.get(name))]
+    named = [name for name in [*asked, *parts] if name not in spec.models]
     return [name for name in dict.fromkeys([*step.inputs, *named]) if name in spec.steps]
 
 
@@ -38,7 +41,7 @@ def base_of(name: str, spec: PipelineSpec) -> str | None:
     None if a file with mistakes has none.
     """
     seen: set[str] = set()
-    while name not in spec.models:
+    while (name := first_of(name, spec.models)) not in spec.models:
         step = spec.steps.get(name)
         if step is None or name in seen or not isinstance(step.operator, Train):
             return None

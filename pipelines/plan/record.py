@@ -59,7 +59,7 @@ def _step(step: PlannedStep) -> dict[str, Any]:
 def _model(model: PlannedModel) -> dict[str, Any]:
     return {
         "engine": model.engine,
-        "path": model.reference,
+        "path": model.told if model.members else model.reference,
         "digest": model.digest,
         "adapter": str(model.adapter) if model.adapter else None,
         "options": dict(model.options),

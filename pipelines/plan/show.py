@@ -30,8 +30,7 @@ def show(plan: Plan, costs: Sequence[StepCost], *, run: str | None) -> str:
 def _models(plan: Plan) -> list[str]:
     """One line per model, with the adapter of a promoted student."""
     return [
-        f"  {name}: {model.reference or model.options.get('model', '')} ({model.engine})"
-        + (f" + adapter {model.adapter}" if model.adapter else "")
+        f"  {name}: {model.told} ({model.engine})" + (f" + adapter {model.adapter}" if model.adapter else "")
         for name, model in plan.models.items()
     ]
 

@@ -10,8 +10,9 @@ from pydantic import BaseModel
 
 from ...contracts import registry
 from ...contracts.operators import Operator
+from ..file.model_kinds import MODEL_KINDS
 from ..file.models_section import options_model
-from ..file.spec import MODEL_KINDS, VARS, BlockKeys, PipelineSpec, StepKeys
+from ..file.spec import VARS, BlockKeys, PipelineSpec, StepKeys
 from .entries import Entry, Parameter, entry, parts, required_first
 
 USER_FUNCTION = "module:function"
@@ -44,6 +45,7 @@ def file_parts() -> tuple[Topic, ...]:
     top = Entry("The file", "file", whole.about, (*whole.parameters, variables))
     kinds = {name: classes[0] for name, classes in parts(PipelineSpec) if len(classes) == 1}
     inner = [(name, kind) for name, kind in kinds.items() if name not in ("steps", "models")]
+    inner += [(name, classes[0]) for _, kind in inner for name, classes in parts(kind) if len(classes) == 1]
     return (
         Topic("file", "Keys at the top of a pipeline file.", (top,)),
         Topic("steps", "Keys that every step may have.", (entry("steps", "steps", StepKeys),)),

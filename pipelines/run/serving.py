@@ -34,7 +34,8 @@ class ModelTable:
     run: RunDirectory
 
     def weights(self, name: str) -> ModelWeights:
-        """The weights of a model or student.
+        """The weights of a model or student; of a combined model, those of its first tuned model, whose
+        tokenizer it uses.
 
         Raises ModelError if the weights are not available, Damaged if an adapter is not the one that was
         trained.
@@ -42,6 +43,8 @@ class ModelTable:
         model = self.plan.models.get(name)
         if model is None:
             return self._student(name)
+        if model.members:
+            return self.weights(model.members["plus"][0])
         from ..weights import resolve
 
         found = resolve(model.reference)
@@ -53,6 +56,10 @@ class ModelTable:
     def settings(self, name: str) -> EngineSettings:
         """How to serve the model; a student is served by its base's engine with its adapter."""
         model = served(self.plan, name)
+        if model.members:
+            beside = {part: tuple(map(self.weights, names)) for part, names in model.members.items()}
+            (base,) = beside.pop("base")
+            return EngineSettings(model.engine, base, dict(model.options), beside)
         weights = self.weights(name) if model.reference else None
         return EngineSettings(model.engine, weights, {**model.options, **_tokenizer(model)})
 

@@ -25,7 +25,7 @@ def loaded(example: str, folder: Path) -> PipelineSpec:
 
 
 def test_the_page_has_examples() -> None:
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 6
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gristmill.pipelines.file.load import loads
-from gristmill.pipelines.file.spec import ModelSpec
+from gristmill.pipelines.file.model_kinds import ModelSpec
 from gristmill.pipelines.plan.make import make_plan
 from gristmill.pipelines.plan.nodes import Carry, Plan
 

@@ -7,7 +7,7 @@ import pytest
 
 from gristmill.contracts.errors import ModelError, SpecError
 from gristmill.pipelines.file.load import loads
-from gristmill.pipelines.file.spec import ModelSpec
+from gristmill.pipelines.file.model_kinds import ModelSpec
 from gristmill.pipelines.plan.make import make_plan, order
 from gristmill.pipelines.plan.nodes import Carry, Plan
 
