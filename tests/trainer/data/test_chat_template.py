@@ -166,7 +166,7 @@ def test_hermes_writes_tools_and_their_calls(tmp_path: Path, save_tokenizer: Cal
     def call(name: str, arguments: str) -> dict[str, object]:
         return {"id": name, "type": "function", "function": {"name": name, "arguments": arguments}}
 
-    calls = [call("look", '{"place": "Ulm"}'), call('n"m', "{}")]
+    calls = [call("look", '{"place": "Ulm"}'), call("in.town/v2 now", "{}")]
     talk = [
         {"role": "user", "content": "q"},
         {"role": "assistant", "content": "", "tool_calls": calls},
