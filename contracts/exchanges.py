@@ -1,6 +1,7 @@
 """The conversation view of a row: the question and the answer that it holds, as texts, whatever its columns.
 
-An operator that names the columns ``prompt`` or ``response`` reads them of every row: of a conversation in
+An operator that names the columns ``prompt`` or ``response``, by a parameter, in an expression or in a
+template, reads them of every row: of a conversation in
 ``messages``, the prompt is what comes before the last turn of the assistant, and the response is that turn.
 The system prompt is no part of the prompt, as it is none of the column ``prompt``. The runner makes these
 columns for such an operator; they are no columns of its rows.
@@ -122,7 +123,7 @@ def viewed(operator: Operator, columns: Sequence[str]) -> tuple[str, ...]:
     """The columns that the operator reads of the conversations of its rows, which have these ``columns``."""
     if MESSAGES not in columns or not isinstance(operator, (Map, TableMap, WholeTable)):
         return ()
-    used = set(operator.uses_columns()) - set(operator.replaces_columns())
+    used = {*operator.uses_columns(), *operator.names_columns()} - set(operator.replaces_columns())
     return tuple(name for name in VIEWED if name in used)
 
 

@@ -6,10 +6,10 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Frozen(BaseModel):
-    """A part of a pipeline file: immutable, without unknown keys, each field described by the string below
-    it.
+    """A part of a pipeline file: immutable, without unknown keys, its numbers finite, each field described by
+    the string below it.
 
     These descriptions are the only source of ``gristmill help``, ``gristmill schema`` and docs/reference.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)

@@ -22,6 +22,7 @@ from .chat_rows import (
 )
 from .openai_rows import openai_batch, openai_log, openai_preferences
 from .preference_rows import preferences
+from .turns import unreadable
 
 Format: TypeAlias = Literal[
     "auto",
@@ -58,6 +59,18 @@ class RowLayout:
         return all(any(name in names for name in group) for group in self.needs) and not any(
             name in names for name in self.without
         )
+
+
+#: The columns in which layouts put conversations.
+CONVERSATION_COLUMNS = ("messages", "prompt", "chosen", "rejected")
+
+
+def unreadable_column(row: Mapping[str, Any]) -> tuple[str, str] | None:
+    """(column, what is wrong with it) of the first conversation that cannot be read; None if all can."""
+    for name in CONVERSATION_COLUMNS:
+        if (reason := unreadable(row.get(name))) is not None:
+            return name, f"{name}: {reason}"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,6 +173,13 @@ class Operator(Frozen):
         """The input columns that the step requires, as far as its parameters name them."""
         return ()
 
+    def names_columns(self) -> Iterable[str]:
+        """Columns that an expression or a template of the parameters names, beside :meth:`uses_columns`.
+
+        Of conversations they are read as those are (``exchanges.py``). Other names may be among them.
+        """
+        return ()
+
     def replaces_columns(self) -> Iterable[str]:
         """Those of :meth:`uses_columns` whose values the step changes.
 

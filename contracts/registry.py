@@ -63,6 +63,7 @@ NAMED: dict[str, dict[str, str]] = {
         "git_history": "datagen.sources.git_history:GitHistory",
         "repository": "datagen.sources.repository:RepositoryCode",
         "python_functions": "datagen.sources.python_functions:PythonFunctions",
+        "python_tools": "datagen.sources.python_tools:PythonTools",
         "constraints": "datagen.sources.constraint_tasks:ConstraintTasks",
     },
     "generate": {
@@ -72,6 +73,7 @@ NAMED: dict[str, dict[str, str]] = {
         "edit_styles": "datagen.generate.edit_styles:EditStyles",
         "lintseq": "datagen.generate.lintseq:LintSeq",
         "respond": "datagen.generate.respond:Respond",
+        "simulated_user": "datagen.generate.simulated_user:SimulatedUser",
         "template": "datagen.generate.template:Template",
     },
     "verify": {
@@ -90,12 +92,14 @@ NAMED: dict[str, dict[str, str]] = {
         "sql": "datagen.verify.sql:VerifySql",
         "stdio": "datagen.verify.stdio:VerifyStdio",
         "tests": "datagen.verify.tests:VerifyTests",
+        "tool_calls": "datagen.verify.tool_calls:VerifyToolCalls",
         "verdict": "datagen.verify.stated_verdict:VerifyVerdict",
     },
     "score": {
         "classify": "filters.score.classify:Classify",
         "code_validity": "filters.score.code_validity:CodeValidity",
         "compression": "filters.score.compression:CompressionAlignment",
+        "expected_utility": "filters.score.expected_utility:ExpectedUtility",
         "group_mean": "filters.score.group_mean:GroupMean",
         "influence": "trainer.influence:InfluenceScore",
         "judge": "filters.score.judge:RubricJudge",
@@ -137,6 +141,7 @@ NAMED: dict[str, dict[str, str]] = {
         "consistent": "filters.select.consistent:SelectConsistent",
         "longest": "filters.select.longest:SelectLongest",
         "nearest": "filters.select.nearest:SelectNearest",
+        "part": "filters.select.part:SelectPart",
         "random": "filters.select.random:RandomSelect",
         "transport": "filters.select.transport:SelectTransport",
         "vote": "filters.select.vote:Vote",
@@ -166,6 +171,7 @@ NAMED: dict[str, dict[str, str]] = {
         "answers": "datagen.evaluate.answers:EvaluateAnswers",
         "constraints": "datagen.evaluate.constraints:EvaluateConstraints",
         "likelihood": "datagen.evaluate.likelihood:EvaluateLikelihood",
+        "recovered_gap": "datagen.evaluate.recovered_gap:RecoveredGap",
     },
     "export": {
         "parquet": "pipelines.sinks:ParquetExport",

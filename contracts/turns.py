@@ -35,6 +35,20 @@ def is_turns(value: object) -> bool:
     )
 
 
+def unreadable(value: object) -> str | None:
+    """What is wrong with the first turn whose content is no text, no list of parts and not null.
+
+    None if there is none, or if the value is no conversation.
+    """
+    turns: Sequence[Mapping[str, Any]] = value if is_turns(value) else ()  # type: ignore[assignment]
+    for number, turn in enumerate(turns, 1):
+        said = turn.get("value") if turn.get("content") is None else turn["content"]
+        if said is not None and not isinstance(said, (str, list, tuple)):
+            role = _said_by(turn)
+            return f"turn {number} ({role}) has {said!r:.40} as its content: write a text in quotes"
+    return None
+
+
 def typed(turn: Mapping[str, Any]) -> Turn:
     """The turn with its calls in OpenAI's form and a content in parts, all texts, as one text.
 

@@ -96,8 +96,18 @@ def _plain_quantize(flat: Tensor, group: int, rounds: int) -> tuple[Tensor, Tens
     scales = ((high - low) / LARGEST).clamp(min=SMALLEST_SCALE).bfloat16()
     zeros = _zero_points(groups, scales.float(), -low / scales.float(), rounds).half()
     codes = _codes(groups, scales.float(), zeros.float()).to(torch.uint8).view(-1)[:count]
-    pairs = pad(codes, (0, count % 2)).view(-1, 2)
-    return (pairs[:, 0] << 4) | pairs[:, 1], scales[:, 0], zeros[:, 0]
+    return pack(codes), scales[:, 0], zeros[:, 0]
+
+
+def pack(codes: Tensor) -> Tensor:
+    """Pack ``codes``, uint8 (n,), two per byte."""
+    pairs = pad(codes, (0, codes.numel() % 2)).view(-1, 2)
+    return (pairs[:, 0] << 4) | pairs[:, 1]
+
+
+def unpack(weight: INT4Tensor) -> Tensor:
+    """Return the codes, uint8 (n,)."""
+    return torch.stack([weight.packed >> 4, weight.packed & 15], dim=1).view(-1)[: math.prod(weight.shape)]
 
 
 def _codes(groups: Tensor, scales: Tensor, zeros: Tensor) -> Tensor:
@@ -138,8 +148,7 @@ def dequantize(weight: INT4Tensor, dtype: torch.dtype = torch.float32) -> Tensor
         out = torch.empty(weight.shape, dtype=dtype, device=weight.packed.device)
         gpu.dequantize_int4(weight.packed, weight.scales, weight.zeros, out, weight.group)
         return out
-    codes = torch.stack([weight.packed >> 4, weight.packed & 15], dim=1).view(-1)[:count].float()
-    groups = pad(codes, (0, -count % weight.group)).view(-1, weight.group)
+    groups = pad(unpack(weight).float(), (0, -count % weight.group)).view(-1, weight.group)
     values = groups.sub_(weight.zeros.float()[:, None]).mul_(weight.scales.float()[:, None])
     return values.view(-1)[:count].to(dtype).view(weight.shape)
 

@@ -68,6 +68,17 @@ def quantize(weight: Tensor) -> INT8Tensor:
     return INT8Tensor(codes, absmax / LARGEST)
 
 
+def rounded(values: Tensor) -> INT8Tensor:
+    """Return ``values`` (N, K), floating point, in INT8, without a look at them.
+
+    A row that is not finite gets a scale that is not finite.
+    """
+    wide = values.float()
+    absmax = wide.abs().amax(dim=1)
+    shares = wide / torch.where(absmax == 0, 1.0, absmax)[:, None]
+    return INT8Tensor(shares.mul_(LARGEST).round_().to(torch.int8), absmax / LARGEST)
+
+
 def dequantize(weight: INT8Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return the dequantized weight (N, K): ``code * scale`` in float32, rounded once to ``dtype``."""
     if dispatch.on_triton(weight.codes):

@@ -1,4 +1,4 @@
-"""Matrix products with a frozen weight, which may be packed.
+"""Matrix products with a frozen weight, which may be packed or have products of its own.
 
 On a CPU, PyTorch multiplies in bfloat16 by oneDNN, which rearranges a weight in each product, unless it was
 packed before.
@@ -7,6 +7,7 @@ packed before.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -14,6 +15,19 @@ from torch.nn.functional import linear
 
 #: Tokens for which weights are packed. Products of other numbers of tokens are about as fast.
 TOKENS = 1024
+
+
+@runtime_checkable
+class Factor(Protocol):
+    """A frozen weight (N, K) that computes its products itself."""
+
+    def times(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """Return ``x W^T + bias``, (tokens, N), in the dtype of ``x`` (tokens, K)."""
+        ...
+
+    def back(self, d_y: Tensor, onto: Tensor | None) -> Tensor:
+        """Return ``d_y W + onto``, (tokens, K), for ``d_y`` (tokens, N). May overwrite ``onto``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,25 +46,31 @@ class Packed:
         """Return the weight itself, a new tensor."""
         return self.forward.to_dense()
 
+    def times(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        return _onednn(x, self.forward, bias)
 
-Weight = Tensor | Packed
+    def back(self, d_y: Tensor, onto: Tensor | None) -> Tensor:
+        if onto is None:
+            return _onednn(d_y, self.backward)
+        total: Tensor = torch.ops.mkldnn._linear_pointwise.binary(d_y, onto, self.backward, None, "add")
+        return total
+
+
+Weight = Tensor | Factor
 
 
 def times(x: Tensor, weight: Weight, bias: Tensor | None = None) -> Tensor:
     """Return ``x W^T + bias``, (tokens, N), for ``x`` (tokens, K)."""
     if isinstance(weight, Tensor):
         return linear(x, weight, bias)
-    return _onednn(x, weight.forward, bias)
+    return weight.times(x, bias)
 
 
 def back(d_y: Tensor, weight: Weight, onto: Tensor | None = None) -> Tensor:
     """Return ``d_y W + onto``, (tokens, K), for ``d_y`` (tokens, N). May overwrite ``onto``."""
     if isinstance(weight, Tensor):
         return d_y @ weight if onto is None else onto.addmm_(d_y, weight)
-    if onto is None:
-        return _onednn(d_y, weight.backward)
-    total: Tensor = torch.ops.mkldnn._linear_pointwise.binary(d_y, onto, weight.backward, None, "add")
-    return total
+    return weight.back(d_y, onto)
 
 
 def packable(dtype: torch.dtype, device: torch.device) -> bool:

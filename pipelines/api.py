@@ -12,6 +12,7 @@ import os
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -86,8 +87,9 @@ def run(
             until=until,
             memory=limit,
             mended=mended,
+            overrides=overrides,
         )
-        wait(loop.go())
+        wait(loop.go(), loop.stop)
     return Run(directory)
 
 
@@ -127,11 +129,18 @@ class Run:
         """The decision and the metrics of each finished round."""
         return [each.result for each in self.directory.rounds() if each.result is not None]
 
-    def report(self) -> Path:
-        """Write ``report.html`` into the run's directory and return its path."""
+    def report(self, against: Run | str | Path | None = None) -> Path:
+        """Write ``report.html`` into the run's directory and return its path.
+
+        ``against``: another run, or its directory, to compare with; the file is ``report-against-NAME.html``.
+        """
         from .report.build import build
 
-        return build(self.directory)
+        other: RunDirectory | str | Path | None
+        other = against.directory if isinstance(against, Run) else against
+        if other is not None and not isinstance(other, RunDirectory):
+            other = RunDirectory.open(other)
+        return build(self.directory, other)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, steps={list(self)})"
@@ -196,14 +205,25 @@ class StepRows:
         return f"Rows({self.store.name!r}, {len(self)}{f' {self.fate}' if self.fate else ''})"
 
 
-def wait(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine, run in a new thread if an event loop is already running (in a notebook)."""
+def wait(work: Coroutine[Any, Any, T], stop: Stop | None = None) -> T:
+    """The result of a coroutine, run in a new thread if an event loop is already running (in a notebook).
+
+    ``stop``: asked when a notebook's kernel is interrupted, so that the work ends by itself.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
+        # In the context of the cell, where its outputs are looked up.
+        done = pool.submit(copy_context().run, asyncio.run, work)
+        try:
+            return done.result()
+        except KeyboardInterrupt:
+            if stop is None:
+                raise
+            stop.ask()
+            return done.result()
 
 
 @contextmanager

@@ -49,6 +49,7 @@ FOR_OTHERS = {
 TOOLS = {
     "beautifulsoup4",
     "coverage",
+    "ipykernel",
     "langdetect",
     "mammoth",
     "markdownify",

@@ -68,7 +68,8 @@ def test_nothing_else_is_in_the_wheel(wheel: set[str]) -> None:
 
 
 def test_every_folder_with_modules_is_a_package() -> None:
-    folders = {Path(name).parent for name in sources((".py",))}
+    by_path = Path("pipelines/recipes/seeds")  # loaded by their paths, as a user's own files are
+    folders = {Path(name).parent for name in sources((".py",))} - {by_path}
     assert {folder for folder in folders if not (ROOT / folder / "__init__.py").is_file()} == set()
 
 

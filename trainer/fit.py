@@ -18,6 +18,7 @@ from torch import Tensor
 from ..contracts.inference import ModelWeights, derive_seed
 from ..contracts.operators import Context
 from ..contracts.training import Trained
+from .adapters.adapter import Adapter
 from .adapters.initialization import InitializationData
 from .adapters.load_adapted import load_adapted
 from .adapters.own_files import first_seed, save_own
@@ -123,6 +124,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         projection.steps = len(steps)
         projection.begin(model)
     trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
+    trained += sum(each.adapter.integers for _, each in model.linears() if isinstance(each.adapter, Adapter))
     shards = shard(model, device) if sharded else None
     groups = parameter_groups(model)
     optimizer = OPTIMIZERS[step.optimizer](

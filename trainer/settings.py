@@ -15,7 +15,9 @@ from ..contracts.inference import Capability
 from ..contracts.operators import Context, StepRef
 from ..contracts.rows import Row
 from ..contracts.training import Train
-from .adapters.adapter_settings import CALIBRATED_INITS, DENSE_INITS, AdapterSettings, Target
+from .adapters.adapter_names import Target
+from .adapters.adapter_settings import AdapterSettings
+from .base_checks import check_base
 from .data.mixture import Until
 from .model.quantization import Quantization
 from .model.trained_parts import PARTS, Part
@@ -24,7 +26,7 @@ from .optimizers.optimizer_names import OptimizerName
 from .optimizers.optimizer_options import check_options
 from .optimizers.optimizer_settings import GaLoreSettings
 from .other_tools import OTHER_NAMES
-from .sparse.sparse_settings import MASKED, OF_BLOCKS, OVER, SparseSettings
+from .sparse.sparse_settings import MASKED, OF_BLOCKS, OVER, TO_THE_END, SparseSettings
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +59,8 @@ class TrainSettings(Train):
 
     quantize: Quantization = "nf4"
     """Format of the frozen base: `nf4` (QLoRA, arXiv 2305.14314), `int8` (arXiv 2208.07339), `int4` (HQQ:
-    Badri & Shaji, 2023), or `none` for the weights as they are."""
+    Badri & Shaji, 2023), `int2` (as in INT2.1, arXiv 2306.08162), `halo`, whose products are of integers too
+    (HALO, arXiv 2501.02625), or `none` for the weights as they are."""
     quantize_skip: tuple[Target, ...] = ()
     """Layers that are not quantized, by their short names: for small models that lose too much accuracy when
     these layers are quantized."""
@@ -105,7 +108,7 @@ class TrainSettings(Train):
     with 2, `lion` (arXiv 2302.06675) with 4, or `galore`: AdamW over gradients of low rank, with far less
     (arXiv 2403.03507), for `adapter: {kind: delta}`. `mezo` computes losses and no gradients (arXiv
     2305.17333): it takes the memory of inference, and many more steps. `betas` and `clip` do not apply to
-    it."""
+    it. `qft` is Lion over integers (arXiv 2310.07147), for `adapter: {kind: qft}`; `clip` does not apply."""
     galore: GaLoreSettings = GaLoreSettings()
     """Options of `optimizer: galore`."""
     mezo: MeZOSettings = MeZOSettings()
@@ -130,7 +133,8 @@ class TrainSettings(Train):
     """Largest share of rows that `unfit: skip` leaves out; more stop the training before its first step."""
     chat_template: str | None = None
     """Chat template in place of the model's own: `chatml`, `zephyr`, `alpaca` or `plain` (for a base model
-    that has none), or the path of a Jinja file. The student is saved with it."""
+    that has none), `hermes` (which writes tools and their calls), or the path of a Jinja file. The student is
+    saved with it."""
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the chat template, as in `{enable_thinking: false}`. The template that is saved with the
     student has them as its defaults, so that the student is served as it was trained."""
@@ -240,18 +244,8 @@ class TrainSettings(Train):
         return self
 
     @model_validator(mode="after")
-    def _base_of_its_init(self) -> Self:
-        init = self.adapter.init
-        if init in DENSE_INITS and self.quantize != "none":
-            raise ValueError(
-                f"adapter.init {init!r} changes the base after it has seen the training data, so the base "
-                f"cannot be quantized ({self.quantize}): give quantize: none, or another init"
-            )
-        if init in CALIBRATED_INITS and self.quantize == "none":
-            raise ValueError(
-                f"adapter.init {init!r} compensates for the quantization error, but the base is not "
-                "quantized: give quantize: nf4, or another init"
-            )
+    def _with_its_base(self) -> Self:
+        check_base(self)
         return self
 
     @model_validator(mode="after")
@@ -279,10 +273,10 @@ class TrainSettings(Train):
             raise ValueError(
                 f"weight_decay would change the entries that sparse {kind!r} does not train: remove it"
             )
-        if kind == "lt_sft" and (self.keep_best or self.patience is not None):
+        if kind in TO_THE_END and (self.keep_best or self.patience is not None):
             raise ValueError(
-                "sparse 'lt_sft' needs all steps, since its first phase is dense: remove keep_best and "
-                "patience"
+                f"sparse {kind!r} needs all steps, since its weights are final only at the end: remove "
+                "keep_best and patience"
             )
         return self
 
@@ -347,6 +341,8 @@ class TrainSettings(Train):
             return "optimizer: galore, which decomposes whole gradients"
         if self.optimizer == "mezo":
             return "optimizer: mezo, which perturbs whole weights"
+        if self.adapter.kind in ("qft", "pv"):
+            return f"adapter: {{kind: {self.adapter.kind}}}, whose codes are not parameters"
         if self.sparse is not None and self.sparse.kind == "cola":
             return "sparse: {kind: cola}, which changes the base"
         if self.adapter.kind == "delta" and self.optimizer == "adamw8bit":

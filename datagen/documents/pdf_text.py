@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from .running_lines import without_running_lines
 from .structure import Heading, ReadDocument, Unreadable, first_title
 
 #: What PDFium writes for a hyphen at the end of a line, whose break it removes.
@@ -25,7 +26,7 @@ def read_pdf(data: bytes) -> ReadDocument:
         if "assword" in str(error):
             raise Unreadable("it is encrypted: save it without a password") from error
         raise Unreadable(f"it is not a whole PDF file ({error}): make or fetch it again") from error
-    texts = [_page_text(page) for page in _pages(document)]
+    texts = without_running_lines([_page_text(page) for page in _pages(document)])
     visible = sum(len("".join(text.split())) for text in texts)
     if visible < _LEAST_PER_PAGE * len(texts):
         raise Unreadable(

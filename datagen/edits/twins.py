@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PositiveInt
 
+from ...contracts.column_types import check_held, holds_truth, reads_as_text
 from ...contracts.errors import DataError
+from ...contracts.mistakes import Collected
 from ...contracts.operators import Context, Estimate, WholeTable
 from ...contracts.outcomes import Failed, Filtered, NewRows
 from ...contracts.rows import Row
@@ -61,6 +63,16 @@ class Twins(WholeTable):
     def uses_columns(self) -> Iterable[str]:
         return dict.fromkeys((*self.group, *self.columns, self.code, self.passed))
 
+    def uses_text(self) -> Iterable[str]:
+        return (self.code,)
+
+    def check_types(self, types: Mapping[str, pa.DataType]) -> None:
+        with Collected() as found:
+            with found.at():
+                super().check_types(types)
+            with found.at():
+                check_held((self.passed,), types, holds_truth, "true or false", "CAST({} AS BOOLEAN)")
+
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=rows // 2)
 
@@ -74,7 +86,7 @@ class Twins(WholeTable):
             self._pair(group, made)
         return NewRows(made.rows, made.parents, made.unused, made.summary(len(groups)))
 
-    def _groups(self, table: pa.Table) -> dict[tuple[Any, ...], list[Row]]:
+    def _groups(self, table: pa.Table) -> dict[str, list[Row]]:
         import pyarrow as pa
 
         names = list(self.uses_columns())
@@ -84,14 +96,11 @@ class Twins(WholeTable):
                 raise DataError(f"pair: twins: no column {name!r}; there are {known}")
         if not pa.types.is_boolean(table.schema.field(self.passed).type):
             raise DataError(f"pair: twins: column {self.passed!r} must be true or false")
-        for name in (*self.group, self.code):
-            if pa.types.is_nested(table.schema.field(name).type):
-                raise DataError(
-                    f"pair: twins: column {name!r} must hold plain values, not lists or structures"
-                )
-        found: dict[tuple[Any, ...], list[Row]] = {}
+        if not reads_as_text(table.schema.field(self.code).type):
+            raise DataError(f"pair: twins: column {self.code!r} must hold text")
+        found: dict[str, list[Row]] = {}
         for row in table.select(["_id", *names]).to_pylist():
-            found.setdefault(tuple(row[name] for name in self.group), []).append(row)
+            found.setdefault(repr([row[name] for name in self.group]), []).append(row)
         return found
 
     def _pair(self, group: Sequence[Row], made: _Pairs) -> None:

@@ -57,28 +57,29 @@ class Comparison(PairedEvaluation):
 
     def needs(self) -> Mapping[str, frozenset[Capability]]:
         wanted = self.asking().sampling().needs()
-        return {"model": wanted, "against": wanted} if self.against is not None else {"model": wanted}
+        return dict.fromkeys(self.asks(), wanted)
 
     def estimate(self, rows: int) -> Estimate:
-        asked = self.asking().estimate(rows * len(self.models()))
+        asked = self.asking().estimate(rows * len({*self.models().values()}))
         return replace(asked, rows=rows)
 
     def open(self, context: Context) -> Apply:
         asking = self.asking()
         request = asking.request(context)
         judge = None if asking.check is None else asking.check.open(context)
-        sides = {
-            prefix: SamplingPlan(
+        models = self.models()
+        plans = {
+            name: SamplingPlan(
                 context.engine(name), context.seed, asking.policy(), request, asking.read, judge, whole=True
             )
-            for prefix, name in self.models().items()
+            for name in dict.fromkeys(models.values())
         }
 
         async def apply(rows: list[Row]) -> list[list[Outcome]]:
             # In sequence: two engines on one CPU would slow each other down.
-            answers = {prefix: await sample_rows(plan, rows) for prefix, plan in sides.items()}
+            answers = {name: await sample_rows(plan, rows) for name, plan in plans.items()}
             return [
-                [self._item({prefix: side[index] for prefix, side in answers.items()})]
+                [self._item({prefix: answers[name][index] for prefix, name in models.items()})]
                 for index in range(len(rows))
             ]
 

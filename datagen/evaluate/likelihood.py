@@ -53,23 +53,24 @@ class EvaluateLikelihood(PairedEvaluation):
 
     def needs(self) -> Mapping[str, frozenset[Capability]]:
         wanted = self._scorer(self.model).needs()["model"]
-        return {"model": wanted, "against": wanted} if self.against is not None else {"model": wanted}
+        return dict.fromkeys(self.asks(), wanted)
 
     def check_columns(self, columns: Sequence[str]) -> None:
         self._scorer(self.model).check_columns(columns)
 
     def estimate(self, rows: int) -> Estimate:
-        asked = self._scorer(self.model).estimate(rows * len(self.models()))
+        asked = self._scorer(self.model).estimate(rows * len({*self.models().values()}))
         return Estimate(rows, asked.requests, asked.prompt_tokens, asked.completion_tokens)
 
     def open(self, context: Context) -> Apply:
-        sides = {prefix: self._scorer(name).open(context) for prefix, name in self.models().items()}
+        models = self.models()
+        scorers = {name: self._scorer(name).open(context) for name in dict.fromkeys(models.values())}
 
         async def apply(rows: list[Row]) -> list[list[Outcome]]:
             # In sequence: two engines on one CPU would slow each other down.
-            scored = {prefix: await score(rows) for prefix, score in sides.items()}
+            scored = {name: await score(rows) for name, score in scorers.items()}
             return [
-                [self._item({prefix: outcomes[index][0] for prefix, outcomes in scored.items()})]
+                [self._item({prefix: scored[name][index][0] for prefix, name in models.items()})]
                 for index in range(len(rows))
             ]
 

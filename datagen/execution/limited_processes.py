@@ -27,6 +27,8 @@ from ...contracts.errors import DataError
 
 #: Seconds allowed for a process to start, and to be without a processor; a busy machine is not an error.
 START, WAIT = 300.0, 300.0
+#: Seconds allowed for a process that closed its connection to end; after them it counts as still computing.
+EXIT = 20.0
 
 
 class CallLimitReached(DataError):
@@ -130,7 +132,7 @@ class _LimitedProcess:
     def kill(self) -> str:
         """End the process; return the signal or the exit code with which it had ended."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(1.0)
+            self._process.wait(EXIT)
         code = self._process.poll()
         self._end()
         if code is None:

@@ -34,14 +34,25 @@ def waiting_for_user(row: Row) -> list[Message]:
 
 
 def conversation(row: Row) -> list[Message]:
-    """Return the row's ``messages``; empty if null or missing. Raises DataError for another shape.
+    """Return the row's ``messages`` as models read them; empty if null or missing.
 
-    Turns whose keys differ from row to row are JSON text.
+    Raises DataError for another shape. Turns whose keys differ from row to row are JSON text.
     """
+    return [_turn(turn) for turn in _given(row)]
+
+
+def continued(row: Row, *more: Message) -> list[Message]:
+    """Return the row's ``messages`` and ``more``. What models do not read stays in its turn (``weight``,
+    ``is_error``). Raises DataError as :func:`conversation` does.
+    """
+    return [*({**turn, **_turn(turn)} for turn in _given(row)), *more]  # type: ignore[list-item]
+
+
+def _given(row: Row) -> list[Message]:
     given = turns_in(row.get("messages") or [])
     if given is None:
         raise DataError("its 'messages' are no list of turns, each {role, content}")
-    return [_turn(turn) for turn in given]
+    return given
 
 
 def _turn(given: object) -> Message:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
@@ -15,7 +16,7 @@ from ...contracts.operators import Apply, Map
 from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ..prompts.collection import text_prompt
-from ..prompts.template_mistakes import check_names, check_template
+from ..prompts.template_mistakes import check_names, check_template, named
 from .sampling_loop import BREATH
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ class Render(Map):
             for name, text in self.columns.items():
                 with found.at("columns", name):
                     check_names(text_prompt(text, _who(name)), columns, self.variables)
+
+    def names_columns(self) -> Iterable[str]:
+        texts = [partial(text_prompt, text, _who(name)) for name, text in self.columns.items()]
+        return named(texts) - set(self.variables)
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, *self.columns]

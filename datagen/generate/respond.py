@@ -13,7 +13,7 @@ from ...contracts.mistakes import at
 from ...contracts.operators import no_column
 from ...contracts.outcomes import Filtered, Kept, Outcome
 from ...contracts.rows import Row, assistant_turn, turns
-from .conversations import conversation, with_system
+from .conversations import continued, conversation, with_system
 from .generator import Generator
 from .sampling_loop import Answer, ToRequest
 from .tools import call_type, tools_in, tools_text
@@ -170,7 +170,7 @@ class Respond(Generator):
         if self.record_tokens:
             made["response_tokens"] = list(completion.tokens)
         if not isinstance(row.get("prompt"), str):
-            made["messages"] = [*conversation(row), self._turn(answer)]
+            made["messages"] = continued(row, self._turn(answer))
         if completion.cut_thinking:
             return [Filtered("truncated_thinking", row=made)]
         if not answer.text.strip() and not completion.tool_calls:

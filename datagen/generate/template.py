@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from ...contracts.rows import Row, assistant_turn, turns
 from ..parsers import AnyParser, TextParser, Unparsed
 from ..prompts import Prompt, find_prompt
 from ..prompts.collection import text_prompt
-from ..prompts.template_mistakes import check_names, check_template
+from ..prompts.template_mistakes import check_names, check_template, named
 from .conversations import with_user_turn
 from .generator import Generator
 from .sampling_loop import Answer, ToRequest
@@ -105,6 +105,9 @@ class Template(Generator):
                     check_names(prompt(), columns, self.variables)
             with found.at("check"):
                 self.check_verifier(columns)
+
+    def names_columns(self) -> Iterable[str]:
+        return named(self._prompts().values()) - set(self.variables)
 
     def _prompts(self) -> dict[str, Callable[[], Prompt]]:
         """Return how to find the prompt of each parameter that is one."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 
 from jinja2 import Environment, TemplateError, nodes
 
@@ -51,6 +52,15 @@ def check_names(prompt: Prompt, columns: Collection[str], variables: Collection[
     with Collected() as found:
         for name in sorted(always | close):
             found.add(ColumnError(f"the template {prompt.name}: {no_column(name, list(columns))}", name))
+
+
+def named(prompts: Iterable[Callable[[], Prompt]]) -> frozenset[str]:
+    """The names that templates use and do not define; none of those that cannot be found or parsed."""
+    found: frozenset[str] = frozenset()
+    for prompt in prompts:
+        with suppress(DataError, TemplateError, RecursionError):
+            found |= required(prompt().text) | optional(prompt().text)
+    return found
 
 
 def _unknown(tree: nodes.Template, environment: PromptEnvironment) -> Iterator[tuple[int, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b, file_digest
 from importlib.util import find_spec
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import PositiveInt
 
@@ -35,8 +35,9 @@ class Documents(Source):
     """Reads documents: plain text, Markdown, HTML, PDF and Word (DOCX), one row each.
 
     HTML and Word become Markdown: headings, lists, tables and code stay, and navigation, links and images
-    go. Of a PDF the text of its pages is read, and its outline gives the headings. Files that end with `.gz`
-    are unpacked. In a folder, files that end otherwise are not read, nor those whose names begin with a dot.
+    go. Of a PDF the text of its pages is read, without running heads and page numbers, and its outline gives
+    the headings. Files that end with `.gz` are unpacked. In a folder, files that end otherwise are not read,
+    nor those whose names begin with a dot.
 
     Each file is read in a process with limits. A file that is damaged, encrypted, empty, scanned or too large
     fails its own row, which says why. HTML, PDF and Word need `pip install 'gristmill[documents]'`.
@@ -54,6 +55,8 @@ class Documents(Source):
     Example:
         handbook: {source: documents, path: docs/}
     """
+
+    version: ClassVar[int] = 2
 
     path: str | tuple[str, ...]
     """Documents to read: a file, a folder with all below it, a glob, or a list of them. Relative paths start

@@ -23,11 +23,11 @@ def judge(response: str, schema: str) -> dict[str, Any]:
         return {"invalid": error.message}
     blocks = _FENCE.findall(response)
     try:
-        value = _strict_json(blocks[0] if len(blocks) == 1 else response)
+        value = strict_json(blocks[0] if len(blocks) == 1 else response)
     except (ValueError, RecursionError) as error:
         return {"found": None, "reason": f"it is not JSON: {error!s:.200}"}
     found = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return {"found": found, "reason": _first_error(checker, value)}
+    return {"found": found, "reason": first_error(checker, value)}
 
 
 def validator(schema: dict[str, Any]) -> Any:
@@ -49,7 +49,8 @@ def _validator(schema: str) -> Any:
     return validator(json.loads(schema))
 
 
-def _strict_json(text: str) -> Any:
+def strict_json(text: str) -> Any:
+    """Return the value of JSON text. Raises ValueError for repeated keys, NaN and infinities, too."""
     return json.loads(text.strip(), object_pairs_hook=_unique, parse_constant=_refuse)
 
 
@@ -64,7 +65,8 @@ def _refuse(name: str) -> Any:
     raise ValueError(f"{name} is no JSON value")
 
 
-def _first_error(checker: Any, value: Any) -> str | None:
+def first_error(checker: Any, value: Any) -> str | None:
+    """Return where and why what :func:`validator` gives refuses a value; None if it accepts it."""
     from referencing.exceptions import Unresolvable
 
     try:

@@ -15,6 +15,8 @@ import sympy
 from latex2sympy2_extended.latex2sympy2 import NormalizationConfig, latex2sympy, normalize_latex
 from math_verify import verify
 from math_verify.parser import should_treat_as_complex
+from sympy.core.traversal import bottom_up
+from sympy.logic.boolalg import Boolean
 
 from .answer_notation import Notation, notation
 
@@ -94,7 +96,7 @@ def _equal(found: Any, expected: Any, own: Notation, gold: Notation, decimals: i
 
 def _same(found: Any, expected: Any, decimals: int | None) -> bool:
     rounding = 15 if decimals is None else decimals
-    if found == expected:
+    if found == expected or _ordered(found) == _ordered(expected):
         return True
     if not verify(
         expected,
@@ -108,6 +110,13 @@ def _same(found: Any, expected: Any, decimals: int | None) -> bool:
     both = isinstance(found, sympy.Expr) and isinstance(expected, sympy.Expr)
     # Numbers close to zero are cut off there, and would equal each other.
     return not (both and decimals is None and (found - expected).equals(0) is False)
+
+
+def _ordered(found: Any) -> Any:
+    """Return an expression with its terms in the order of sympy. The parser leaves them as written."""
+    if not isinstance(found, sympy.Expr) or found.has(Boolean):
+        return found
+    return bottom_up(found, lambda part: part.func(*part.args) if part.args else part)
 
 
 def _shown(found: Any) -> str | None:

@@ -87,6 +87,9 @@ class Calibrate(WholeTable):
         keys = [name for name in self.key if name != "_id"] if self.labels_from is not None else [self.label]
         return dict.fromkeys((*self.calibrate, *keys, *([self.group] if self.group is not None else [])))
 
+    def uses_numbers(self) -> Iterable[str]:
+        return (*self.calibrate, *([self.label] if self.labels_from is None else []))
+
     def check_reference(self, field: str, step: str, columns: Sequence[str]) -> None:
         check_names((self.label, *self.key), columns, f"the step '{step}' (`labels_from`)")
 

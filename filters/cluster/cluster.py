@@ -70,6 +70,9 @@ class Cluster(WholeTable):
     def uses_columns(self) -> Iterable[str]:
         return self.columns
 
+    def uses_text(self) -> Iterable[str]:
+        return self.columns
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, "cluster", "cluster_cosine", "cluster_label"]
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 class ExactIndex(KeptIndex):
     """The keys of the rows that survived."""
 
+    kind: ClassVar[str] = "dedup: exact"
     columns: ClassVar[tuple[str, ...]] = ("_id", HIGH, LOW)
 
     def same(self, keys: StoredRows, check: Callable[[], None]) -> dict[int, str]:

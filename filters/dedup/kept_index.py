@@ -61,6 +61,8 @@ class KeptIndex:
 
     #: The columns of its rows. The first is `_id`.
     columns: ClassVar[tuple[str, ...]]
+    #: The step that makes such an index, as a pipeline file writes it.
+    kind: ClassVar[str]
 
     folder: Path
     made_by: Mapping[str, Any]
@@ -78,7 +80,7 @@ class KeptIndex:
 
         Raises DataError if the manifest is damaged or missing, or of other parameters.
         """
-        generations = _read_manifest(folder, made_by, may_begin=name is not None)
+        generations = _read_manifest(folder, cls.kind, made_by, may_begin=name is not None)
         names = [each.name for each in generations]
         if name not in names:
             return cls(folder, made_by, name, tuple(generations))
@@ -122,7 +124,7 @@ class KeptIndex:
         if now.own is None:
             durable.flush(ready)
             durable.replace(ready, self.folder / generation.file)
-            _write_manifest(self.folder, self.made_by, [*now.before, generation])
+            _write_manifest(self.folder, self.kind, self.made_by, [*now.before, generation])
         elif now.own.rows_of != generation.rows_of:
             raise DataError(
                 f"the index {self.folder} has rows named '{self.name}' already, and this step keeps "
@@ -167,7 +169,9 @@ class KeptIndex:
                     first += batch.num_rows
 
 
-def _read_manifest(folder: Path, made_by: Mapping[str, Any], *, may_begin: bool) -> list[Generation]:
+def _read_manifest(
+    folder: Path, kind: str, made_by: Mapping[str, Any], *, may_begin: bool
+) -> list[Generation]:
     path = folder / MANIFEST
     if folder.exists() and not folder.is_dir():
         raise DataError(f"the index {folder} is not a folder: name another one in `against`")
@@ -182,12 +186,18 @@ def _read_manifest(folder: Path, made_by: Mapping[str, Any], *, may_begin: bool)
         content = json.loads(path.read_text())
         form, found = content["format"], dict(content["parameters"])
         generations = [Generation.read(each) for each in content["generations"]]
+        found_kind = str(content.get("kind", "dedup: exact" if "keys" in found else "dedup: minhash"))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise _damaged(folder, f"{MANIFEST} cannot be read ({error})") from error
     if form != _FORMAT:
         raise DataError(
             f"the index {folder} has format {form}; this version reads format {_FORMAT}. "
             "Begin another index, in a new folder"
+        )
+    if found_kind != kind:
+        raise DataError(
+            f"the index {folder} was made by `{found_kind}`, and this step is `{kind}`: their rows are not "
+            "compared in the same way. Name an index of its own kind, or a new folder, in `against`"
         )
     unknown = [name for name, value in made_by.items() if value is None]
     differ = [name for name in {**found, **made_by} if found.get(name) != made_by.get(name)]
@@ -207,9 +217,12 @@ def _shown(value: object) -> str:
     return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
 
 
-def _write_manifest(folder: Path, made_by: Mapping[str, Any], generations: list[Generation]) -> None:
+def _write_manifest(
+    folder: Path, kind: str, made_by: Mapping[str, Any], generations: list[Generation]
+) -> None:
     content = {
         "format": _FORMAT,
+        "kind": kind,
         "parameters": dict(made_by),
         "generations": [asdict(each) for each in generations],
     }

@@ -38,6 +38,9 @@ class RougeDedup(WholeTable):
     def uses_columns(self) -> Iterable[str]:
         return self.columns
 
+    def uses_text(self) -> Iterable[str]:
+        return self.columns
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return columns
 

@@ -47,6 +47,7 @@ class IndexPairs:
 class SketchIndex(KeptIndex):
     """The sketches of the rows that survived."""
 
+    kind: ClassVar[str] = "dedup: minhash"
     columns: ClassVar[tuple[str, ...]] = ("_id", "keys", "hashes")
 
     def near(self, sketches: Sketches, threshold: float, check: Callable[[], None]) -> IndexPairs:

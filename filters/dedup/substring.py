@@ -53,6 +53,9 @@ class SubstringDedup(WholeTable):
     def uses_columns(self) -> Iterable[str]:
         return [self.column]
 
+    def uses_text(self) -> Iterable[str]:
+        return (self.column,)
+
     def replaces_columns(self) -> Iterable[str]:
         return [self.column] if self.action == "cut" else ()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,11 +14,12 @@ from ...contracts.operators import Context, TableApply, TableMap
 from ...contracts.outcomes import TableResult
 from .sql_binding import Binding
 from .sql_functions import is_aggregate
+from .sql_names import named_columns, refuse_clock_words, refuse_unknown_columns
 from .sql_nan import nan_as_null
-from .sql_parse import parse, tree_of
+from .sql_parse import names_in, parse, tree_of
 from .sql_process import LIMITS, Evaluation, QueryError, QueryLimits
 from .sql_rows import numbered, values_of
-from .sql_tree import Node, named_columns, parser, refuse_clock_words, refuse_unknown_columns, text_of, walk
+from .sql_tree import Node, parser, text_of, walk
 from .sql_types import readable, unstorable
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ class Compute(TableMap):
             return computed(table, self.columns, context.check)
 
         return apply
+
+    def names_columns(self) -> Iterable[str]:
+        return names_in(self.columns.values())
 
     def inspect(self) -> None:
         with parser() as database, Collected() as found:

@@ -15,6 +15,7 @@ from ...contracts.counting import counted
 from ...contracts.errors import DataError
 from ...contracts.mistakes import Collected
 from .sql_binding import AGGREGATE, Binding
+from .sql_names import named_columns, refuse_clock_words, refuse_unknown_columns
 from .sql_nan import nan_as_null
 from .sql_parse import parse, refuse, tree_of
 from .sql_process import LIMITS, Evaluation, QueryError, QueryLimits
@@ -25,10 +26,7 @@ from .sql_tree import (
     arguments_of,
     conjuncts_of,
     function_name,
-    named_columns,
     parser,
-    refuse_clock_words,
-    refuse_unknown_columns,
     serialize,
     text_of,
     walk,

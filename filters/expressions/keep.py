@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
@@ -14,6 +14,7 @@ from ...contracts.stored_rows import StoredRows
 from ..calibrate import precision
 from ..calibrate.calibrate import CONFIDENCE
 from .condition import Decision, check, check_types, columns_of, evaluate_expression
+from .sql_parse import names_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,6 +62,9 @@ class Keep(WholeTable):
             errors=decision.errors,
             summary=decision.summary,
         )
+
+    def names_columns(self) -> Iterable[str]:
+        return () if precision.promised(self.keep) is not None else names_in([self.keep])
 
     def inspect(self) -> None:
         if precision.promised(self.keep) is None:

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from .sql_functions import is_aggregate
-from .sql_tree import TABLE, Node, arguments_of, function_name, lambda_parameters, text_literal, text_of, walk
+from .sql_names import references
+from .sql_tree import TABLE, Node, arguments_of, function_name, text_literal, text_of, walk
 from .sql_types import readable_type
 
 if TYPE_CHECKING:
@@ -68,12 +69,12 @@ class Binding:
             if is_aggregate(node):
                 yield f"'{text_of(self._database, node)}': {AGGREGATE}"
                 return
-        yield from dict.fromkeys(self._mistakes(tree, lambda_parameters(tree)))
+        yield from dict.fromkeys(self._mistakes(tree))
 
-    def _mistakes(self, tree: Node, parameters: set[str]) -> Iterator[str]:
-        inner = [each for part in _parts(tree) for each in self._mistakes(part, parameters)]
+    def _mistakes(self, tree: Node) -> Iterator[str]:
+        inner = [each for part in _parts(tree) for each in self._mistakes(part)]
         yield from inner
-        if inner or not self._is_known(tree, parameters):
+        if inner or not self._is_known(tree):
             return
         bound = self._bound(tree)
         text = text_of(self._database, tree)
@@ -85,15 +86,12 @@ class Binding:
             if kind is not None and kind not in _TAKES_TEXT and self._refuses(value, kind):
                 yield f"'{text}': the text '{value}' is no {kind}"
 
-    def _is_known(self, tree: Node, parameters: set[str] | None = None) -> bool:
+    def _is_known(self, tree: Node) -> bool:
         """Whether the types of all columns in an expression are known."""
-        inside = lambda_parameters(tree) if parameters is None else parameters
-        for node in walk(tree):
-            if node.get("class") != "COLUMN_REF":
-                continue
+        for node in references(tree):
             path = [name.lower() for name in node["column_names"]]
             path = path[1:] if path[0] == TABLE and path[0] not in self._known else path
-            if not path or (path[0] not in self._known and path[0] not in inside):
+            if not path or path[0] not in self._known:
                 return False
         return True
 

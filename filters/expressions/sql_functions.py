@@ -35,13 +35,14 @@ class SqlFunction(NamedTuple):
 
     ``kinds``: scalar, aggregate, macro, table and so on. ``consistent``: whether an overload always gives the
     same result. ``definitions``: the definitions, if it is a macro. ``floating``: whether it may return a
-    float; unknown for a macro.
+    float; unknown for a macro. ``takes_lambda``: whether an argument is a lambda.
     """
 
     kinds: frozenset[str]
     consistent: bool
     definitions: tuple[str, ...]
     floating: bool
+    takes_lambda: bool
 
 
 @cache
@@ -54,12 +55,13 @@ def catalog() -> dict[str, SqlFunction]:
             "SELECT lower(function_name), list(DISTINCT function_type), "
             "coalesce(bool_or(stability = 'CONSISTENT'), true), "
             "list(DISTINCT macro_definition) FILTER (WHERE function_type = 'macro'), "
-            "bool_or(return_type IS NULL OR return_type IN ('FLOAT', 'DOUBLE')) "
+            "bool_or(return_type IS NULL OR return_type IN ('FLOAT', 'DOUBLE')), "
+            "bool_or(list_contains(parameter_types, 'LAMBDA')) "
             "FROM duckdb_functions() GROUP BY 1"
         ).fetchall()
     return {
-        name: SqlFunction(frozenset(kinds), consistent, tuple(sorted(definitions or ())), floating)
-        for name, kinds, consistent, definitions, floating in rows
+        name: SqlFunction(frozenset(kinds), consistent, tuple(sorted(definitions or ())), floating, takes)
+        for name, kinds, consistent, definitions, floating, takes in rows
     }
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import DataError
 from ...contracts.mistakes import Collected
 from .sql_functions import refusals
+from .sql_names import arrow_lambdas, references
 from .sql_tree import (
     DEEPEST,
     LONGEST,
     Node,
+    NotSql,
     _selected,
+    parser,
     walk,
     without_places,
 )
@@ -47,6 +52,17 @@ def tree_of(database: DuckDBPyConnection, expression: str, who: str) -> Node:
     return tree
 
 
+def names_in(expressions: Iterable[str]) -> Sequence[str]:
+    """The names of columns in expressions, in lower case; of those that can be parsed."""
+    found: dict[str, None] = {}
+    with parser() as database:
+        for expression in expressions:
+            with suppress(DataError):
+                for node in references(tree_of(database, expression, "expression")):
+                    found |= dict.fromkeys(str(name).lower() for name in node["column_names"])
+    return list(found)
+
+
 def refuse(tree: Node, expression: str, who: str) -> None:
     """Raise DataError, with all reasons, if an expression contains what none may hold.
 
@@ -59,6 +75,9 @@ def refuse(tree: Node, expression: str, who: str) -> None:
         for said in dict.fromkeys(_FORBIDDEN.get(str(node.get("class"))) for node in walk(tree)):
             if said is not None:
                 found.add(DataError(f"{who} {said}: found '{expression}'"))
+        for names in dict.fromkeys(arrow_lambdas(tree)):
+            reason = f"write a lambda as 'lambda {names}: …', not with the arrow '->', which reads JSON"
+            found.add(DataError(f"{who}: {reason}: found '{expression}'"))
         for reason in refusals(tree):
             found.add(DataError(f"{who}: {reason}: found '{expression}'"))
 
@@ -85,8 +104,11 @@ _FORBIDDEN = {
 
 def _single(database: DuckDBPyConnection, text: str, expression: str, who: str) -> Node:
     """Return the single expression in ``text``. ``expression``: how errors quote it."""
-    # The line break ends a trailing comment, which would hide the bracket.
-    tree = _selected(database, f"({text}\n)", expression, who)
+    try:
+        # The line break ends a trailing comment, which would hide the bracket.
+        tree = _selected(database, f"({text}\n)", expression, who)
+    except NotSql as error:
+        raise NotSql(who, expression, _located(error, text)) from None
     try:
         # Also without added brackets: "a) OR (b" would close them.
         bare = _selected(database, f"{text}\n", expression, who)
@@ -97,6 +119,18 @@ def _single(database: DuckDBPyConnection, text: str, expression: str, who: str) 
             f"{who} takes one expression, not a part of one, a list or a query: found '{expression}'"
         )
     return tree
+
+
+def _located(error: NotSql, text: str) -> str:
+    """Why ``text`` is no expression, and where; ``error`` is about ``SELECT (text``."""
+    if error.byte is None:
+        return error.reason
+    inside = text.encode()[: max(0, error.byte - len("SELECT ("))].decode(errors="ignore")
+    if inside.strip() == text.strip():  # what follows the text is ours
+        last = text.split()[-1]
+        return f"syntax error: it ends too early: a value or a closing bracket is missing after '{last}'"
+    after = f", after '{' '.join(inside.split())}'" if inside.strip() else ""
+    return f"{error.reason}{after}"
 
 
 def _depth(tree: object) -> int:

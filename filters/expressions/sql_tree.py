@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import DataError
-from ...contracts.mistakes import Collected, ColumnError
-from ...contracts.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -38,6 +36,14 @@ _LOCKED: dict[str, str | bool | int | float | list[str]] = {
 
 #: A node of the syntax tree, as in its JSON.
 Node = dict[str, Any]
+
+
+class NotSql(DataError):
+    """A text that DuckDB cannot parse: ``reason``, and the ``byte`` where it says it is."""
+
+    def __init__(self, who: str, expression: str, reason: str, byte: int | None = None) -> None:
+        super().__init__(f"{who}: '{expression}' is not a DuckDB SQL expression: {reason}")
+        self.reason, self.byte = reason, byte
 
 
 def locked_database(memory: int = 1 << 30) -> DuckDBPyConnection:
@@ -80,7 +86,8 @@ def serialize(database: DuckDBPyConnection, query: str, expression: str, who: st
     parsed = json.loads(source)
     if parsed["error"] or len(parsed["statements"]) != 1:
         reason = str(parsed.get("error_message", "more than one statement")).splitlines()[0]
-        raise DataError(f"{who}: '{expression}' is not a DuckDB SQL expression: {reason}")
+        place = str(parsed.get("position", ""))
+        raise NotSql(who, expression, reason, int(place) if place.isdigit() else None)
     statement: Node = parsed["statements"][0]
     return statement
 
@@ -136,47 +143,6 @@ def without_places(tree: object) -> object:
     return [without_places(value) for value in tree] if isinstance(tree, list) else tree
 
 
-def refuse_unknown_columns(conjuncts: list[Node], columns: Sequence[str], expression: str, who: str) -> None:
-    """Raise DataError, suggesting the nearest name, for each name that is no column or lambda parameter."""
-    known = {name.lower() for name in columns} | {TABLE} | lambda_parameters(conjuncts)
-    with Collected() as found:
-        for node in walk(conjuncts):
-            name = node["column_names"][0] if node.get("class") == "COLUMN_REF" else None
-            if name is None or name.lower() in known:
-                continue
-            if name.lower() in CLOCK_WORDS:
-                found.add(_reads_the_clock(name.lower(), expression, who))
-                continue
-            meant = did_you_mean(name, columns) or " (text goes in single quotes)."
-            told = f"{who}: no column '{name}' in '{expression}'{meant}"
-            found.add(ColumnError(f"{told} The columns are: {', '.join(columns)}", name))
-
-
-def lambda_parameters(tree: object) -> set[str]:
-    """Return the names of the parameters of all lambdas in a tree, in lower case."""
-    return {
-        name.lower()
-        for node in walk(tree)
-        if node.get("class") == "LAMBDA"
-        for part in walk(node["lhs"])
-        for name in part.get("column_names", [])
-    }
-
-
-def refuse_clock_words(tree: Node, expression: str, who: str) -> None:
-    """Raise DataError if a name reads the clock, even while the columns are not known."""
-    for node in walk(tree):
-        word = str((node.get("column_names") or [""])[0]).lower()
-        if word in CLOCK_WORDS:
-            raise _reads_the_clock(word, expression, who)
-
-
-def _reads_the_clock(word: str, expression: str, who: str) -> DataError:
-    return DataError(
-        f"{who}: it must give the same rows every time, and {word} does not: found '{expression}'"
-    )
-
-
 def function_name(node: Node) -> str:
     """Return the name that a FUNCTION node calls, in lower case."""
     return str(node.get("function_name", "")).lower()
@@ -194,31 +160,3 @@ def text_literal(node: Node) -> str | None:
         return None
     text = node["literal"].get("text") if "literal" in node else node["value"].get("value")
     return text if isinstance(text, str) else None
-
-
-def named_columns(tree: object, columns: Sequence[str], who: str) -> list[str]:
-    """Return the columns that a tree may refer to.
-
-    These are its names, the parts of names (``rows.score``, ``nested.depth``, ``text.upper()``), and all
-    columns if it contains the whole row. Raises DataError if two of them differ only in case.
-    """
-    found = _named(tree, columns)
-    known: dict[str, str] = {}
-    for name in found:
-        other = known.setdefault(name.lower(), name)
-        if other != name:
-            raise DataError(
-                f"{who}: the columns '{other}' and '{name}' differ only in case, which SQL ignores: "
-                "rename one"
-            )
-    return found
-
-
-def _named(tree: object, columns: Sequence[str]) -> list[str]:
-    words: set[str] = set()
-    for node in walk(tree):
-        path = node.get("column_names") or []
-        if [word.lower() for word in path] == [TABLE]:
-            return list(columns)
-        words |= {str(word).lower() for word in (*path, node.get("schema"), node.get("catalog")) if word}
-    return [name for name in columns if name.lower() in words]

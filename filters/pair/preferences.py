@@ -85,6 +85,12 @@ class PreferencePairs(WholeTable):
     def uses_columns(self) -> Iterable[str]:
         return (self.by, self.prompt, self.response, *(self.group or ()), *self.columns)
 
+    def uses_text(self) -> Iterable[str]:
+        return (self.prompt, self.response)
+
+    def uses_numbers(self) -> Iterable[str]:
+        return (self.by,)
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         tools = [name for name in columns or () if name == TOOLS]
         own = ["prompt", "chosen", "rejected", "chosen_score", "rejected_score"]

@@ -48,6 +48,9 @@ class CompressionAlignment(TableMap):
     def uses_columns(self) -> Iterable[str]:
         return self.columns
 
+    def uses_text(self) -> Iterable[str]:
+        return self.columns
+
     def check_reference(self, field: str, step: str, columns: Sequence[str]) -> None:
         check_names(self.target_columns or self.columns, columns, f"the step '{step}' (`target_columns`)")
 

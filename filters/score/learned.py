@@ -55,6 +55,12 @@ class LearnedScore(WholeTable):
     def uses_columns(self) -> Iterable[str]:
         return (*self.columns, self.label)
 
+    def uses_text(self) -> Iterable[str]:
+        return self.columns
+
+    def uses_numbers(self) -> Iterable[str]:
+        return (self.label,)
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, "predicted"]
 

@@ -48,6 +48,9 @@ class NeighborDistance(WholeTable):
     def uses_columns(self) -> Iterable[str]:
         return self.columns
 
+    def uses_text(self) -> Iterable[str]:
+        return self.columns
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, "neighbor_distance", "neighbor_entropy"]
 

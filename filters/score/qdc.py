@@ -14,7 +14,7 @@ from ..columns import joined_texts, require_named
 from ..embeddings.embed_column import embed
 from ..select.random import draws_of
 from ..stored_columns import numbers, rows_at
-from .diversity import compression_ratio, distinct_ngrams, mean_nearest_distance, vendi_score
+from .diversity import compression_ratio, distinct_ngrams, mean_nearest_distance, vendi_score, word_entropy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +34,7 @@ class QualityDiversityComplexity(WholeTable):
 
     The summary has, for `after` (these rows) and `before`: `rows`; `quality` and `complexity`, the mean of
     each column named; `diversity`: `distinct_1` to `distinct_3` (share of distinct n-grams of words),
+    `entropy` (of the words, in bits),
     `compression_ratio` (of all texts together; higher is less diverse), `nearest_distance` (mean of 1 -
     cosine to the nearest other row) and `vendi` (effective number of different rows). `complexity` also has
     the mean `words` per row and its `distinct_words`.
@@ -59,6 +60,12 @@ class QualityDiversityComplexity(WholeTable):
 
     def uses_columns(self) -> Iterable[str]:
         return (*self.columns, *self.quality, *self.complexity)
+
+    def uses_text(self) -> Iterable[str]:
+        return self.columns
+
+    def uses_numbers(self) -> Iterable[str]:
+        return (*self.quality, *self.complexity)
 
     def check_reference(self, field: str, step: str, columns: Sequence[str]) -> None:
         check_names(self.uses_columns(), columns, f"the step '{step}' (`before`)")
@@ -97,6 +104,7 @@ class QualityDiversityComplexity(WholeTable):
             "quality": {name: means[name] for name in self.quality},
             "diversity": {
                 **{f"distinct_{n}": distinct_ngrams(texts, n) for n in (1, 2, 3)},
+                "entropy": word_entropy(texts),
                 "compression_ratio": compression_ratio(texts),
                 "nearest_distance": mean_nearest_distance(vectors),
                 "vendi": vendi_score(vectors),

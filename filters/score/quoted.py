@@ -53,6 +53,9 @@ class QuotedShare(TableMap):
     def uses_columns(self) -> Iterable[str]:
         return self.columns
 
+    def uses_text(self) -> Iterable[str]:
+        return self.columns
+
     def check_reference(self, field: str, step: str, columns: Sequence[str]) -> None:
         check_names(self.corpus_columns, columns, f"the step '{step}' (`corpus_columns`)")
 

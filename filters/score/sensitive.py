@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 
 from pydantic import Field
 
+from ...contracts.column_types import check_held
 from ...contracts.errors import DataError
 from ...contracts.operators import Context, TableApply, TableMap
 from ...contracts.outcomes import TableResult
-from ..columns import require_columns
+from ..columns import is_text, require_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,6 +59,9 @@ class SensitiveScore(TableMap):
     def replaces_columns(self) -> Iterable[str]:
         return self.columns if self.replace else ()
 
+    def check_types(self, types: Mapping[str, pa.DataType]) -> None:
+        check_held(self.columns, types, _holds_texts, "text", "CAST({} AS VARCHAR)")
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, self.counts, f"{self.counts}_kinds"]
 
@@ -89,10 +93,9 @@ class SensitiveScore(TableMap):
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-        if not (text or pa.types.is_nested(column.type) or pa.types.is_null(column.type)):
+        if not _holds_texts(column.type):
             raise DataError(f"score: {self.counts} reads texts; the column '{name}' holds {column.type}")
-        if text:
+        if is_text(column.type):
             looked_at = pc.fill_null(pc.match_substring_regex(column, self.suspect), False).to_pylist()
         else:
             looked_at = [True] * len(column)
@@ -113,6 +116,13 @@ class SensitiveScore(TableMap):
             self.counts: pa.array(counts, pa.int64()),
             f"{self.counts}_kinds": pa.array(kinds, pa.list_(pa.string())),
         }
+
+
+def _holds_texts(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds texts, at any depth."""
+    import pyarrow as pa
+
+    return is_text(kind) or bool(pa.types.is_nested(kind) or pa.types.is_null(kind))
 
 
 def _masked(value: Any, find: Find, found: Counter[str]) -> Any:

@@ -37,6 +37,9 @@ class TextScore(TableMap):
     def uses_columns(self) -> Iterable[str]:
         return (self.column,)
 
+    def uses_text(self) -> Iterable[str]:
+        return (self.column,)
+
     def added(self) -> Sequence[str]:
         """The names of the added columns, with the prefix."""
         return [self.prefix + name for name in self.adds]

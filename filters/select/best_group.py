@@ -11,8 +11,9 @@ from ...contracts.errors import DataError
 from ...contracts.operators import Context, WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
+from ..columns import without_nan
 from ..stored_columns import numbers, rows_at
-from .groups import group_labels, plain_values
+from .groups import group_labels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,10 +70,10 @@ class SelectBestGroup(WholeTable):
         values = np.where(np.isnan(means), -np.inf, means)
         firsts = np.unique(labels, return_index=True)[1]
         named = rows_at(rows, firsts, self.group)
-        names = zip(*(plain_values(named, name, _WHO) for name in self.group))
+        names = without_nan(named.select(self.group)).to_pylist()
         groups = [
             {
-                **dict(zip(self.group, name)),
+                **name,
                 "rows": int(count),
                 "value": None if np.isnan(mean) else float(mean),
             }

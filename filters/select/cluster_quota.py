@@ -70,6 +70,12 @@ class ClusterQuota(WholeTable):
     def uses_columns(self) -> Iterable[str]:
         return self.columns if self.by is None else (*self.columns, self.by)
 
+    def uses_text(self) -> Iterable[str]:
+        return self.columns
+
+    def uses_numbers(self) -> Iterable[str]:
+        return () if self.by is None else (self.by,)
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, "cluster", "embedding"]
 

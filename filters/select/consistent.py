@@ -66,6 +66,9 @@ class SelectConsistent(WholeTable):
     def uses_columns(self) -> Iterable[str]:
         return (self.query, self.document)
 
+    def uses_text(self) -> Iterable[str]:
+        return (self.query, self.document)
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         mined = ("negatives",) if self.negatives else ()
         return None if columns is None else [*columns, "similarity", "rank", *mined]

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def group_labels(rows: StoredRows, columns: Sequence[str], who: str) -> NDArray[np.int64]:
     """Return the group number of each row, int64 ``(rows,)``, numbered by first occurrence.
 
-    Without columns all rows are one group. Two nulls are equal, and NaN counts as null. Values are read in
-    batches and compared by 128-bit digests. Raises DataError if a column is missing or holds lists or
-    structures.
+    Without columns all rows are one group. Two nulls are equal, and NaN counts as null. Lists and structures
+    are equal if all their values are. Values are read in batches and compared by 128-bit digests. Raises
+    DataError if a column is missing.
     """
     import numpy as np
 
@@ -33,7 +33,7 @@ def group_labels(rows: StoredRows, columns: Sequence[str], who: str) -> NDArray[
     digests = b"".join(
         xxh3_128_digest(encoded(key))
         for batch in rows.batches(columns)
-        for key in zip(*(plain_values(batch, name, who) for name in columns), strict=True)
+        for key in zip(*without_nan(batch.select(columns)).to_pydict().values(), strict=True)
     )
     _, first, label = np.unique(np.frombuffer(digests, "V16"), return_index=True, return_inverse=True)
     number = np.empty(len(first), dtype=np.int64)

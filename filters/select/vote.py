@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
+from ...contracts.column_types import check_held, holds_plain_values
 from ...contracts.errors import DataError
+from ...contracts.mistakes import Collected
 from ...contracts.operators import Context, WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
@@ -67,6 +69,13 @@ class Vote(WholeTable):
 
     def uses_numbers(self) -> Iterable[str]:
         return tuple(name for name in (self.weight, self.by) if name is not None)
+
+    def check_types(self, types: Mapping[str, pa.DataType]) -> None:
+        with Collected() as found:
+            with found.at():
+                super().check_types(types)
+            with found.at():
+                check_held((self.answer,), types, holds_plain_values, "plain values", "CAST({} AS VARCHAR)")
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, "votes", "agreement", "majority"]

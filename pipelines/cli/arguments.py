@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,12 +59,44 @@ def memory_size(text: str) -> int:
     return size
 
 
+def whole(text: str, least: int = 0) -> int:
+    """A whole number from ``least``, for argparse."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}") from None
+    if value < least:
+        raise argparse.ArgumentTypeError(f"must be at least {least}, not {value}")
+    return value
+
+
 def positive(text: str) -> int:
     """A whole number from 1, for argparse."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return whole(text, 1)
+
+
+def finite(text: str, least: float = -math.inf, most: float = math.inf) -> float:
+    """A finite number from ``least`` to ``most``, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a finite number, found {text!r}")
+    if not least <= value <= most:
+        limits = f"from {least:g} to {most:g}" if most < math.inf else f"at least {least:g}"
+        raise argparse.ArgumentTypeError(f"must be {limits}, not {value:g}")
     return value
+
+
+def from_zero(text: str) -> float:
+    """A finite number of at least 0, for argparse."""
+    return finite(text, 0.0)
+
+
+def share(text: str) -> float:
+    """A share from 0 to 1, for argparse."""
+    return finite(text, 0.0, 1.0)
 
 
 @contextmanager

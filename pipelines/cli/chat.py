@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 
+from .arguments import from_zero, positive, whole
 from .models import REFERENCE
 
 #: What a user types to start again. The end of the input ends the conversation.
@@ -17,9 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "models", metavar="MODEL", nargs="+", help=f"{REFERENCE}, or an adapter's directory; each answers"
     )
     parser.add_argument("--system", metavar="TEXT", help="a system prompt")
-    parser.add_argument("--max-tokens", type=int, default=512, metavar="N", help="of an answer (512)")
-    parser.add_argument("--temperature", type=float, default=0.7, metavar="T", help="0 is greedy (0.7)")
-    parser.add_argument("--seed", type=int, default=0, help="of the sampling (0)")
+    parser.add_argument("--max-tokens", type=positive, default=512, metavar="N", help="of an answer (512)")
+    parser.add_argument("--temperature", type=from_zero, default=0.7, metavar="T", help="0 is greedy (0.7)")
+    parser.add_argument("--seed", type=whole, default=0, help="of the sampling (0)")
 
 
 def main(args: argparse.Namespace) -> int:

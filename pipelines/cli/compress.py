@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .arguments import add_out, progress_bar
+from .arguments import add_out, finite, progress_bar, share
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,13 +20,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--density",
-        type=float,
+        type=share,
         default=0.05,
         help="the share of each tensor's entries that are kept, the largest changes (0.05)",
     )
     parser.add_argument(
         "--scale",
-        type=float,
+        type=finite,
         default=1.0,
         help="the size of what is kept, in standard deviations of the tensor's change (1)",
     )

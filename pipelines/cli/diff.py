@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..inspect.run_difference import RunDifference, StepDifference
+    from ..report.run_difference import RunDifference, StepDifference
 
 DESCRIPTION = """\
 Compare the last rounds of two runs: their files, the settings of each step, the numbers of kept, filtered and
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from ..inspect.run_difference import run_difference
+    from ..report.run_difference import run_difference
     from ..store.run_directory import RunDirectory
     from .printing import print_json
 
@@ -29,11 +29,12 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print_json(found)
     else:
-        _show(found, args.second)
+        show(found, args.second)
     return 0
 
 
-def _show(found: RunDifference, second: str) -> None:
+def show(found: RunDifference, second: str) -> None:
+    """Print how two runs or rounds differ; ``second`` names the other one."""
     from ..plan.show import show_difference
     from .printing import console, say, table, words
 

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ...contracts.counting import counted
+from .arguments import whole
 
 if TYPE_CHECKING:
     from ..inspect.explain import Explanation, TrainingBatch
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="a run directory")
     parser.add_argument("weights", help="a train step (student, student@1), or the folder of its adapter")
-    parser.add_argument("--batch", type=int, metavar="N", help="show every row of optimizer step N")
+    parser.add_argument("--batch", type=whole, metavar="N", help="show every row of optimizer step N")
     parser.add_argument("--json", action="store_true", help="print JSON: every batch, row and step")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .arguments import add_out, progress_bar
+from .arguments import add_out, finite, progress_bar, share, whole
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,32 +27,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--weight",
-        type=float,
+        type=finite,
         action="append",
         dest="weights",
         help="of a source, once for each in order (1)",
     )
     parser.add_argument(
         "--density",
-        type=float,
+        type=share,
         default=0.5,
         help="the share of each change that ties, dare and breadcrumbs keep (0.5)",
     )
     parser.add_argument(
         "--outliers",
-        type=float,
+        type=share,
         default=0.01,
         help="the share of each change, its largest entries, that breadcrumbs drops (0.01)",
     )
     parser.add_argument(
         "--depth-scale",
-        type=float,
+        type=finite,
         nargs=2,
         default=(1.0, 1.0),
         metavar=("FIRST", "LAST"),
         help="factors of the change in the first block and in the last; those between are on a line (1 1)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of what dare drops (0)")
+    parser.add_argument("--seed", type=whole, default=0, help="of what dare drops (0)")
     parser.add_argument(
         "--into",
         choices=("original", "trained", "nf4", "int8", "int4"),

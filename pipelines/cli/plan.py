@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from .arguments import add_pipeline
+from .arguments import add_pipeline, positive
 
 DESCRIPTION = """\
 Show the steps of FILE as a tree: which are already done in the run directory and which are to run,
@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", metavar="DIR", help="the run directory (default: runs/NAME)")
     parser.add_argument("--against", metavar="DIR", help="say why each step differs from this run")
     parser.add_argument(
-        "--round", type=int, metavar="N", help="the round to plan (default: the first that is not done)"
+        "--round", type=positive, metavar="N", help="the round to plan (default: the first that is not done)"
     )
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...contracts.inference import Completion, Request
 from .combining import empty_cache
 from .sampling import choose
+from .thought_budget import Thought
 
 if TYPE_CHECKING:
     import torch
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Row:
-    """One request being decoded. ``wanted``: false once its caller was cancelled."""
+    """One request being decoded. ``wanted``: false once its caller was cancelled. ``thought``: of a limited
+    length."""
 
     request: Request
     prompt: list[int]
     answer: Callable[[Completion], object]
     wanted: Callable[[], bool]
     generator: torch.Generator
+    thought: Thought | None = None
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     top: list[tuple[float, ...]] = field(default_factory=list)
@@ -90,8 +93,11 @@ def extend(row: Row, logits: torch.Tensor, tokenizer: Any, ends: frozenset[int])
     import torch
 
     sampling = row.request.sampling
-    token = choose(logits, sampling, row.generator, [*row.prompt, *row.tokens])
+    due = None if row.thought is None else row.thought.due()
+    token = choose(logits, sampling, row.generator, [*row.prompt, *row.tokens]) if due is None else due
     row.tokens.append(token)
+    if row.thought is not None:
+        row.thought.add(row.tokens)
     if sampling.logprobs is not None:
         logprobs = torch.log_softmax(logits, dim=-1)
         row.logprobs.append(float(logprobs[token]))

@@ -161,7 +161,7 @@ class Asking:
         away = trouble.kind == "unreachable"
         if away and any(each.down_since is None for each in self.endpoints):
             return 0.0  # another one is there
-        now, patience = time.monotonic(), self._options.patience
+        now, patience = time.monotonic(), self._options.waits(reached=endpoint.reached or not away)
         asked.waits += 1
         asked.waiting_since = asked.waiting_since or now
         since = endpoint.down_since if away and endpoint.down_since is not None else asked.waiting_since

@@ -28,7 +28,7 @@ class BatchServer:
         self._url = options.url
         self._key = key
         self._timeout = options.timeout
-        self._patience = options.patience
+        self._options, self._reached = options, False
         self._client: Any = None
 
     async def known(self, model: str) -> dict[str, str]:
@@ -125,11 +125,15 @@ class BatchServer:
 
         Raises ModelError if the server refuses it, or goes on to be away after the patience.
         """
-        until, attempt = time.monotonic() + self._patience, 0
+        began, attempt = time.monotonic(), 0
         while True:
             try:
-                return await call()
+                found = await call()
+                self._reached = True
+                return found
             except Trouble as trouble:
+                self._reached |= trouble.kind != "unreachable"
+                until = began + self._options.waits(reached=self._reached)
                 attempt += 1
                 what = "cannot reach " if trouble.kind == "unreachable" else ""
                 left = until - time.monotonic()

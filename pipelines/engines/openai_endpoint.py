@@ -19,7 +19,8 @@ Slot = tuple[float, float]
 
 class Endpoint:
     """Posts to one address, with one key. ``down_since``: when it could not be reached for the first time
-    since its last response (monotonic). ``answered``: has it ever given an answer?
+    since its last response (monotonic). ``reached``: has it ever responded, with an error perhaps?
+    ``answered``: has it ever given an answer?
     """
 
     def __init__(self, url: str, key: str | None, *, concurrency: int, timeout: float) -> None:
@@ -27,7 +28,7 @@ class Endpoint:
         self.place = shown_address(url)
         self.limit = AdaptiveLimit(concurrency)
         self.down_since: float | None = None
-        self.answered = False
+        self.reached = self.answered = False
         self.forbidden = 0  # refusals with status 403 since the last answer
         self._failed_at = 0.0  # when it could not be reached for the last time
         self._away_told: float | None = None
@@ -94,7 +95,8 @@ class Endpoint:
             await self._close_unused()
 
     def _note_answer(self, seconds: float, said: Json) -> None:
-        self.answered, self.down_since, self.forbidden = True, None, 0
+        self.reached = self.answered = True
+        self.down_since, self.forbidden = None, 0
         usage = said.get("usage")
         counted = usage.get("completion_tokens") if isinstance(usage, dict) else None
         tokens = counted if isinstance(counted, int) and counted > 0 else 1
@@ -106,7 +108,7 @@ class Endpoint:
             self._failed_at = time.monotonic()
             self.down_since = self.down_since or self._failed_at
             return
-        self.down_since = None
+        self.reached, self.down_since = True, None
         if trouble.kind == "busy":
             self.limit.refused(trouble.pause)
         if trouble.status == 403:

@@ -13,6 +13,8 @@ from .options import EngineOptions
 from .server_address import Key, ServerAddress
 from .thinking import Thinking, settings_of
 
+#: Seconds to wait for a server by default: for one that has responded, and for one that never did.
+PATIENCE, FIRST_PATIENCE = 300.0, 60.0
 _EVERYWHERE: frozenset[Capability] = frozenset({"seed", "logprobs", "stop", "json_schema", "tools"})
 _VLLM: frozenset[Capability] = frozenset({"regex", "prompt_tokens", "likelihood"})
 #: What the engine writes into a request itself.
@@ -106,11 +108,17 @@ class OpenAIOptions(EngineOptions):
     attempts: int = Field(default=6, ge=1)
     """Maximum number of attempts per request if the server fails, drops the connection, answers with
     something else than a completion, or not at all."""
-    patience: float = Field(default=300.0, ge=0)
-    """Seconds to wait for a server that cannot be reached, or that stays busy, before rows fail."""
+    patience: float | None = Field(default=None, ge=0)
+    """Seconds to wait for a server that cannot be reached, or that stays busy, before rows fail. By default
+    300, and 60 for one that cannot be reached from the beginning: its address is probably wrong. Give a
+    number if the server is still loading its model."""
     timeout: float = Field(default=600.0, gt=0)
     """Timeout of one request, in seconds. When it is known how long answers usually take, a request without
     an answer is given up after a multiple of that."""
+
+    def waits(self, *, reached: bool) -> float:
+        """The seconds to wait for a server. ``reached``: has it ever responded?"""
+        return self.patience if self.patience is not None else PATIENCE if reached else FIRST_PATIENCE
 
     @field_validator("supports")
     @classmethod

@@ -21,6 +21,7 @@ from .batch import RequestBatch
 from .combining import JointModel
 from .decoding import Row, decode
 from .drafting import decode_drafted
+from .json_calls import json_calls
 from .likelihood import GivenRow, score
 from .options import ChatOptions
 from .peft_adapters import merge
@@ -28,6 +29,7 @@ from .prompts import Prompts, context_length, vocabulary
 from .quiet import quiet_loading
 from .requests import check
 from .reward import load_reward_model, rate
+from .thought_budget import Thought, ThoughtLimit
 from .tool_calls import hermes
 
 NEEDS_WEIGHTS = True
@@ -49,10 +51,13 @@ class DecodingOptions(ChatOptions):
     """Number format of the weights."""
     device: str | None = None
     """PyTorch device such as `cuda:1`. By default a GPU where there is one, else the CPU."""
-
-    tool_parser: Literal["hermes"] | None = None
-    """How the model writes calls of tools: `hermes` for Qwen2.5, Qwen3 and Hermes; vLLM knows more. Steps
-    with `tools` require it. By default a call is a text like any other."""
+    thinking_tokens: int | None = Field(default=None, ge=1)
+    """Most tokens of a thought; then its end is written for the model, which answers. By default it thinks as
+    long as `max_tokens` allows."""
+    tool_parser: Literal["hermes", "json"] | None = None
+    """How the model writes calls of tools: `hermes` for Qwen2.5, Qwen3 and Hermes, `json` for models that
+    write them as JSON in a fenced block, such as Qwen2.5-Coder; vLLM knows more. Steps with `tools` require
+    it. By default a call is a text like any other."""
 
     @property
     def slots(self) -> int:
@@ -77,6 +82,7 @@ class TransformersOptions(DecodingOptions):
 
 
 OPTIONS = TransformersOptions
+_READERS = {"hermes": hermes, "json": json_calls}
 
 
 def capabilities(options: TransformersOptions) -> frozenset[Capability]:
@@ -142,16 +148,20 @@ class TransformersEngine:
             weights.adapter,
             options.template(),
         )
-        calls = None if options.tool_parser is None else hermes
+        calls = None if options.tool_parser is None else _READERS[options.tool_parser]
         self._reader = AnswerReader(self._prompts.tokenizer, self._prompts.markers, calls)
         self._inbox: queue.SimpleQueue[RequestBatch | None] = queue.SimpleQueue()
         model = load()
         self.vocab_size: int | None = vocabulary(weights.path)
         if isinstance(model, JointModel):
             self.vocab_size = model.width
+        limit = None
+        if options.thinking_tokens is not None:
+            markers = self._prompts.markers
+            limit = ThoughtLimit.of(options.thinking_tokens, markers, self._prompts.tokenizer)
         worker = threading.Thread(
             target=_serve,
-            args=(self._inbox, model, self._prompts.tokenizer, options.batch_size, draft),
+            args=(self._inbox, model, self._prompts.tokenizer, options.batch_size, limit, draft),
             name="gristmill-transformers",
             daemon=True,
         )
@@ -196,9 +206,14 @@ def _stop(inbox: queue.SimpleQueue[RequestBatch | None], worker: threading.Threa
 
 
 def _serve(
-    inbox: queue.SimpleQueue[RequestBatch | None], model: Any, tokenizer: Any, size: int, draft: int
+    inbox: queue.SimpleQueue[RequestBatch | None],
+    model: Any,
+    tokenizer: Any,
+    size: int,
+    limit: ThoughtLimit | None,
+    draft: int,
 ) -> None:
-    """The thread: decode waiting requests, ``size`` at a time, until None arrives."""
+    """The thread: decode waiting requests, ``size`` at a time, until None arrives. ``limit``: of thoughts."""
     ends = _ends(model, tokenizer)
     waiting: deque[_Place] = deque()
     open_: dict[int, RequestBatch] = {}
@@ -219,7 +234,7 @@ def _serve(
             elif taken and _is_scored(taken[0]):
                 score(model, [_given(batch, index) for batch, index in taken])
             elif taken:
-                rows = [_row(batch, index, model) for batch, index in taken]
+                rows = [_row(batch, index, model, limit) for batch, index in taken]
                 if draft:
                     decode_drafted(model, tokenizer, rows, ends, draft)
                 else:
@@ -269,16 +284,18 @@ def _given(batch: RequestBatch, index: int) -> GivenRow:
     return GivenRow(batch.requests[index], tokens.prompt, tokens.given, partial(batch.answer, index))
 
 
-def _row(batch: RequestBatch, index: int, model: Any) -> Row:
+def _row(batch: RequestBatch, index: int, model: Any, limit: ThoughtLimit | None) -> Row:
     import torch
 
     request = batch.requests[index]
+    limited = limit if request.messages is not None else None
     return Row(
         request=request,
         prompt=batch.tokens[index].prompt,
         answer=partial(batch.answer, index),
         wanted=lambda: not batch.over,
         generator=torch.Generator(device=model.device).manual_seed(request.seed),
+        thought=None if limited is None else Thought.after(limited, batch.tokens[index].prompt),
     )
 
 

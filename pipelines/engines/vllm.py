@@ -56,7 +56,8 @@ class VllmOptions(ChatOptions):
     long as `max_tokens` allows."""
     tool_parser: str | None = None
     """How the model writes calls of tools, as the name of one of vLLM's tool parsers: `hermes` for Qwen2.5,
-    Qwen3 and Hermes. Steps with `tools` require it. By default a call is a text like any other."""
+    Qwen3 and Hermes; or `json` for models that write them as JSON in a fenced block, such as Qwen2.5-Coder.
+    Steps with `tools` require it. By default a call is a text like any other."""
     resident: bool = False
     """One engine serves the model and all students that are trained from it. New adapters are handed to it
     without a restart, and it keeps its memory while they are trained: for reinforcement, where sampling and

@@ -8,6 +8,7 @@ from typing import Any
 from ...contracts.errors import ModelError
 from ...contracts.inference import CalledFunction
 from ...contracts.nearest import did_you_mean
+from .json_calls import json_calls
 from .tool_calls import ReadCalls
 
 #: A conversation that parsers do not read, but that vLLM's form of a request needs.
@@ -15,10 +16,12 @@ _ASKED = [{"role": "user", "content": "?"}]
 
 
 def tool_parser(name: str, tokenizer: Any) -> ReadCalls:
-    """Return the reader of calls that vLLM has under this name.
+    """Return the reader of calls that vLLM has under this name; ``json`` is our own.
 
     Raises ModelError if it has none, or one that does not fit the model's tokenizer.
     """
+    if name == "json":
+        return json_calls
     from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
     from vllm.tool_parsers import ToolParserManager
 
@@ -26,7 +29,7 @@ def tool_parser(name: str, tokenizer: Any) -> ReadCalls:
     if name not in known:
         raise ModelError(
             f"tool_parser: vLLM has none of the name {name!r}{did_you_mean(name, known)}; it has "
-            f"{', '.join(sorted(known))}"
+            f"{', '.join(sorted([*known, 'json']))}"
         )
     parser = ToolParserManager.get_tool_parser(name)
     try:

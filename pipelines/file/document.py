@@ -17,6 +17,7 @@ import yaml
 
 from ...contracts.errors import SpecError, SpecProblem
 from ...contracts.nearest import brief
+from .yaml_fixes import TEMPLATE, fix_of
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -171,6 +172,8 @@ def parse(text: str, file: str) -> Document:
         # libyaml reads ahead, and may reach its own limit before `_bound` reaches ours.
         deep = "nesting depth" in said
         told = f"is nested deeper than {MAX_DEPTH} levels" if deep else f"is not valid YAML: {said}"
+        if not deep and (fix := fix_of(error, text)) is not None:
+            told = f"{told}: {fix}"
         raise SpecError([SpecProblem(file, line, column, "", told)]) from None
     except (yaml.YAMLError, ValueError) as error:
         said = str(error).splitlines()[0] if str(error) else "unreadable"
@@ -259,6 +262,7 @@ class _Builder:
                 shown = key_node.value if isinstance(key_node, yaml.ScalarNode) else "a collection"
                 document.keys[(*path, str(shown))] = place
                 fix = f'; write "{shown}" in quotes' if isinstance(key_node, yaml.ScalarNode) else ""
+                fix = f"; {TEMPLATE}" if isinstance(key_node, yaml.MappingNode) else fix
                 document.blame(
                     (*path, str(shown)), f"keys must be text or whole numbers; found {shown!s}{fix}", key=True
                 )

@@ -11,9 +11,10 @@ from ...contracts.nearest import brief, suggestion
 from ...contracts.operators import Evaluate, Operator, Sink
 from ...contracts.training import Train
 from . import when
+from .check_gate import check_gate
 from .document import Document, Path
 from .model_kinds import CombinedModel, EmbedderModel, ModelSpec, WeightsModel, members
-from .spec import LoopSpec
+from .spec import LoopSpec, first_of
 from .steps import Draft
 
 #: How to serve a student that not every engine can load.
@@ -92,6 +93,7 @@ def _rows(document: Document, step: Draft, path: Path, name: str, steps: Drafts)
 def _model(document: Document, path: Path, name: str, kind: str, steps: Drafts, models: Models) -> None:
     """Check that ``name`` is a model (or a train step) of the required kind."""
     trained = {step.name for step in steps.values() if step.kind is None or issubclass(step.kind, Train)}
+    name = first_of(name, models)
     if name in models:
         model = models[name]
         if kind == "embedder" and model is not None and not isinstance(model, EmbedderModel):
@@ -176,7 +178,7 @@ def _student(
 def serving(name: str, steps: Drafts, models: Models) -> tuple[ModelSpec | None, bool]:
     """The model behind ``name`` (following train steps to their base), and whether it was trained."""
     seen: set[str] = set()
-    while name not in models:
+    while (name := first_of(name, models)) not in models:
         step = steps.get(name)
         below = step.params.get("model") if step else None
         if name in seen or not isinstance(below, str):
@@ -247,15 +249,20 @@ def check_loop(document: Document, loop: LoopSpec, steps: Drafts, models: Models
             document.blame(
                 path, f"{student!r} is trained from a model other than {base!r}, and cannot replace it"
             )
-    if loop.promote and loop.when is None:
+    if loop.promote and loop.when is None and loop.gate is None:
         document.blame(
             ("loop", "when"),
-            "required with `promote`: the condition, as in 'verdict.gain.ci_low > 0'",
+            "required with `promote`: the condition, as in 'verdict.gain.ci_low > 0' (or a `gate`)",
             at=("loop", "promote"),
             key=True,
         )
     if loop.when is not None:
         _condition(document, loop.when, steps)
+    for name in loop.watch:
+        if (step := name.partition(".")[0]) not in steps:
+            document.blame(("loop", "watch", name), f"unknown step: {suggestion(step, steps)}", key=True)
+    if loop.gate is not None:
+        check_gate(document, loop.gate, loop.promote, steps)
 
 
 def _is_asked(model: str, steps: Drafts) -> bool:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from ...contracts.frozen import Frozen
 from ...contracts.operators import Operator
 from .model_kinds import EmbedderModel, ModelSpec
+from .spec import first_of
 
 
 @cache
@@ -46,8 +47,8 @@ def inherited(
 def _asked(name: Any, steps: Mapping[str, Any], models: Mapping[str, ModelSpec | None]) -> ModelSpec | None:
     """The model of that name, or the model that the train step of that name starts from."""
     seen: set[str] = set()
-    while isinstance(name, str) and name not in models and name not in seen:
+    while isinstance(name, str) and first_of(name, models) not in models and name not in seen:
         seen.add(name)
         step = steps.get(name)
         name = step.get("model") if isinstance(step, dict) else None
-    return models.get(name) if isinstance(name, str) else None
+    return models.get(first_of(name, models)) if isinstance(name, str) else None

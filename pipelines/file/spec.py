@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -15,14 +16,17 @@ from pydantic import (
     SkipValidation,
     StringConstraints,
     WithJsonSchema,
+    model_validator,
 )
 
 from ...contracts.errors import SpecProblem
 from ...contracts.frozen import Frozen
 from ...contracts.operators import Operator
 from ...contracts.secrets import scrubbed
+from .gate import GateSpec
 from .model_kinds import ModelSpec
 from .sizes import Bytes
+from .watch import WatchSpec
 
 OnFailure: TypeAlias = Literal["continue", "accept", "stop"]
 
@@ -33,6 +37,16 @@ MAX_TURNS = 100
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=64)]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+#: Ends the name of a model as it was before the first round: ``base@0``.
+BEFORE = "@0"
+
+
+def first_of(name: str, models: Container[str]) -> str:
+    """The model ``base`` behind ``base@0``; any other name as it is."""
+    plain = name.removesuffix(BEFORE)
+    return plain if plain in models else name
 
 
 def seconds_of(value: object) -> object:
@@ -145,8 +159,21 @@ class LoopSpec(Frozen):
     when: str | None = None
     """Condition on the round's metrics under which students are promoted, such as `verdict.gain.ci_low > 0`:
     comparisons of `STEP.metric.part` and numbers with `and`, `or`, `not` and parentheses. A dash in a
-    step's name is written as `_`. A comparison with a metric that was not measured is false. Required with
-    `promote`."""
+    step's name is written as `_`. A comparison with a metric that was not measured is false. `promote`
+    requires it, or a `gate`."""
+    gate: GateSpec | None = None
+    """Evaluations that decide on a promotion in place of `when`: several of them, at one error rate, with as
+    few items as it takes."""
+    watch: dict[str, WatchSpec] = Field(default_factory=dict)
+    """Figures of a step's summary whose change since the first round raises an alarm, as
+    `{balance.after.diversity.distinct_2: {falls: 0.3}}` for a step `balance: {score: qdc, ...}`. An alarm is
+    a warning: it is told and recorded, and decides nothing. By default nothing is watched."""
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> LoopSpec:
+        if self.when is not None and self.gate is not None:
+            raise ValueError("`when` and `gate` both decide on a promotion: give one of them")
+        return self
 
 
 Line: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]

@@ -17,6 +17,7 @@ from ...contracts.operators import Evaluate, Operator, Source
 from .document import Document, Path
 from .mistakes import blame_all
 from .model_kinds import ModelSpec
+from .path_as_operator import path_as_operator
 from .sampling_defaults import inherited
 from .spec import NAME_PATTERN, OnFailure, StepSpec
 
@@ -141,7 +142,8 @@ def _operator(document: Document, draft: Draft, raw: dict[str, Any]) -> None:
         return
     if draft.kind is None:
         user = " (or your own, as module:function)" if draft.verb in registry.USER_FUNCTION else ""
-        document.blame(path, f"unknown operator of {draft.verb!r}: {suggestion(draft.value, known)}{user}")
+        said = f"unknown operator of {draft.verb!r}: {suggestion(draft.value, known)}{user}"
+        document.blame(path, path_as_operator(draft.verb, draft.value, known) or said)
         return
     draft.params = {key: value for key, value in raw.items() if key != draft.verb and key not in RESERVED}
     if isinstance(draft.value, str) and draft.value in known:

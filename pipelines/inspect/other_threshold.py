@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -51,6 +52,8 @@ def other_threshold(run: RunDirectory, name: str, threshold: float) -> OtherThre
     """
     import numpy as np
 
+    if not math.isfinite(threshold):
+        raise DataError(f"a threshold is a finite number: found {threshold}")
     each, step = find_step(gather(run), name, VERBS)
     if not step.complete:
         raise DataError(f"the step {name} is not complete yet: resume the run, then try again")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...contracts.errors import DataError
+from ...contracts.exchanges import VIEWED, view
 from ...filters.expressions.condition import evaluate_expression
+from ...filters.expressions.sql_parse import names_in
 from ..report.gather import gather
 from ..store.run_directory import RunDirectory
 from .find_step import find_step
@@ -30,7 +32,8 @@ def rows_of(
     _, found = find_step(gather(run), step)
     table = _with_reasons(found.store.table(fate=None if fate == "all" else fate))
     if where is not None and table.num_columns:
-        decision = evaluate_expression(table, where)
+        seen = view(table, [name for name in VIEWED if name in names_in([where])])
+        decision = evaluate_expression(seen, where)
         failed = next((each for each in decision.errors or () if each is not None), None)
         if failed is not None and not decision.mask.any():
             raise DataError(failed)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import DataError
+from ...contracts.exchanges import MESSAGES, VIEWED, view
 from ..report.gather import RunData, Step, gather
 from ..store.run_directory import RunDirectory
 from .find_step import find_step
@@ -54,14 +55,17 @@ def what_if(run: RunDirectory, name: str, expression: str, by: str | None = None
     has it. Raises DataError if the step, the column or the expression is invalid.
     """
     from ...filters.expressions.keep import decide
+    from ...filters.expressions.sql_parse import names_in
 
     data = gather(run)
     each, step = find_step(data, name, ("keep",))
     inputs = [found for before in step.inputs if (found := each.step(before)) is not None]
     if not all(found.complete for found in inputs):
         raise DataError(f"the input rows of {name} are not complete yet: resume the run, then try again")
-    table = _scored(inputs, f"{expression} {by or ''}")
     current = str(step.plan["request"]["params"].get("keep", ""))
+    seen = [each for each in VIEWED if each in names_in([expression, current])]
+    table = _scored(inputs, f"{expression} {by or ''}{MESSAGES if seen else ''}")
+    table = view(table, seen)
     level = float(step.plan["request"]["params"].get("level", 0.95))
     decision = decide(table, expression, level)
     then = decision.mask

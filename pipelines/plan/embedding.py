@@ -47,11 +47,14 @@ class EmbeddingCosts:
     _left: dict[str, int] = field(default_factory=dict)
     _counted: set[tuple[str, object]] = field(default_factory=set)
 
-    def of(self, step: PlannedStep, rows: int) -> Embedding | None:
-        """The texts of a step with ``rows`` input rows; None if it embeds none."""
+    def of(self, step: PlannedStep, rows: int, read: int = 0) -> Embedding | None:
+        """The texts of a step with ``rows`` input rows that reads ``read`` rows of other steps; None if it
+        embeds none."""
         for name, kind in step.models.items():
             if kind == "embedder":
-                return self._of(self.plan.models[name], getattr(step.operator, "columns", step.name), rows)
+                return self._of(
+                    self.plan.models[name], getattr(step.operator, "columns", step.name), rows + read
+                )
         return None
 
     def _of(self, model: PlannedModel, columns: object, rows: int) -> Embedding:

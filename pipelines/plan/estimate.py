@@ -77,7 +77,8 @@ def estimate(plan: Plan, run: RunDirectory | None) -> list[StepCost]:
     costs: dict[str, StepCost] = {}
     for step in plan.steps:
         rows_in = sum(costs[name].rows for name in step.inputs)
-        cost, texts = _cost(step, plan, run, speeds, rows_in), embedding.of(step, rows_in)
+        cost = _cost(step, plan, run, speeds, rows_in)
+        texts = embedding.of(step, rows_in, sum(costs[name].rows for name in step.reads))
         if texts is not None and cost.state != "reused":
             cost = replace(cost, seconds=cost.seconds + texts.seconds, embedding=texts)
         costs[step.name] = cost

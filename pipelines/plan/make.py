@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 from ...contracts.errors import SpecError
+from ...contracts.operators import Operator
+from ...contracts.training import Train
 from ..file.model_kinds import CombinedModel, EmbedderModel, ModelSpec, WeightsModel, members
-from ..file.spec import PipelineSpec, StepSpec
+from ..file.spec import PipelineSpec, StepSpec, first_of
 from ..weights import DEFAULT_EMBEDDER
 from .digests import digest_of
 from .environment import missing
 from .fingerprint import canonical, draws, fingerprint_of, model_request, parameters, step_seed
+from .looks import with_looks, written
 from .mistakes import DigestOf, Inspected, inspect
 from .nodes import Carry, Plan, PlannedModel, PlannedStep
 from .order import base_of, order
@@ -38,14 +42,14 @@ def make_plan(
         raise SpecError([*found.problems, *missing(spec)])
     maker = _Maker(found, round, carry or {}, digest_of)
     steps = maker.make()
-    return Plan(spec=spec, file=file, round=round, steps=steps, models=maker.models)
+    return Plan(spec=maker.spec, file=file, round=round, steps=steps, models=maker.models)
 
 
 class _Maker:
     def __init__(
         self, found: Inspected, number: int, carry: Mapping[str, Carry], digest_of: DigestOf
     ) -> None:
-        self.spec = found.spec
+        self.spec = with_looks(found.spec)
         self.found = found
         self.round = number
         self.carry = carry
@@ -65,9 +69,10 @@ class _Maker:
         self.models = {name: self.models[name] for name in dict.fromkeys([*self.spec.models, *self.models])}
         return tuple(self.done.values())
 
-    def _model(self, name: str, model: ModelSpec, digest: str) -> PlannedModel:
+    def _model(self, name: str, model: ModelSpec, digest: str, *, now: bool = True) -> PlannedModel:
+        """The model as this round uses it, or (not ``now``) as the file has it."""
         adapter = model.adapter if isinstance(model, WeightsModel) else None
-        student = self.carry.get(name)
+        student = self.carry.get(name) if now else None
         if student is not None:
             digest = sha256(canonical([digest, student.digest]).encode()).hexdigest()
         return PlannedModel(
@@ -99,8 +104,14 @@ class _Maker:
         """What determines the weights of a model, or of a student."""
         return self.models[name].digest if name in self.models else self.done[name].fingerprint
 
+    def _content(self, step: StepSpec) -> Mapping[str, str]:
+        """What its parameters refer to: that of the step of the file that it is a part of."""
+        name = written(self.found.spec, step.name)
+        same = type(self.found.spec.steps[name].operator) is type(step.operator)
+        return self.found.content[name] if same else step.operator.content()
+
     def _step(self, step: StepSpec) -> PlannedStep:
-        operator = step.operator
+        operator = self._now(step.operator)
         seed = step_seed(step.seed, self.spec.seed, self.round, step.name)
         kinds: dict[str, str] = {}
         asked: dict[str, list[object]] = {}
@@ -119,7 +130,7 @@ class _Maker:
             "operator": operator_name(step),
             "version": type(operator).version,
             "params": parameters(operator),
-            "content": self.found.content[step.name],
+            "content": self._content(step),
             "models": asked,
             "seed": seed if draws(operator) else None,
             "inputs": [self.done[name].fingerprint for name in step.inputs],
@@ -154,11 +165,31 @@ class _Maker:
             return model_request(self._combined(name, model), step.operator)
         if name in self.models:
             return model_request(self.models[name], step.operator)
-        student = self.done[name]
-        base = base_of(name, self.spec)
-        assert base is not None  # the check of the file ensures it
+        base = name
+        while base not in self.models:
+            trained = self.done[base].operator
+            assert isinstance(trained, Train)  # the check of the file ensures it
+            base = trained.model
         served = model_request(self.models[base], step.operator)
-        return {**served, "trained": student.fingerprint}
+        return {**served, "trained": self.done[name].fingerprint}
+
+    def _now(self, operator: Operator) -> Operator:
+        """The operator with ``base`` in place of ``base@0`` as long as no student has replaced it.
+
+        Otherwise ``base@0`` is a model of the plan too.
+        """
+        changed: dict[str, object] = {}
+        for field, kind, name in operator.references():
+            plain = first_of(name, self.spec.models)
+            if kind != "model" or plain == name:
+                continue
+            if plain in self.carry:
+                first = self._model(plain, self.spec.models[plain], self.found.digests[plain], now=False)
+                self.models[name] = replace(first, name=name)
+                continue
+            value = changed.get(field, getattr(operator, field))
+            changed[field] = plain if isinstance(value, str) else _replaced(value, name, plain)
+        return operator.model_copy(update=changed) if changed else operator
 
     def _default_embedder(self) -> PlannedModel:
         packaged = EmbedderModel(engine="embedder", path=DEFAULT_EMBEDDER)
@@ -168,6 +199,11 @@ class _Maker:
         if DEFAULT_EMBEDDER not in self.models:
             self.models[DEFAULT_EMBEDDER] = self._model(DEFAULT_EMBEDDER, packaged, self.digest_of(packaged))
         return self.models[DEFAULT_EMBEDDER]
+
+
+def _replaced(names: object, name: str, plain: str) -> tuple[str, ...]:
+    assert isinstance(names, tuple)
+    return tuple(plain if each == name else each for each in names)
 
 
 def operator_name(step: StepSpec) -> str:

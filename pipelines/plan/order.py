@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ...contracts.training import Train
 from ..file.model_kinds import members
-from ..file.spec import PipelineSpec, StepSpec
+from ..file.spec import PipelineSpec, StepSpec, first_of
 
 
 def order(spec: PipelineSpec) -> list[str]:
@@ -41,7 +41,7 @@ def base_of(name: str, spec: PipelineSpec) -> str | None:
     None if a file with mistakes has none.
     """
     seen: set[str] = set()
-    while name not in spec.models:
+    while (name := first_of(name, spec.models)) not in spec.models:
         step = spec.steps.get(name)
         if step is None or name in seen or not isinstance(step.operator, Train):
             return None

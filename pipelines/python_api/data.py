@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...contracts.errors import DataError
+from ...contracts.errors import DataError, first_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,8 +28,19 @@ _STREAM = "__arrow_c_stream__"
 def as_table(value: Any) -> pa.Table:
     """The rows of an Arrow table or batch, a pandas or polars frame, a Hugging Face data set, or dicts.
 
-    Raises DataError if they do not make a table.
+    Raises DataError if they do not make a table, or if two columns have one name.
     """
+    table = _as_table(value)
+    names = table.column_names
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise DataError(
+            f"the data has several columns named {', '.join(map(repr, twice))}: give each column a name of "
+            "its own"
+        )
+    return table
+
+
+def _as_table(value: Any) -> pa.Table:
     import pyarrow as pa
 
     try:
@@ -41,14 +52,17 @@ def as_table(value: Any) -> pa.Table:
             return pa.Table.from_pylist([dict(row) for row in value])
         library = type(value).__module__.partition(".")[0]
         if library == "pandas":
+            value = value.set_axis([str(name) for name in value.columns], axis="columns")
+            if not value.columns.is_unique:  # from_pandas refuses it in words of its own
+                return pa.schema([(name, pa.null()) for name in value.columns]).empty_table()
             return pa.Table.from_pandas(value, preserve_index=False).replace_schema_metadata(None)
         if library == "datasets" and hasattr(value, "with_format"):
             rows: pa.Table = value.with_format("arrow")[:]
             return rows.replace_schema_metadata(None)
         if hasattr(value, _STREAM):
             return pa.table(value)
-    except pa.ArrowException as error:
-        raise DataError(f"the data does not fit into a table: {error}") from error
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"the data does not fit into a table: {first_line(error)}") from error
     raise DataError(
         f"a source cannot be a {type(value).__name__}: give an Arrow table, a pandas or polars frame, a "
         "Hugging Face data set of one split, or a list of dicts"

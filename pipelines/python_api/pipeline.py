@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from ...contracts.errors import GristmillError
+from ...contracts.errors import DataError, GristmillError
 from ...contracts.user_function import is_live, reference_of
 from .data import as_table, is_data, written
 
@@ -116,12 +116,15 @@ def _plain(value: Any, folder: Path, path: tuple[str, ...]) -> Any:
     """A value as a file holds it: data is written into ``folder``, a function becomes its name."""
     if isinstance(value, Mapping):
         if is_data(value.get("source")):
-            file = written(as_table(value["source"]), folder)
+            try:
+                file = written(as_table(value["source"]), folder)
+            except DataError as error:
+                raise DataError(f"{'.'.join((*path, 'source'))}: {error.message}") from error
             value = {"source": "parquet", "path": str(file.absolute()), **_without(value, "source")}
         return {str(key): _plain(inner, folder, (*path, str(key))) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(inner, folder, path) for inner in value]
-    if isinstance(value, Path):
+    if isinstance(value, PurePath):
         return str(value)
     if callable(value):
         return reference_of(value)

@@ -45,6 +45,7 @@ def file_parts() -> tuple[Topic, ...]:
     top = Entry("The file", "file", whole.about, (*whole.parameters, variables))
     kinds = {name: classes[0] for name, classes in parts(PipelineSpec) if len(classes) == 1}
     inner = [(name, kind) for name, kind in kinds.items() if name not in ("steps", "models")]
+    inner += [(name, classes[0]) for _, kind in inner for name, classes in parts(kind) if len(classes) == 1]
     return (
         Topic("file", "Keys at the top of a pipeline file.", (top,)),
         Topic("steps", "Keys that every step may have.", (entry("steps", "steps", StepKeys),)),

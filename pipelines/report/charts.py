@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, TypeAlias
 
 from ...contracts.counting import counted
+from .names import in_words
 from .scale import Scale, number
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def curve(title: str, points: Points, unit: str, beside: tuple[str, Points] | No
             for a, b in zip(*others)
         ]
         said += f", {name} {others[1][-1]:.4g}"
-    parts.append(text(width - RIGHT, TOP - 3, said, "end"))
+    parts.append(text(width - RIGHT, TOP - 9, said, "end"))
     return svg(title, parts, width)
 
 
@@ -188,7 +189,7 @@ def whiskers(title: str, rows: Sequence[Interval]) -> str:
     for index, row in enumerate(rows):
         y = TOP + 18 + 34 * index
         kind = "above" if row.low > 0 else "below" if row.high < 0 else "open"
-        parts.append(text(names - 14, y + 4, row.name, "end", "name"))
+        parts.append(text(names - 14, y + 4, in_words(row.name), "end", "name"))
         parts.append(line(x(row.low), y, x(row.high), y, f"whisker {kind}"))
         parts += [line(x(end), y - 6, x(end), y + 6, f"whisker {kind}") for end in (row.low, row.high)]
         parts.append(f'<circle class="dot {kind}" cx="{x(row.mean):.1f}" cy="{y}" r="5"/>')

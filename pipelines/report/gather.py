@@ -85,11 +85,18 @@ class Step:
         for part in self.store.parts():
             if part.ledger.filtered:
                 for rule, rows in _counted(part, "filtered", "rule"):
-                    found["filtered"][rule or "no rule named"] += rows
+                    found["filtered"][reason_of("filtered", {"rule": rule})] += rows
             if part.ledger.failed:
                 for error, rows in _counted(part, "failed", "error"):
-                    found["failed"][(error or "no error named").splitlines()[0][:200]] += rows
+                    found["failed"][reason_of("failed", {"error": error})] += rows
         return found
+
+
+def reason_of(fate: str, reason: Mapping[str, Any]) -> str:
+    """What rows are counted by: the rule that filtered a row, or the first line of its error."""
+    if fate == "filtered":
+        return reason.get("rule") or "no rule named"
+    return (reason.get("error") or "no error named").splitlines()[0][:200]
 
 
 def _counted(part: Part, fate: str, name: str) -> list[tuple[str | None, int]]:
@@ -117,12 +124,17 @@ class RoundData:
 
     @property
     def data(self) -> Step | None:
-        """The step whose rows are the final data set: the one trained on, else exported, else the last."""
+        """The step whose rows are the final data set: the one trained on, else exported, else the last
+        that is not only evaluated on.
+        """
         for user in [*self.of("train"), *self.of("export")]:
             for name in user.inputs:
                 return self.step(name)
+        judged = {name for step in self.of("evaluate") for name in step.inputs}
+        used = {name for step in self.steps if step.verb != "evaluate" for name in step.inputs}
         rows = [step for step in self.steps if step.verb not in ASIDE]
-        return rows[-1] if rows else None
+        own = [step for step in rows if step.name in used or step.name not in judged] or rows
+        return own[-1] if own else None
 
     def before(self, step: Step) -> list[Step]:
         """``step`` and all steps that its rows passed, in the order of the plan."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import StoreError
 from ...contracts.secrets import scrubbed
 from ..view.comparison import ComparisonTable
+from ..view.gate import gate_lines, whole_loop
 from ..view.intervals import Interval, intervals
 from ..view.summary import duration
 from . import charts
 from .gather import RoundData, RunData, Step
+from .names import in_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,12 +38,15 @@ def tiles(run: RunData) -> list[tuple[str, str]]:
     found.append(("tokens generated", f"{tokens:,}"))
     found.append(("time", duration(run.directory.seconds())))
     gains = list(_gains(last)) if last else []
-    found.extend((f"{each.name}", f"{each.mean:+.3f}") for each in gains[:1])
+    found.extend((in_words(each.name), f"{each.mean:+.3f}") for each in gains[:1])
     return found
 
 
-def funnel(data: RoundData) -> list[dict[str, Any]]:
-    """One row per step: its bar, its counts, and the rows that its rules filtered."""
+def funnel(data: RoundData, browsed: Collection[str] = ()) -> list[dict[str, Any]]:
+    """One row per step: its bar, its counts, and the rows that its rules filtered.
+
+    ``browsed``: the folders of the steps that the row browser has.
+    """
     largest = max((step.ledger.made for step in data.steps), default=0)
     rows = []
     for step in data.steps:
@@ -51,8 +55,11 @@ def funnel(data: RoundData) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": step.name,
+                "key": step.store.path.name,
+                "browsed": step.store.path.name in browsed,
                 "label": step.label,
                 "from": ", ".join(step.inputs),
+                "state": _state(data, step),
                 "bar": charts.funnel_bar(counts, largest),
                 "rows_in": ledger.rows_in,
                 "counts": counts,
@@ -67,6 +74,18 @@ def funnel(data: RoundData) -> list[dict[str, Any]]:
     return rows
 
 
+def _state(data: RoundData, step: Step) -> str:
+    """How far a step is that is not finished."""
+    if step.complete:
+        return ""
+    if not step.ledger.made:
+        return "(not started)"
+    inputs = [found for name in step.inputs if (found := data.step(name))]
+    if not inputs or not all(each.complete for each in inputs):
+        return "(not finished)"
+    return f"(not finished), {step.ledger.rows_in:,} of {sum(each.ledger.kept for each in inputs):,} rows"
+
+
 def verdicts(run: RunData) -> dict[str, Any]:
     """The paired tests of every round, as a chart and as tables."""
     gains: list[Interval] = []
@@ -75,12 +94,12 @@ def verdicts(run: RunData) -> dict[str, Any]:
     for data in run.rounds:
         measured = list(_measured(data))
         for each in measured:
-            named = Interval(f"round {data.number}: {each.name}", each.mean, each.low, each.high)
+            named = Interval(_measure(run, data, each), each.mean, each.low, each.high)
             (gains if each.difference else scores).append(named)
             rows.append(
                 {
                     "round": data.number,
-                    "name": each.name,
+                    "name": in_words(each.name),
                     "before": each.before,
                     "after": each.after,
                     "interval": str(each),
@@ -90,6 +109,12 @@ def verdicts(run: RunData) -> dict[str, Any]:
         "gains": charts.whiskers("Gain with its interval, by round", gains) if gains else "",
         "scores": charts.whiskers("Scores with their intervals, by round", scores) if scores else "",
         "rows": rows,
+        "browsed": [
+            (step.store.path.name, f"{step.name}, round {data.number}" if len(run.rounds) > 1 else step.name)
+            for data in reversed(run.rounds)
+            for step in data.of("evaluate")
+            if step.ledger.made
+        ],
         "comparisons": [
             (data.number, ComparisonTable.of(each))
             for data in run.rounds
@@ -104,7 +129,30 @@ def verdicts(run: RunData) -> dict[str, Any]:
             )
             for data in run.rounds
         ],
+        **_of_loop(run),
     }
+
+
+def _of_loop(run: RunData) -> dict[str, Any]:
+    """The findings of each round's gate, the alarms, and what the whole loop gained."""
+    over = [(data.number, data.result) for data in run.rounds if data.result]
+    gates = [(number, result, result.get("gate")) for number, result in over]
+    promoted = sum(result["decision"] == "promoted" for _, result in over)
+    since = over[-1][1].get("since_start", []) if over else []
+    return {
+        "gates": [
+            (number, f"{result['decision']}, {result['why']}", "\n".join(gate_lines(gate)))
+            for number, result, gate in gates
+            if gate
+        ],
+        "alarms": [(number, each["told"]) for number, result in over for each in result.get("alarms", [])],
+        "whole_loop": list(whole_loop(since, promoted, len(over))),
+    }
+
+
+def _measure(run: RunData, data: RoundData, measured: Interval) -> str:
+    """The name of a measure in the charts of all rounds."""
+    return f"round {data.number}: {measured.name}" if len(run.rounds) > 1 else measured.name
 
 
 def training(run: RunData) -> list[dict[str, Any]]:
@@ -229,14 +277,16 @@ def spec_text(run: RunData) -> str:
 
 
 def flat(summary: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(dotted name, value) for every number and short text in a summary."""
+    """(name in words, value) for every number and short text in a summary."""
     for name, value in summary.items():
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{name}.")
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            yield f"{prefix}{name}", f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-        elif isinstance(value, (str, bool)):
-            yield f"{prefix}{name}", str(value)[:120]
+            yield in_words(f"{prefix}{name}"), f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+        elif isinstance(value, bool):
+            yield in_words(f"{prefix}{name}"), "yes" if value else "no"
+        elif isinstance(value, str):
+            yield in_words(f"{prefix}{name}"), value[:120]
 
 
 def check_readable(run: RunData) -> None:
@@ -253,10 +303,20 @@ def _identity(step: Step) -> dict[str, Any]:
         "version": request["version"],
         "fingerprint": plan["fingerprint"],
         "content": request["content"],
-        "params": json.dumps(
-            scrubbed({**plan["models"], **plan["reads"], **request["params"]}), indent=1, ensure_ascii=False
-        ),
+        "params": _settings({**plan["models"], **plan["reads"], **request["params"]}),
     }
+
+
+def _settings(params: Mapping[str, Any]) -> str:
+    """Parameters as in a pipeline file, without those that say nothing."""
+    import yaml
+
+    told = {
+        name or "model": value[0] if isinstance(value, list) and len(value) == 1 else value
+        for name, value in scrubbed(params).items()
+        if value not in (None, [], {}, "")
+    }
+    return yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=60).strip() if told else ""
 
 
 def _measured(data: RoundData) -> Iterator[Interval]:

@@ -12,6 +12,7 @@ from ...contracts import registry
 from ...contracts.counting import counted
 from ...contracts.operators import Evaluate
 from ..file.when import parse
+from ..plan.looks import deciding
 from ..plan.nodes import Plan
 from ..plan.record import as_record
 from ..store.parts import ID
@@ -22,22 +23,24 @@ from .input_rows import InputRows
 def contamination(plan: Plan, run: RunDirectory) -> str | None:
     """Say how many items of the deciding evaluations are in the students' training rows; None if none are.
 
-    The evaluations are those that the condition of the loop names. The rows are those that this round's
-    students, and the students that earlier rounds promoted, were trained on.
+    The evaluations are those that the condition of the loop names, or the yardsticks of its gate. The rows
+    are those that this round's students, and the students that earlier rounds promoted, were trained on.
     """
     loop = plan.spec.loop
-    if loop.when is None:
-        return None
-    named = {name.split(".")[0] for name in parse(loop.when).names}
-    deciding = [
+    named = {name.split(".")[0] for name in parse(loop.when).names} if loop.when is not None else set()
+    of_gate = deciding(plan)
+    judging = [
         step
         for step in plan.steps
-        if isinstance(step.operator, Evaluate) and step.name.replace("-", "_") in named
+        if isinstance(step.operator, Evaluate)
+        and (step.name.replace("-", "_") in named or step.name in of_gate)
     ]
+    if not judging:
+        return None
     count = registry.contaminated_items()
     tables = list(_trained(plan, run, loop.promote))
     found = []
-    for step in deciding:
+    for step in {step.inputs: step for step in judging}.values():
         items = InputRows([run.step(name, plan.step(name).fingerprint) for name in step.inputs]).all()
         hit = max((count(table, items) or 0 for table in tables), default=0) if items.num_rows else 0
         if hit:

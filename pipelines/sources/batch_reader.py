@@ -5,14 +5,16 @@ The types follow from those of the file: an example row is made of them, and rea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ...contracts.column_types import holds_text
 from ...contracts.errors import DataError
-from ...contracts.layouts import LAYOUTS, RowReader
+from ...contracts.layouts import LAYOUTS, RowReader, unreadable_column
 from ...contracts.turns import TOOLS
 from .shape import Shapes
+from .turn_texts import Values, columns_of_turns, examples_of_turns, no_values
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,13 +40,16 @@ class BatchReader:
     where: str
 
     @classmethod
-    def of(cls, schema: pa.Schema, reader: RowReader, where: str) -> BatchReader | None:
+    def of(
+        cls, schema: pa.Schema, reader: RowReader, where: str, values: Values = no_values
+    ) -> BatchReader | None:
         """The reader of a file with this schema; None if nothing is to be replaced.
 
-        Raises DataError if it cannot have the layout that was asked for.
+        ``values``: those of a text column, to see whether they are conversations as JSON text. Raises
+        DataError if it cannot have the layout that was asked for.
         """
         for name in reader.layouts(schema.names):
-            made = cls._of_layout(name, schema, reader, where)
+            made = cls._of_layout(name, schema, reader, where, values)
             if made is not None:
                 return None if _alike(made.schema, schema) else made
         if reader.form not in ("auto", "as_is"):
@@ -56,15 +61,23 @@ class BatchReader:
         return None
 
     @classmethod
-    def _of_layout(cls, name: str, schema: pa.Schema, reader: RowReader, where: str) -> BatchReader | None:
+    def _of_layout(
+        cls, name: str, schema: pa.Schema, reader: RowReader, where: str, values: Values
+    ) -> BatchReader | None:
         import pyarrow as pa
 
         takes = [each for each in schema.names if each in (*LAYOUTS[name].takes, *TOOLS)]
         shapes = Shapes()
-        for example in _examples(schema, takes):
+        spoken = columns_of_turns(schema, takes, values, some=reader.form == name)
+        for example in _examples(schema, takes, spoken):
             made = LAYOUTS[name].read(example)
             if made is not None and reader.loses(example, made):
                 return None
+            if (wrong := unreadable_column(made or {})) is not None:
+                raise DataError(
+                    f"{where}: the turns of {wrong[0]!r} have contents that are no text: cast them to text, "
+                    "or read the column with `format: as_is`"
+                )
             shapes.add(made or {}, where)
         if not shapes.columns:
             return None
@@ -95,13 +108,19 @@ class BatchReader:
 
     def _left(self, known: Mapping[str, Any], number: int) -> dict[str, Any]:
         """A row that is not of the layout, as far as the columns of the others hold it. Raises DataError."""
-        lost = [name for name in known if name not in self.schema.names]
+        lost = [name for name, value in known.items() if not self._holds(name, value)]
         if lost:
             raise DataError(
                 f"{self.where}: row {number:,} of a batch is not of the format {self.name}: its {lost[0]!r} "
                 f"is {known[lost[0]]!r:.60}: correct it, or read the columns with `format: as_is`"
             )
         return dict(known)
+
+    def _holds(self, name: str, value: object) -> bool:
+        """Whether a column of the rows can hold a value of the file: a text is no conversation."""
+        if name not in self.schema.names:
+            return False
+        return not isinstance(value, str) or holds_text(self.schema.field(name).type)
 
 
 def _alike(one: pa.Schema, other: pa.Schema) -> bool:
@@ -133,10 +152,18 @@ def _pruned(value: Any) -> Any:
     return [_pruned(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _examples(schema: pa.Schema, taken: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Rows with values of the types of the columns: with all that are taken, and without each of them."""
+def _examples(
+    schema: pa.Schema, taken: Sequence[str], spoken: Mapping[str, Callable[[], Iterator[str]]]
+) -> Iterator[dict[str, Any]]:
+    """Rows with values of the types of the columns: with all that are taken, and without each of them.
+
+    ``spoken``: the texts of columns of conversations.
+    """
     for answer in (False, True):
         whole = {name: _example(schema.field(name).type, answer) for name in taken}
+        if spoken:
+            yield from examples_of_turns(whole, spoken)
+            whole |= {name: next(texts()) for name, texts in spoken.items()}
         yield whole
         for name in taken:
             yield {other: value for other, value in whole.items() if other != name}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PositiveInt
 
@@ -13,10 +14,11 @@ from ...contracts.errors import DataError
 from ...contracts.layouts import Format, RowReader
 from ...contracts.operators import Estimate, Source
 from ...contracts.source_pieces import CarryOut, SourcePiece
-from .arrow_files import STATE, Batch, checked, common_schema, pieces_of, saved_data_set
+from .arrow_files import STATE, Batch, checked, common_schema, pieces_of, saved_data_set, values_of
 from .column_options import known_types
 from .file_pieces import Columns, NoRows, at_least_one, limited, read_in_order
 from .locations import File, files
+from .turn_texts import Values
 from .types import plain
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ class HuggingFaceDataset(Source):
         local = self._local()
         if local is None:
             return None
-        columns = self._columns(local[1])
+        columns = self._columns(local[1], partial(values_of, local[0]))
         return at_least_one(list(limited(pieces_of(local[0], columns, carry_out), self.rows)), columns)
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
@@ -85,7 +87,9 @@ class HuggingFaceDataset(Source):
     def _planned(self) -> pa.Schema | None:
         """The columns of the rows of a local data set."""
         local = self._local()
-        return None if local is None else self._columns(local[1]).rows_schema()
+        if local is None:
+            return None
+        return self._columns(local[1], partial(values_of, local[0])).rows_schema()
 
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=self.rows or 0)
@@ -122,9 +126,9 @@ class HuggingFaceDataset(Source):
             return found, common_schema(found)
         return None
 
-    def _columns(self, schema: pa.Schema) -> Columns:
+    def _columns(self, schema: pa.Schema, values: Values) -> Columns:
         reader = RowReader(self.format, frozenset((*self.rename, *(self.columns or ()))))
-        return Columns.of_schema(schema, reader, self.rename, self.columns, self.path)
+        return Columns.of_schema(schema, reader, self.rename, self.columns, self.path, values)
 
     def _from_hub(self, context: Context) -> Iterator[pa.RecordBatch]:
         import datasets
@@ -135,7 +139,8 @@ class HuggingFaceDataset(Source):
             ).with_format("arrow")
         except Exception as error:  # the library raises a dozen unrelated types
             raise self._unreachable(error) from error
-        columns = self._columns(plain(dataset.features.arrow_schema))
+        plain_schema = plain(dataset.features.arrow_schema)
+        columns = self._columns(plain_schema, lambda name: _values(dataset, name))
         batches: Iterator[Batch] = (
             (batch, self.path, number * _BATCH_ROWS)
             for number, table in enumerate(dataset.iter(batch_size=_BATCH_ROWS))
@@ -175,3 +180,9 @@ class HuggingFaceDataset(Source):
             "Check the name, `subset`, `split` and `revision`; for a private one set HF_TOKEN; without a "
             "network, fetch it elsewhere, save it with Dataset.save_to_disk and give that directory as `path`"
         )
+
+
+def _values(dataset: Any, name: str) -> Iterator[Any]:
+    """The values of a column of a data set of the library."""
+    for table in dataset.select_columns([name]).iter(batch_size=_BATCH_ROWS):
+        yield from table.column(name).to_pylist()

@@ -13,6 +13,7 @@ from ...contracts.source_pieces import SourcePiece
 from .batch_reader import BatchReader
 from .column_options import final_names, named, none_of, renamed
 from .locations import File
+from .turn_texts import Values, no_values
 from .types import refuse_unholdable
 
 if TYPE_CHECKING:
@@ -59,12 +60,13 @@ class Columns:
         rename: Mapping[str, str],
         columns: Sequence[str] | None,
         where: str,
+        values: Values = no_values,
     ) -> Columns:
         """The columns of a file with this schema, as the parameters of its source ask for them.
 
-        Raises DataError for those that are missing or that rows cannot hold.
+        ``values``: those of a column. Raises DataError for those that are missing or that rows cannot hold.
         """
-        layout = BatchReader.of(schema, reader, where)
+        layout = BatchReader.of(schema, reader, where, values)
         if layout is None:
             names = final_names(schema.names, rename, columns, where)
             refuse_unholdable(schema, list(names), where)

@@ -9,8 +9,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import DataError
-from ...contracts.layouts import RowReader
-from ...contracts.operators import Context
+from ...contracts.layouts import RowReader, unreadable_column
+from ...contracts.operators import FAILURE, Context
 from ...contracts.rows import Row
 from ...contracts.source_pieces import CarryOut, SourcePiece
 from .file_pieces import Columns, FilePiece, Found
@@ -116,11 +116,18 @@ def _scan(
 
 
 def in_layout(row: Row, place: str, reader: RowReader) -> Row:
-    """The row as its layout has it. Raises DataError with its ``place`` if it is not of the layout."""
+    """The row as its layout has it. Raises DataError with its ``place`` if it is not of the layout.
+
+    A row with a turn that cannot be read says so in ``FAILURE``, and lacks that conversation.
+    """
+    if FAILURE in row:
+        raise DataError(f"{place}: the name {FAILURE!r} is reserved: give this column another one")
     try:
-        return reader.read(row)
+        made = reader.read(row)
     except ValueError as error:
         raise DataError(f"{place}: {error}") from error
+    wrong = None if reader.form == "as_is" else unreadable_column(made)
+    return made if wrong is None else {**made, wrong[0]: None, FAILURE: wrong[1]}
 
 
 class _Counted:
@@ -164,7 +171,7 @@ class Lines(FilePiece):
         places: list[str] = []
         held = 0
         for row, place, size in islice(rows_of(self.block, parsed, self.before), self.num_rows):
-            rows.append(self.reader.read(row))
+            rows.append(in_layout(row, place, self.reader))
             places.append(place)
             held += size
             if len(rows) == _BATCH_ROWS or held >= _BATCH_BYTES:

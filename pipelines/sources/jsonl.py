@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import model_validator
 
 from ...contracts.errors import DataError
 from ...contracts.layouts import RowReader
-from ...contracts.operators import Context
+from ...contracts.mistakes import at
+from ...contracts.operators import FAILURE, Context
 from ...contracts.source_pieces import CarryOut, SourcePiece
+from .batch_requests import BatchAnswers
 from .column_options import final_names
 from .file_pieces import Columns, Found, no_files
 from .file_source import FileSource
 from .json_blocks import Scan, in_layout, pieces_of
 from .json_lines import LineBlock, parsed, rows_of
+from .locations import File, files
 from .shape import Shapes
 
 if TYPE_CHECKING:
@@ -44,11 +50,34 @@ class Jsonl(FileSource):
 
     as_json: tuple[str, ...] = ()
     """Columns to read as JSON text, whatever their values are."""
+    requests: str | tuple[str, ...] = ()
+    """Files of the requests that OpenAI's batch API answered in the files of `path`: an answer holds only the
+    `custom_id` of its request. Each row becomes the conversation of both, in `messages`. An answer without
+    its request, and a request that failed, is a failed row with the reason."""
+
+    @model_validator(mode="after")
+    def _answers_of_requests(self) -> Jsonl:
+        if self.requests and self.format not in ("auto", "openai_batch"):
+            raise ValueError(f"`requests` goes with `format: openai_batch` or auto, not with {self.format}")
+        return self
 
     @property
     def reader(self) -> RowReader:
         own = super().reader
-        return RowReader(own.form, own.untouched | frozenset(self.as_json))
+        untouched = own.untouched | frozenset(self.as_json)
+        asked = tuple(self._request_files())
+        return BatchAnswers(own.form, untouched, asked) if asked else RowReader(own.form, untouched)
+
+    def content(self) -> Mapping[str, str]:
+        asked = {f"requests {file.name}": file.digest() for file in self._request_files()}
+        return {**super().content(), **asked}
+
+    def reads(self) -> Sequence[Path]:
+        return [*super().reads(), *(Path(file.name) for file in self._request_files() if file.local)]
+
+    def _request_files(self) -> list[File]:
+        with at("requests"):
+            return files(self.requests, self.endings) if self.requests else []
 
     def pieces(self, context: Context, carry_out: CarryOut | None = None) -> Sequence[SourcePiece]:
         """One piece per block of lines, or per compressed file."""
@@ -62,7 +91,10 @@ class Jsonl(FileSource):
                 raise DataError(f"{first}: as_json: no column {name!r}")
         if not schema.names:
             raise DataError(f"{first}: its {scan.rows:,} objects are all empty: a row needs a column")
-        names = final_names(schema.names, self.rename, self.columns, first)
+        own = [name for name in schema.names if name != FAILURE]
+        names = dict(final_names(own, self.rename, self.columns, first))
+        if FAILURE in schema.names:
+            names[FAILURE] = FAILURE
         return pieces_of(found, scan, Columns(schema, names))
 
     def file_schema(self) -> pa.Schema | None:
@@ -78,7 +110,10 @@ class Jsonl(FileSource):
         found = shapes.schema()
         # A column without a value is stored as text.
         unknown = [name for name, shape in shapes.columns.items() if shape == "null"]
-        return pa.schema([pa.field(each.name, pa.null()) if each.name in unknown else each for each in found])
+        fields = [field for field in found if field.name != FAILURE]
+        return pa.schema(
+            [pa.field(each.name, pa.null()) if each.name in unknown else each for each in fields]
+        )
 
     def count_rows(self) -> int:
         total = 0

@@ -8,17 +8,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
 from typing import IO, Any
 
 from ...contracts.errors import DataError, first_line
+from ...contracts.packaged_files import PACKAGED, no_such_file, packaged_name, place_of
 from .json_array import ENDINGS, as_lines
 
 _BLOCK = 1 << 20
 _GLOB = frozenset("*?[")
-#: ``gristmill:seeds/NAME.jsonl`` names a file that ships with the recipes, wherever they are run.
-PACKAGED = "gristmill:"
-_RECIPES = Path(__file__).parents[1] / "recipes"
 #: The keys under which file systems give the version of a file, best first.
 _VERSIONS = ("etag", "ETag", "md5Hash", "content_md5", "blob_id", "sha256", "crc32c")
 
@@ -147,7 +144,7 @@ def _matches(pattern: str, endings: tuple[str, ...]) -> list[File]:
     import fsspec
 
     packaged = pattern.startswith(PACKAGED)
-    place = str(_RECIPES / pattern.removeprefix(PACKAGED)) if packaged else pattern
+    place = str(place_of(pattern)) if packaged else pattern
     try:
         system, path = fsspec.core.url_to_fs(place)
         if system.isdir(path):
@@ -165,8 +162,7 @@ def _matches(pattern: str, endings: tuple[str, ...]) -> list[File]:
     except OSError as error:
         raise DataError(f"{pattern}: cannot be reached: {error}") from error
     if not hits and packaged:
-        there = ", ".join(_packaged_name(str(file)) for file in sorted(_RECIPES.glob("seeds/*")))
-        raise DataError(f"{pattern}: Gristmill has no such file; there are {there}")
+        raise no_such_file(pattern)
     if not hits:
         kinds = ", ".join(endings)
         raise DataError(
@@ -174,7 +170,7 @@ def _matches(pattern: str, endings: tuple[str, ...]) -> list[File]:
             "relative paths start at the current directory)"
         )
     if packaged:
-        return [File(system, hit, _packaged_name(hit)) for hit in sorted(hits)]
+        return [File(system, hit, packaged_name(hit)) for hit in sorted(hits)]
     if "file" in _protocols(system):
         return [File(system, hit, _shown(hit, pattern)) for hit in sorted(hits)]
     return [File(system, hit, system.unstrip_protocol(hit)) for hit in sorted(hits)]
@@ -187,11 +183,6 @@ def _pattern(system: Any, path: str) -> str:
         if set(part) & _GLOB and system.isdir("/".join(parts[:end])):
             parts[end - 1] = "".join(f"[{letter}]" if letter in _GLOB else letter for letter in part)
     return "/".join(parts)
-
-
-def _packaged_name(path: str) -> str:
-    """The same on every machine, because names are part of a fingerprint."""
-    return PACKAGED + Path(path).relative_to(_RECIPES).as_posix()
 
 
 def _shown(path: str, pattern: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...contracts.operators import Context
 from ...contracts.source_pieces import CarryOut, SourcePiece
@@ -25,6 +26,8 @@ _BATCH_ROWS = 65_536
 _BATCH_BYTES = 8 << 20
 #: Rows whose size is taken for that of all rows of a piece.
 _PROBED = 256
+#: Values of a column that are looked at together, to see whether they are conversations.
+_LOOKED_AT = 1024
 
 
 class Parquet(FileSource):
@@ -45,14 +48,15 @@ class Parquet(FileSource):
         if not found:
             return no_files(self.columns)
         schema = one_schema((file.name, _schema(file)) for file in found)
-        columns = Columns.of_schema(schema, self.reader, self.rename, self.columns, found[0].name)
+        values = partial(_values, found)
+        columns = Columns.of_schema(schema, self.reader, self.rename, self.columns, found[0].name, values)
         pieces = (piece for file in found for piece in _row_groups(file, columns, context))
         return at_least_one(list(limited(pieces, self.rows)), columns)
 
     def file_schema(self) -> pa.Schema | None:
         found = self.files()
         schema = one_schema((file.name, _schema(file)) for file in found)
-        layout = BatchReader.of(schema, self.reader, found[0].name)
+        layout = BatchReader.of(schema, self.reader, found[0].name, partial(_values, found))
         return schema if layout is None else layout.schema
 
     def count_rows(self) -> int:
@@ -69,6 +73,15 @@ def _opened(file: File) -> Iterator[pq.ParquetFile]:
 
     with file.open() as stream, damage_told(file.name, "a Parquet file"):
         yield pq.ParquetFile(stream, page_checksum_verification=True)
+
+
+def _values(files: Sequence[File], name: str) -> Iterator[Any]:
+    """The values of a column of all files that have it."""
+    for file in files:
+        with _opened(file) as parquet:
+            if name in parquet.schema_arrow.names:
+                for batch in parquet.iter_batches(_LOOKED_AT, columns=[name]):
+                    yield from batch.column(0).to_pylist()
 
 
 def _schema(file: File) -> pa.Schema:

@@ -163,8 +163,20 @@ class RunDirectory:
         except Damaged:
             return sum(float(store.manifest["seconds"]) for store in self.stores() if store.complete)
 
-    def write_seconds(self, seconds: float) -> None:
-        write_record(self.path / "clock.json", {"seconds": round(seconds, 3)})
+    def write_seconds(self, seconds: float, status: str = "", message: str = "") -> None:
+        """Record the seconds used by all sessions, and how the last one stands: see :meth:`ended`."""
+        said = {"status": status, "message": message} if status else {}
+        write_record(self.path / "clock.json", {"seconds": round(seconds, 3), **said})
+
+    def ended(self) -> tuple[str, str]:
+        """How the last session stands (``running``, ``done``, ``budget``, ``interrupted`` or ``failed``), and
+        what was said when it ended. Both are empty if that is not recorded.
+        """
+        try:
+            clock = read_record(self.path / "clock.json", CLOCK)
+        except Damaged:
+            return "", ""
+        return str(clock.get("status", "")), str(clock.get("message", ""))
 
     def spent(self) -> tuple[Usage, int]:
         """Tokens used and rows generated so far, over all parts, including superseded ones."""

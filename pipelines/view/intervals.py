@@ -34,7 +34,8 @@ class Interval:
 def intervals(summary: Mapping[str, Any], prefix: str = "") -> Iterator[Interval]:
     """Every mapping below ``summary`` that has ``mean``, ``ci_low`` and ``ci_high``, by dotted name.
 
-    One that names its ``metric`` also gets the scores of ``against`` and of ``model`` for it.
+    One that names its ``metric`` also gets the scores for it of the two models that it names as ``over`` and
+    ``of`` (by default ``against`` and ``model``).
     """
     for key, value in summary.items():
         if not isinstance(value, Mapping):
@@ -44,7 +45,8 @@ def intervals(summary: Mapping[str, Any], prefix: str = "") -> Iterator[Interval
         if mean is None or low is None or high is None:
             yield from intervals(value, f"{name}.")
         else:
-            before, after = (_figure(summary.get(side), value.get("metric")) for side in ("against", "model"))
+            sides = (value.get("over", "against"), value.get("of", "model"))
+            before, after = (_figure(summary.get(side), value.get("metric")) for side in sides)
             yield Interval(name, mean, low, high, before, after)
 
 

@@ -27,8 +27,12 @@ class PlainView:
         self._doing = ""
 
     def on(self, event: Event) -> None:
-        self.view = fold(self.view, event)
+        before, self.view = self.view, fold(self.view, event)
         match event:
+            case RunStarted() if before.goes_on(event):
+                self._last = event.at
+            case StepDone() if before.has_done(event):
+                return
             case RunStarted():
                 self._last = event.at
                 which = f", round {event.round} of {event.rounds}" if event.rounds > 1 else ""

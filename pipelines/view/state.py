@@ -100,6 +100,9 @@ class RoundView:
     metrics: Mapping[str, Any]
     steps: tuple[StepView, ...]
     comparisons: tuple[ComparisonTable, ...] = ()
+    gate: Mapping[str, Any] | None = None
+    since_start: tuple[Mapping[str, Any], ...] = ()
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,16 @@ class RunView:
 
     def step(self, name: str) -> StepView | None:
         return next((step for step in self.steps if step.name == name), None)
+
+    def goes_on(self, event: RunStarted) -> bool:
+        """Does the event continue the current round, with more items for its gate?"""
+        over = bool(self.results) and self.results[-1].number == event.round
+        return bool(self.started) and event.round == self.round and not over
+
+    def has_done(self, event: StepDone) -> bool:
+        """Was the step, which is now reused, done in this round of this session?"""
+        step = self.step(event.step)
+        return event.reused and step is not None and step.status == "done"
 
     def elapsed(self, now: float) -> float:
         """Seconds of this session."""
@@ -165,7 +178,9 @@ def fold(view: RunView, event: Event) -> RunView:
     view = replace(view, now=max(view.now, event.at))
     match event:
         case RunStarted():
-            steps = tuple(StepView(name, label) for name, label in event.steps)
+            # A round that goes on with more items keeps what it has done.
+            known = {step.name: step for step in view.steps} if view.goes_on(event) else {}
+            steps = tuple(known.get(name, StepView(name, label)) for name, label in event.steps)
             view = replace(view, round=event.round, rounds=event.rounds, steps=steps, parts=())
             if view.started:  # a later round of the same session
                 return view
@@ -186,6 +201,8 @@ def fold(view: RunView, event: Event) -> RunView:
             view = replace(view, parts=_window(parts, event.at), usage=usage, rows=view.rows + made)
             return _with(view, event.step, _part(view.step(event.step), event))
         case StepDone():
+            if view.has_done(event):
+                return view
             place = _place(event.summary)
             if place is not None and place not in view.locations:
                 view = replace(view, locations=(*view.locations, place))
@@ -196,7 +213,16 @@ def fold(view: RunView, event: Event) -> RunView:
             return replace(view, notices=(*view.notices, event))
         case RoundDone():
             tables = tuple(ComparisonTable.of(each) for each in event.comparisons)
-            over = RoundView(event.round, event.decision, dict(event.metrics), view.steps, tables)
+            over = RoundView(
+                event.round,
+                event.decision,
+                dict(event.metrics),
+                view.steps,
+                tables,
+                event.gate,
+                tuple(event.since_start),
+                event.why,
+            )
             return replace(view, results=(*view.results, over))
         case RunEnded():
             return replace(view, ended=event)

@@ -15,6 +15,7 @@ from rich.text import Text
 from ...contracts.printable import shown
 from ..run.occupancy import told
 from .comparison import ComparisonTable
+from .gate import gate_lines, whole_loop
 from .intervals import Interval, intervals
 from .state import RunView, StepView
 
@@ -60,13 +61,19 @@ def _ended(view: RunView) -> str:
 def rounds(view: RunView) -> Iterator[str]:
     """The decision of each round, then every measured mean with its interval, one per line.
 
-    Gains that a table of comparisons shows are left out.
+    Gains that a table of comparisons shows are left out, and those that the lines of a gate show.
     """
     for result in view.results:
         told = {f"{step}.gain" for table in result.comparisons for step in table.steps}
-        found = [each for each in intervals(result.metrics) if each.name not in told]
+        of_gate = result.gate["steps"] if result.gate else []
+        metrics = {step: found for step, found in result.metrics.items() if step not in of_gate}
+        found = [each for each in intervals(metrics) if each.name not in told]
         if found or result.decision != "none":
-            yield f"round {result.number}" + ("" if result.decision == "none" else f": {result.decision}")
+            why = f" ({result.why})" if result.why else ""
+            yield f"round {result.number}" + (
+                "" if result.decision == "none" else f": {result.decision}{why}"
+            )
+        yield from (f"  {line}" for line in (gate_lines(result.gate) if result.gate else ()))
         for interval in found:
             yield f"  {interval.name:<28} {_shown(interval)}"
 
@@ -103,6 +110,10 @@ def _blocks(view: RunView, memory: tuple[int, int]) -> Iterator[RenderableType]:
     # A command that fails prints the error itself.
     failed = view.ended is not None and view.ended.status == "failed"
     yield Text(_ended(view) if failed else headline(view), style="bold")
+    if view.results and not failed:
+        promoted = sum(result.decision == "promoted" for result in view.results)
+        last = whole_loop(view.results[-1].since_start, promoted, len(view.results))
+        yield from (Text(line, style="bold") for line in last)
 
 
 def _comparison(found: ComparisonTable) -> Table:

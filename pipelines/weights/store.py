@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from hashlib import blake2b
 from pathlib import Path
 
@@ -25,6 +26,12 @@ from .progress import FetchProgress, silent
 CONTENT = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 #: Of those, the files that tools add to a model without changing it.
 ASIDE = frozenset({"gristmill.json", "trainer_state.json", "all_results.json", "train_results.json"})
+#: Settings of what the trainer writes and no engine loads -> what it is, for messages.
+CHANGES = {
+    "own_adapter.json": "an adapter in a layout of its own",
+    "sparse_delta.json": "a sparse change of a model's weights",
+    "ternary_delta.json": "a compressed change of a model's weights",
+}
 
 
 def digest(reference: str, base: Path | None = None) -> str:
@@ -203,7 +210,7 @@ def _directory_digest(path: Path) -> str:
     """The digest of a model's (or an adapter's) files: names and bytes, without paths and times."""
     settings = path / ("adapter_config.json" if _is_adapter(path) else "config.json")
     if not (settings.is_file() or (path / "modules.json").is_file()):
-        raise ModelError(f"{path} is not a model: it contains neither config.json nor adapter_config.json")
+        raise ModelError(_no_model(path))
     # A sentence-transformers model stores its pooling in subfolders.
     find = path.rglob if (path / "modules.json").is_file() else path.glob
     files = sorted({found for pattern in CONTENT for found in find(pattern) if found.name not in ASIDE})
@@ -215,6 +222,21 @@ def _directory_digest(path: Path) -> str:
     for file in files:
         whole.update(f"{file.relative_to(path).as_posix()} {file_digest(file)}\n".encode())
     return whole.hexdigest()
+
+
+def _no_model(path: Path) -> str:
+    """Why a directory without a model's settings is no model, and the fix."""
+    name = next((name for name in CHANGES if (path / name).is_file()), None)
+    if name is None:
+        return f"{path} is not a model: it contains neither config.json nor adapter_config.json"
+    try:
+        base = str(json.loads((path / name).read_text())["base_model_name_or_path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        base = "BASE"
+    return (
+        f"{path} is {CHANGES[name]} ({name}), which engines and exports do not read: merge it into its base "
+        f"with `gristmill merge {shlex.quote(base)} {shlex.quote(str(path))} --out DIR`, and name DIR"
+    )
 
 
 def _is_adapter(path: Path) -> bool:

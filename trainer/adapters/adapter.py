@@ -12,6 +12,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from ..model.linear import Linear, LowRank
     from .adapter_settings import AdapterSettings
+    from .initialization import Factors
 
 #: How adapters are saved: in PEFT's layout; as the entries of the weights that they change
 #: (``sparse/delta_files.py``); or in a layout of their own (``own_files.py``), which is merged to be served.
@@ -26,11 +27,23 @@ class Adapter(nn.Module, ABC):
     """
 
     layout: ClassVar[Layout] = "own"
+    #: Whether a pass reads the base's weight, which may then be kept dequantized. If not, the adapter takes
+    #: the place of the weight.
+    reads_base: ClassVar[bool] = True
+    #: Float32 copies of a weight that a pass forms, for the memory plan.
+    formed: ClassVar[int] = 0
 
     @classmethod
     @abstractmethod
     def over(cls, linear: Linear, settings: AdapterSettings, rank: int, generator: torch.Generator) -> Self:
         """Make a new adapter over ``linear``. ``rank``: that of this layer. ``generator``: its own."""
+
+    def begin(self, factors: Factors, weight: Tensor) -> None:
+        """Start from the ``factors`` of an initialization. ``weight`` (N, K): the base's.
+
+        Every kind that takes an initialization overrides it.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
@@ -65,6 +78,11 @@ class Adapter(nn.Module, ABC):
     def low_rank(self, dtype: torch.dtype) -> LowRank | None:
         """Return A, B, their scale and both in ``dtype`` if the adapter only adds ``s B A``, else None."""
         return None
+
+    @property
+    def integers(self) -> int:
+        """Number of integers that are trained besides its parameters."""
+        return 0
 
     def rates(self) -> dict[str, float]:
         """Return multiples of the learning rate, for the parameters that have their own."""

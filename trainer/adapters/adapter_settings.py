@@ -3,94 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ...contracts.frozen import Frozen
-
-#: The short names of a block's linear layers: those of most families, then of others.
-Target = Literal[
-    "q_proj",
-    "k_proj",
-    "v_proj",
-    "o_proj",
-    "gate_proj",
-    "up_proj",
-    "down_proj",
-    "qkv_proj",
-    "gate_up_proj",
-    "input_linear",
-    "output_linear",
-]
-ALL_LINEAR: tuple[Target, ...] = get_args(Target)
-
-#: The names that ``trainer/adapters/adapter_table.py`` maps to classes. A test checks that both agree.
-Kind = Literal[
-    "lora",
-    "rslora",
-    "dora",
-    "delta",
-    "svft",
-    "lora_dropout",
-    "dylora",
-    "kasa",
-    "loram",
-    "miss",
-    "bone",
-    "s2ft",
-    "loldu",
-    "quanta",
-    "dota",
-]
-Start = Literal[
-    "default",
-    "pissa",
-    "olora",
-    "loftq",
-    "eva",
-    "corda",
-    "lora_ga",
-    "quailora",
-    "lq_lora",
-    "truncated",
-    "pruned",
-]
-
-
-#: Kinds whose student PEFT does not know: it is merged into its base to be served.
-MERGED_KINDS: frozenset[Kind] = frozenset({"delta", "svft", "bone", "s2ft", "loldu", "quanta", "dota"})
-#: The layers whose inputs are heads or channels, of which `s2ft` trains some.
-S2FT_TARGETS: tuple[Target, ...] = ("o_proj", "down_proj", "output_linear")
-#: Initializations that find the base from the training data, after it was loaded: it is not quantized then.
-DENSE_INITS: frozenset[Start] = frozenset({"corda", "lora_ga"})
-#: Initializations that fit the factors to a quantization error on the training data.
-CALIBRATED_INITS: frozenset[Start] = frozenset({"quailora", "lq_lora"})
-#: Kinds that are saved as factors A and B of a low-rank change, in PEFT's layout.
-LOW_RANK: frozenset[Kind] = frozenset({"lora", "rslora", "dora", "lora_dropout", "dylora", "kasa", "loram"})
-#: Fields that only some kinds or initializations use, by the names of these.
-USED_BY: dict[str, frozenset[str]] = {
-    "init": frozenset({"lora", "rslora", "dora", "lora_dropout", "kasa", "loram"}),
-    "rank": LOW_RANK | {"miss", "bone", "loldu", "dota"},
-    "alpha": LOW_RANK,
-    "dropout": LOW_RANK,
-    "b_rate": LOW_RANK,
-    "freeze_a": frozenset({"lora", "rslora", "dora", "lora_dropout", "dylora"}),
-    "svd_iterations": frozenset({"pissa", "loftq", "lora_ga", "lq_lora"}),
-    "loftq_turns": frozenset({"loftq", "lq_lora"}),
-    "eva_spread": frozenset({"eva"}),
-    "svft_band": frozenset({"svft"}),
-    "factor_dropout": frozenset({"lora_dropout"}),
-    "dylora_keep": frozenset({"dylora"}),
-    "prune_share": frozenset({"pruned"}),
-    "kasa_singular": frozenset({"kasa"}),
-    "kasa_orthogonal": frozenset({"kasa"}),
-    "init_packs": DENSE_INITS | CALIBRATED_INITS,
-    "corda_mode": frozenset({"corda"}),
-    "lora_ga_gamma": frozenset({"lora_ga"}),
-    "s2ft_share": frozenset({"s2ft"}),
-    "tensor_axes": frozenset({"quanta", "dota"}),
-}
+from .adapter_names import (
+    ALL_LINEAR,
+    KIND_OF,
+    MERGED_KINDS,
+    S2FT_TARGETS,
+    UNSCALED,
+    USED_BY,
+    Kind,
+    Start,
+    Target,
+)
 
 
 class AdapterSettings(Frozen):
@@ -106,7 +34,12 @@ class AdapterSettings(Frozen):
     the whole one (arXiv 2502.13533); `miss`, one matrix that all shards of the weight share, and `bone`,
     affine maps of its blocks (arXiv 2409.15371); `s2ft`, the columns of some heads and channels (arXiv
     2412.06289); `loldu`, the diagonal of its LDU decomposition (arXiv 2410.13618); `quanta`, gates over pairs
-    of axes of the input (arXiv 2406.00132); or `dota`, a matrix product operator (arXiv 2412.20891)."""
+    of axes of the input (arXiv 2406.00132); `dota`, a matrix product operator (arXiv 2412.20891);
+    `weak_columns`, the columns that quantization would harm the most (arXiv 2306.02272, 2410.08661); `l4q`, a
+    LoRA that is quantized with the weight by trained step sizes (arXiv 2402.04902); `dsee`, a LoRA with
+    single entries over a pruned weight (arXiv 2111.00160); `welore`, the low-rank weights of a compressed
+    model (arXiv 2407.11239); `qft`, the integers of an int8 base, with `optimizer: qft` (arXiv 2310.07147);
+    or `pv`, the scales and codes of an int2 or int4 base (arXiv 2405.14852)."""
     init: Start = "default"
     """Initialization of the factors: `default` (A random, B zero); `pissa`, the leading singular part of the
     weight (arXiv 2404.02948); `olora`, its QR decomposition (arXiv 2406.01775); `loftq`, which compensates
@@ -115,10 +48,12 @@ class AdapterSettings(Frozen):
     inputs (arXiv 2406.05223); `lora_ga`, singular vectors of the weight's gradient (arXiv 2407.05000);
     `quailora`, which compensates for the quantization error on the layer's inputs (arXiv 2410.14713);
     `lq_lora`, as `loftq` but weighted by the Fisher information (arXiv 2311.12023); `truncated`, with kind
-    `kasa`, which takes the smallest singular components out of the base (arXiv 2412.06071); or `pruned`, with
-    kind `loram`, which leaves channels of the base out of training (arXiv 2502.13533)."""
+    `kasa`, which takes the smallest singular components out of the base (arXiv 2412.06071); `pruned`, with
+    kind `loram`, which leaves channels of the base out of training (arXiv 2502.13533). `owq` and `qeft`
+    choose the columns of kind `weak_columns`, and `welore` the ranks of kind `welore`."""
     rank: int = Field(default=16, ge=1)
-    """Rank of the low-rank change. Memory and capacity grow with it."""
+    """Rank of the low-rank change, or number of `weak_columns` of each layer. Memory and capacity grow with
+    it."""
     alpha: float = Field(default=32.0, gt=0)
     """Scale of the change: it is multiplied by alpha over the rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -132,8 +67,8 @@ class AdapterSettings(Frozen):
     """Layers to adapt: `all-linear`, or a list of their short names. Phi has `qkv_proj` and `gate_up_proj`,
     Granite 4 `input_linear` and `output_linear`. Experts take no adapter."""
     svd_iterations: int | None = Field(default=4, ge=0)
-    """Iterations of the randomized singular value decomposition in `pissa`, `loftq`, `lora_ga` and `lq_lora`;
-    null for the exact decomposition, which is slower."""
+    """Iterations of the randomized singular value decomposition in `pissa`, `loftq`, `lora_ga`, `lq_lora`
+    and `dsee`; null for the exact decomposition, which is slower."""
     loftq_turns: int = Field(default=5, ge=1)
     """Number of times that `loftq` and `lq_lora` alternate between quantizing and decomposing."""
     eva_spread: float = Field(default=2.0, ge=1)
@@ -168,10 +103,25 @@ class AdapterSettings(Frozen):
     prune_share: float = Field(default=0.5, gt=0, lt=1)
     """Share of the channels of each MLP that `pruned` leaves out of training."""
 
+    l4q_bits: int = Field(default=4, ge=2, le=8)
+    """Bits of the quantization that `l4q` trains."""
+    l4q_group: int = Field(default=64, ge=1)
+    """Weights of a row that share a step size and an offset with `l4q`. It must divide the inputs of all
+    layers."""
+    dsee_entries: int = Field(default=64, ge=1)
+    """Single entries of each weight that `dsee` trains beside its factors."""
+    dsee_pruned: float = Field(default=0.2, ge=0, lt=1)
+    """Share of the entries of each weight, the smallest ones, that `dsee` sets to zero."""
+    welore_keep: float = Field(default=0.5, gt=0, le=1)
+    """Share of the ranks of all adapted layers together that `welore` keeps."""
+
     @model_validator(mode="after")
     def _pruned_whole(self) -> Self:
-        if (self.init == "pruned") != (self.kind == "loram"):
-            raise ValueError("kind 'loram' and init 'pruned' belong together: give both, or neither")
+        inits = [init for init, kind in KIND_OF.items() if kind == self.kind]
+        if (inits and self.init not in inits) or KIND_OF.get(self.init, self.kind) != self.kind:
+            kind = self.kind if inits else KIND_OF[self.init]
+            named = " or ".join(repr(init) for init in KIND_OF if KIND_OF[init] == kind)
+            raise ValueError(f"kind {kind!r} and init {named} belong together: give both, or neither")
         if self.init == "pruned" and not {"gate_proj", "up_proj", "down_proj"} <= set(self.names()):
             raise ValueError("targets of init 'pruned' must name gate_proj, up_proj and down_proj")
         return self
@@ -232,8 +182,8 @@ class AdapterSettings(Frozen):
 
     @property
     def scale(self) -> float:
-        """Factor of ``B A``: alpha / rank, or alpha / sqrt(rank) (rsLoRA), or 1 (MiSS)."""
-        if self.kind == "miss":
+        """Factor of ``B A``: alpha / rank, or alpha / sqrt(rank) (rsLoRA), or 1 (MiSS, weak columns)."""
+        if self.kind in UNSCALED:
             return 1.0
         return self.alpha / (math.sqrt(self.rank) if self.rank_stabilized else self.rank)
 
@@ -244,13 +194,15 @@ class AdapterSettings(Frozen):
 
     def alpha_of(self, rank: int) -> float:
         """Return the alpha that gives a layer of another ``rank`` the same scale."""
+        if self.kind in UNSCALED:
+            return rank
         return self.alpha * (math.sqrt(rank / self.rank) if self.rank_stabilized else rank / self.rank)
 
     def peft(self, base: str) -> dict[str, Any]:
         """Return PEFT's settings of this adapter."""
         return {
             "r": self.rank,
-            "lora_alpha": self.rank if self.kind == "miss" else self.alpha,
+            "lora_alpha": self.rank if self.kind in UNSCALED else self.alpha,
             "lora_dropout": self.dropout,
             "use_rslora": self.rank_stabilized,
             "use_dora": self.kind == "dora",

@@ -1,6 +1,6 @@
 """Tables of adapters and initializations by name.
 
-A new one is a file here, a name in ``adapter_settings.py`` and a row below.
+A new one is a file here, a name in ``adapter_names.py`` and a row below.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from .corda import CorDA
 from .delta import DenseDelta
 from .dora import DoRA
 from .dota import DoTA
+from .dsee import DSEE
 from .dylora import DyLoRA
 from .eva import EVA
 from .initialization import Initialization
 from .kasa import KaSA, Truncated
+from .l4q import L4Q
 from .loftq import LoftQ
 from .loldu import LoLDU
 from .lora import LoRA
@@ -24,11 +26,16 @@ from .loram import LoRAM, Pruned
 from .lq_lora import LQLoRA
 from .miss import MiSS
 from .olora import OLoRA
+from .owq import OWQ, WeakColumns
 from .pissa import PiSSA
+from .pv import GroupedWeight
+from .qeft import QEFT
+from .qft import IntegerWeight
 from .quailora import QuAILoRA
 from .quanta import QuanTA
 from .s2ft import S2FT
 from .svft import SVFT
+from .welore import RankReduced, WeLore
 
 #: ``adapter.kind`` -> its class.
 KINDS: dict[str, type[Adapter]] = {
@@ -47,6 +54,12 @@ KINDS: dict[str, type[Adapter]] = {
     "loldu": LoLDU,
     "quanta": QuanTA,
     "dota": DoTA,
+    "weak_columns": WeakColumns,
+    "l4q": L4Q,
+    "dsee": DSEE,
+    "welore": WeLore,
+    "qft": IntegerWeight,
+    "pv": GroupedWeight,
 }
 #: ``adapter.init`` -> its class.
 INITS: dict[str, type[Initialization]] = {
@@ -61,4 +74,7 @@ INITS: dict[str, type[Initialization]] = {
     "lq_lora": LQLoRA,
     "truncated": Truncated,
     "pruned": Pruned,
+    "owq": OWQ,
+    "qeft": QEFT,
+    "welore": RankReduced,
 }

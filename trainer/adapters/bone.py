@@ -6,7 +6,7 @@ This is its "weight guide", which PEFT calls ``bat``. The variant without it is 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,8 @@ class Bone(Adapter):
 
     ``blocks`` (N / r, r, r): one B for each row of blocks, initially zero. N and K must be multiples of r.
     """
+
+    formed: ClassVar[int] = 3
 
     def __init__(self, rows: int, rank: int) -> None:
         super().__init__()

@@ -39,8 +39,11 @@ class DataInitialization(Initialization):
             found[name] = Factors(torch.zeros(rank, columns), torch.zeros(rows, rank))
         return found
 
-    def again(self, weight: Base, hold: Hold, factors: Factors) -> Base:
-        """Return the base that :meth:`start` made of a ``weight`` (N, K), given the initial factors."""
+    def again(self, name: str, weight: Base, hold: Hold, factors: Factors) -> Base:
+        """Return the base that :meth:`start` made of the ``weight`` (N, K) of the layer ``name``.
+
+        ``factors``: the initial ones.
+        """
         reduced = dense(weight, torch.float32).addmm(factors.b, factors.a, alpha=-self.settings.scale)
         return hold(reduced)
 

@@ -28,6 +28,7 @@ class DenseDelta(Adapter):
     """
 
     layout: ClassVar[Layout] = "delta"
+    formed: ClassVar[int] = 1
 
     def __init__(self, shape: tuple[int, int], device: torch.device | None = None) -> None:
         super().__init__()

@@ -55,13 +55,16 @@ class Factors:
 
     ``a``: float32 (r, K). ``b``: float32 (N, r). ``changed``: whether ``s b a`` was subtracted from the base,
     so that base plus ``s b a`` is about the original weight. ``kept``: what is left of a layer that the
-    initialization has pruned.
+    initialization has pruned. ``outputs`` (N,), ``inputs`` (K,): where its rows and columns were in the
+    original model, if the initialization put them in another order.
     """
 
     a: Tensor
     b: Tensor
     changed: bool = False
     kept: KeptChannels | None = None
+    outputs: Tensor | None = None
+    inputs: Tensor | None = None
 
 
 class Initialization:

@@ -83,6 +83,24 @@ def input_covariances(
     return found
 
 
+@torch.no_grad()
+def input_squares(model: Decoder, linears: Mapping[str, Linear], packs: Sequence[Pack]) -> dict[str, Tensor]:
+    """Return the sum over all tokens of the squares of each layer's inputs: float32 (K,)."""
+    found: dict[str, Tensor] = {}
+
+    def add(name: str) -> Any:
+        def look(module: nn.Module, inputs: tuple[Tensor]) -> None:
+            total = inputs[0].float().square().sum(0)
+            found[name] = found[name].add_(total) if name in found else total
+
+        return look
+
+    with _hooks([linear.register_forward_pre_hook(add(name)) for name, linear in linears.items()]):
+        for pack in packs:
+            model(pack.ids.to(model.embeddings.device), pack.lengths)
+    return found
+
+
 def damped(covariance: Tensor) -> Tensor:
     """Return ``covariance`` (K, K) with a share of its mean variance added to its diagonal."""
     extra = DAMPING * covariance.diagonal().mean().clamp(min=1e-30)

@@ -19,7 +19,6 @@ from ..sparse.delta_files import SparseDelta
 from .adapter_settings import AdapterSettings
 from .adapter_table import INITS
 from .initialization import NO_DATA, InitializationData
-from .lora import LoRA
 from .own_files import OwnAdapter, first_seed, make_adapter
 from .peft_files import load_adapter, read_adapter_config, read_ranks
 
@@ -71,7 +70,7 @@ def load_adapted(
         if name.endswith(".o_proj"):
             linear.unit = model.config.head_size
         adapter = make_adapter(linear, name, settings, rank, first_seed(weights, seed))
-        if begin is not None and isinstance(adapter, LoRA):
+        if begin is not None:
             adapter.begin(begin, linear.weight())
         linear.adapter = adapter
     train_parts(model, parts)

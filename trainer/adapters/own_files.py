@@ -23,6 +23,7 @@ from ...contracts.inference import ModelWeights, derive_seed
 from ..model.decoder import Decoder
 from ..model.linear import Linear
 from ..model.tensor_files import content_digest
+from ..model.weight_formats import FORMATS
 from .adapter import Adapter
 from .adapter_settings import AdapterSettings
 from .adapter_table import KINDS
@@ -74,8 +75,11 @@ def save_own(model: Decoder, directory: Path, base: str, record: TrainingRecord)
 
 
 def change_times_probe(adapter: Adapter, weight: Tensor) -> Tensor:
-    """Return the product of the adapter's change of ``weight`` (N, K) with a fixed vector: float32 (N,)."""
-    wide = weight.float()
+    """Return the product of the adapter's change of ``weight`` (N, K) with a fixed vector: float32 (N,).
+
+    An adapter that takes the place of the weight changes zero.
+    """
+    wide = weight.float() if adapter.reads_base else torch.zeros(weight.shape, device=weight.device)
     generator = torch.Generator().manual_seed(0)
     probe = torch.randn(weight.shape[1], generator=generator).to(weight.device)
     with torch.no_grad():
@@ -120,7 +124,9 @@ class OwnAdapter:
         Raises ModelError if it does not fit this weight.
         """
         settings = self.record.settings
-        linear = Linear(weight, None, weight.dtype)
+        # What takes the place of the weight needs only its form; the values are loaded.
+        coded = None if KINDS[settings.kind].reads_base else FORMATS.get(self.record.quantize)
+        linear = Linear(weight if coded is None else coded.quantize(weight), None, weight.dtype)
         adapter = make_adapter(linear, layer, settings, settings.rank, self.record.seed)
         self._load(adapter, layer, weight)
         return adapter

@@ -77,7 +77,7 @@ class QuAILoRA(Calibrated):
                 found[name] = Factors(a, b, changed=True)
         return found
 
-    def again(self, weight: Base, hold: Hold, factors: Factors) -> Base:
+    def again(self, name: str, weight: Base, hold: Hold, factors: Factors) -> Base:
         return hold(weight)
 
 

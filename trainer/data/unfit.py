@@ -66,12 +66,28 @@ def check_share(left_out: Sequence[LeftOut], rows: int, limit: float) -> None:
     if not left_out or len(left_out) <= limit * rows:
         return
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in count_reasons(left_out).items())
-    named = "; ".join(f"{row.id}: {row.message}" for row in left_out[:NAMED])
     share = f"; unfit_limit allows {limit:.0%}" if limit else ""
-    raise DataError(
-        f"{len(left_out):,} of {counted(rows, 'row')} cannot be trained on{share} ({reasons}). {named}. "
-        "Correct them, remove them with a keep step before training, or raise unfit_limit"
+    raised = (
+        ""
+        if len(left_out) == rows
+        else ", remove them with a keep step before training, or raise unfit_limit"
     )
+    raise DataError(
+        f"{len(left_out):,} of {counted(rows, 'row')} cannot be trained on{share} ({reasons}). "
+        f"{_named(left_out)}. Correct them{raised}"
+    )
+
+
+def _named(left_out: Sequence[LeftOut]) -> str:
+    """Return each message once, with the first of its rows."""
+    rows: dict[str, list[str]] = {}
+    for row in left_out:
+        rows.setdefault(row.message, []).append(row.id)
+    told = []
+    for message, ids in list(rows.items())[:NAMED]:
+        others = f" and {counted(len(ids) - 1, 'other')}" if len(ids) > 1 else ""
+        told.append(f"{ids[0]}{others}: {message}")
+    return "; ".join(told)
 
 
 def as_table(rows: Sequence[LeftOut]) -> pa.Table:

@@ -113,7 +113,7 @@ def plan_memory(
     extra_memory_bytes: int = 0,
     chunk: int = CHUNK,
     fused: bool = False,
-    dense: bool = False,
+    formed: int = 0,
     offload: bool = False,
     more_values: int = 0,
     longest: int = 0,
@@ -140,8 +140,8 @@ def plan_memory(
     - ``quantized_bytes``: bytes per weight of a quantized base; None for a dense base.
     - ``skip``: layers that are not quantized.
     - ``fused``: the product of gate and up is not kept but recomputed, and gradients reuse memory.
-    - ``dense``: the adapters are changes of the weights; their sum with the base is formed for one layer at a
-      time.
+    - ``formed``: float32 copies of a weight that a pass of an adapter forms, for one layer at a time. The
+      weight in the computation dtype is then there twice.
     - ``recompute``: only the input is kept for all blocks but one.
     - ``offload``: nothing is kept on the device for all blocks but two.
     - ``longest``: tokens of the longest sequence if attention scores are formed (on a CPU).
@@ -164,8 +164,8 @@ def plan_memory(
     kept = [values + more_values for values in _kept_values(config, fused)]
     transient = tokens * bytes_per_value * (2 if fused else 4) * config.intermediate
     layer = max(map(math.prod, linear_shapes(config).values()))
-    if dense:
-        transient += layer * (4 + 2 * bytes_per_value)
+    if formed:
+        transient += layer * (4 * formed + 2 * bytes_per_value)
     elif coded and not keep_dequantized and not packed:
         transient += layer * bytes_per_value
     # In the backward pass: probabilities, their gradients and the scores' gradients of a block of queries.

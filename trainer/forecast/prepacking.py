@@ -9,6 +9,7 @@ import torch
 from ...kernels.products import packable
 from ..device import free_memory
 from ..model.model_config import ModelConfig
+from ..model.quantization import OWN_PRODUCTS
 from ..settings import TrainSettings
 from .chosen import chosen
 from .memory_plan import block_weights
@@ -25,6 +26,8 @@ def choose_packed(step: TrainSettings, config: ModelConfig, device: torch.device
     """
     wanted = step.prepack_weights
     if wanted is False or not step.adapter.low_rank or step.dtype != "bf16" or device.type != "cpu":
+        return False
+    if step.quantize in OWN_PRODUCTS:
         return False
     if wanted == "auto" and step.quantize != "none" and step.cache_dequantized is False:
         return False

@@ -16,6 +16,7 @@ from ..data.examples import Example
 from ..data.lazy_examples import longest_of, size_of, tokens_of
 from ..device import free_memory
 from ..model.model_config import ModelConfig
+from ..model.quantization import OWN_PRODUCTS
 from ..model.weight_formats import FORMATS
 from ..optimizers.optimizer import Optimizer
 from ..optimizers.optimizer_table import OPTIMIZERS
@@ -33,11 +34,18 @@ LINEAR, ATTENTION = 34, 7
 
 def keep_dequantized(step: TrainSettings, config: ModelConfig, device: torch.device) -> bool:
     """Return whether the dequantized weights are kept next to a quantized base."""
+    if not _reads_dequantized(step):
+        return False
     if step.quantize == "none" or step.cache_dequantized != "auto":
         return step.quantize != "none" and bool(step.cache_dequantized)
     # A GPU decodes at its memory bandwidth, which takes a few percent of a step.
     wanted = block_weights(config, but=step.quantize_skip) * step.torch_dtype().itemsize
     return device.type == "cpu" and wanted < free_memory(device) / 4
+
+
+def _reads_dequantized(step: TrainSettings) -> bool:
+    """Return whether the passes read weights that are dequantized."""
+    return KINDS[step.adapter.kind].reads_base and step.quantize not in OWN_PRODUCTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,7 @@ def plan_step(
         quantized_bytes=None if coded is None else coded.bytes_per_weight,
         chunk=chunk_size(device),
         fused=adapter.low_rank,
-        dense=adapter.kind == "delta",
+        formed=KINDS[adapter.kind].formed,
         more_values=_more_values(config, adapter),
         skip=step.quantize_skip,
         keep_dequantized=keep,

@@ -34,6 +34,7 @@ from .methods import METHODS, Mix
 from .open_source import open_merge_source
 from .own_source import TrainedOwnSource
 from .reward_head import add_head, head_of
+from .source_weights import why_not
 from .sources import AdapterSource, DeltaSource, MergeSource
 from .trained_source import TrainedSource
 
@@ -131,10 +132,8 @@ def _check_arguments(
         raise ModelError(f"no merging method {method!r}; there are {', '.join(METHODS)}")
     if not sources:
         raise ModelError("nothing to merge: give at least one adapter, sparse delta or model")
-    if weights is not None and len(weights) != len(sources):
-        raise ModelError(f"{len(weights)} weights for {len(sources)} sources: give one weight per source")
-    if method == "soup" and weights is not None and sum(weights) == 0:
-        raise ModelError("the weights of a soup add up to 0: give weights with a sum above 0")
+    if (reason := why_not(method, weights, len(sources))) is not None:
+        raise ModelError(reason)
     if not 0 < density <= 1:
         raise ModelError(f"density = {density}: give a share above 0 and at most 1")
     if method == "breadcrumbs" and not 0 <= outliers <= 1 - density:

@@ -10,6 +10,7 @@ from pydantic import Field, FiniteFloat, model_validator
 from ...contracts.errors import DataError, ModelError
 from ...contracts.operators import Context, Estimate
 from ...contracts.training import Merge, Trained
+from .source_weights import why_not
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,11 +55,9 @@ class MergeStep(Merge):
     adapter, otherwise `original`."""
 
     @model_validator(mode="after")
-    def _one_weight_each(self) -> Self:
-        if self.weights is not None and len(self.weights) != len(self.students):
-            raise ValueError(
-                f"weights has {len(self.weights)} for {len(self.students)} students: give one weight for each"
-            )
+    def _fitting_weights(self) -> Self:
+        if (reason := why_not(self.method, self.weights, len(self.students))) is not None:
+            raise ValueError(reason)
         return self
 
     def check_inputs(self, names: Sequence[str]) -> None:

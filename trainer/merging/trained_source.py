@@ -65,7 +65,7 @@ class TrainedSource(AdapterSource):
         begin = self._saved_factors(layer)
         if begin is not None:
             self._init.found[layer] = begin
-            held = self._init.again(stored, hold, begin)  # type: ignore[attr-defined]
+            held = self._init.again(layer, stored, hold, begin)  # type: ignore[attr-defined]
         elif short in self.record.settings.names():
             held = self._init.served(layer, stored, hold)
         else:

@@ -23,7 +23,22 @@ if TYPE_CHECKING:
     from ..losses.policy import Surrogate
 
 #: Initializations that change the base, so that it cannot be the reference without its adapter.
-CHANGING = ("pissa", "olora", "loftq", "corda", "lora_ga", "quailora", "lq_lora", "truncated", "pruned")
+CHANGING = frozenset(
+    {
+        "pissa",
+        "olora",
+        "loftq",
+        "corda",
+        "lora_ga",
+        "quailora",
+        "lq_lora",
+        "truncated",
+        "pruned",
+        "owq",
+        "qeft",
+        "welore",
+    }
+)
 
 
 class GroupRelativePolicyOptimization(TrainStep):
@@ -112,6 +127,11 @@ class GroupRelativePolicyOptimization(TrainStep):
             raise ValueError(
                 f"kl needs the base as its reference, but the initialization {self.adapter.init!r} changes "
                 "the base: give adapter.init: default, or kl: 0"
+            )
+        if self.kl and self.adapter.kind in ("qft", "pv"):
+            raise ValueError(
+                f"kl needs the base as its reference, but adapter kind {self.adapter.kind!r} changes it: "
+                "give kl: 0"
             )
         return self
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ...kernels.frozen_linear import frozen_linear
 from ...kernels.lora_maps import LoRAMap, Rounded
-from ...kernels.products import Packed, Weight
+from ...kernels.products import Factor, Packed, Weight
 from .weight_formats import Base, dense
 
 #: A (r, K), B (N, r), the scale of their product, and both factors rounded.
@@ -68,7 +68,9 @@ class Linear(nn.Module):
         self._packed, self._dequantized = Packed.of(self.weight()), None
 
     def factor(self) -> Weight:
-        """Return the weight as a factor of matrix products: packed if it was."""
+        """Return the weight as a factor of matrix products: packed if it was, or with products of its own."""
+        if isinstance(self.base, Factor):
+            return self.base
         return self.weight() if self._packed is None else self._packed
 
     def rebase(self, base: Base) -> None:

@@ -5,4 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 #: The names that ``trainer/model/weight_formats.py`` maps to formats. A test checks that both agree.
-Quantization = Literal["nf4", "int8", "int4", "none"]
+Quantization = Literal["nf4", "int8", "int4", "int2", "halo", "none"]
+#: Formats that compute their products themselves, and not with a dequantized weight. A test checks this too.
+OWN_PRODUCTS: frozenset[Quantization] = frozenset({"halo"})

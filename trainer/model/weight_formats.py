@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...kernels import int4, int8, nf4
+from ...kernels import halo, int2, int4, int8, nf4
 from ...kernels.cost import KernelCost
 
-Quantized = nf4.NF4Tensor | int8.INT8Tensor | int4.INT4Tensor
+Quantized = nf4.NF4Tensor | int8.INT8Tensor | int4.INT4Tensor | int2.INT2Tensor | halo.HALOTensor
 #: A frozen weight: dense in the computation dtype, or quantized.
 Base = Tensor | Quantized
 
@@ -50,6 +50,14 @@ FORMATS: dict[str, Format] = {
         int4.BYTES_PER_WEIGHT,
         lambda n, k, size: int4.cost(n * k, size),
     ),
+    "int2": Format(
+        int2.INT2Tensor,
+        int2.quantize,
+        int2.dequantize,
+        int2.BYTES_PER_WEIGHT,
+        lambda n, k, size: int2.cost(n * k, size),
+    ),
+    "halo": Format(halo.HALOTensor, halo.quantize, halo.dequantize, halo.BYTES_PER_WEIGHT, halo.cost),
 }
 _BY_KIND = {held.kind: held for held in FORMATS.values()}
 

@@ -20,6 +20,8 @@ def check_options(step: TrainSettings) -> None:
         _check_galore(step)
     elif step.sparse is not None and step.sparse.kind == "owlore":
         raise ValueError("sparse 'owlore' trains with gradients of low rank: add optimizer: galore")
+    if (step.optimizer == "qft") != (step.adapter.kind == "qft"):
+        raise ValueError("optimizer: qft and adapter: {kind: qft} belong together: give both, or neither")
     if step.optimizer == "mezo":
         _check_mezo(step)
 

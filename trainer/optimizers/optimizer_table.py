@@ -9,6 +9,7 @@ from .lion import Lion
 from .mezo import MeZO
 from .optimizer import Optimizer
 from .optimizer_names import OptimizerName
+from .qft import QFT
 
 OPTIMIZERS: dict[OptimizerName, type[Optimizer]] = {
     "adamw": AdamW,
@@ -16,4 +17,5 @@ OPTIMIZERS: dict[OptimizerName, type[Optimizer]] = {
     "lion": Lion,
     "galore": GaLore,
     "mezo": MeZO,
+    "qft": QFT,
 }

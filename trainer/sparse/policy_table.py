@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .cola import COLA
 from .gift_sw import GiftSW
+from .graft import Graft
 from .half import Half
 from .increlora import IncreLoRA
 from .ist import IST
@@ -15,6 +16,7 @@ from .lisa import LISA
 from .lt_sft import LotteryTicket
 from .owlore import OwLore
 from .projection import Projection
+from .pv import PVTuning
 from .selekt import SeleKT
 from .spiel import SpIEL
 
@@ -31,4 +33,6 @@ POLICIES: dict[str, type[Projection]] = {
     "lt_sft": LotteryTicket,
     "gift_sw": GiftSW,
     "spiel": SpIEL,
+    "pv": PVTuning,
+    "graft": Graft,
 }

@@ -25,6 +25,8 @@ Policy = Literal[
     "lt_sft",
     "gift_sw",
     "spiel",
+    "pv",
+    "graft",
 ]
 #: The kinds of adapter that a policy chooses among. A test checks that its class has the same.
 OVER: dict[Policy, frozenset[str]] = {
@@ -39,15 +41,19 @@ OVER: dict[Policy, frozenset[str]] = {
     "lt_sft": frozenset({"delta"}),
     "gift_sw": frozenset({"delta"}),
     "spiel": frozenset({"delta"}),
+    "pv": frozenset({"pv"}),
+    "graft": frozenset({"delta"}),
 }
 #: Policies that freeze whole blocks in turn. Embeddings, norms and head may be trained beside them.
 OF_BLOCKS: frozenset[Policy] = frozenset({"lisa", "owlore", "ist"})
 #: Policies that train the entries of a mask: the others must not change.
-MASKED: frozenset[Policy] = frozenset({"lift", "lt_sft", "gift_sw", "spiel"})
+MASKED: frozenset[Policy] = frozenset({"lift", "lt_sft", "gift_sw", "spiel", "graft"})
+#: Policies whose trained values are not only those of parameters, or are not final before the last step.
+TO_THE_END: frozenset[Policy] = frozenset({"lt_sft", "graft", "pv"})
 #: Fields that only some policies use, by the names of these.
 USED_BY: dict[str, frozenset[Policy]] = {
-    "density": frozenset({"selekt", "lift", "lt_sft", "gift_sw", "spiel"}),
-    "every": OF_BLOCKS | frozenset[Policy](("selekt", "lift", "spiel", "cola", "increlora")),
+    "density": frozenset({"selekt", "lift", "lt_sft", "gift_sw", "spiel", "pv", "graft"}),
+    "every": OF_BLOCKS | frozenset[Policy](("selekt", "lift", "spiel", "cola", "increlora", "pv")),
     "scope": frozenset({"selekt", "lt_sft"}),
     "blocks": OF_BLOCKS,
     "outlier_factor": frozenset({"owlore"}),
@@ -63,6 +69,7 @@ USED_BY: dict[str, frozenset[Policy]] = {
     "gift_bits": frozenset({"gift_sw"}),
     "spiel_regrow": frozenset({"spiel"}),
     "spiel_accumulate": frozenset({"spiel"}),
+    "graft_rate": frozenset({"graft"}),
 }
 
 
@@ -79,12 +86,15 @@ class SparseSettings(Frozen):
     entries of a low-rank approximation of each weight (arXiv 2506.00772); `lt_sft` trains densely, then again
     only what changed the most (arXiv 2110.07560); `gift_sw` trains the salient columns, with noise on the
     others (arXiv 2408.15300); `spiel` trains a set of entries that it replaces at intervals (arXiv
-    2401.16405)."""
+    2401.16405); `pv` moves codes of a quantized weight at intervals (arXiv 2405.14852); `graft` finds the few
+    changes of a finished training that matter (arXiv 2302.06600)."""
     density: float = Field(default=0.05, gt=0, le=1)
-    """Share of all entries that keep their change (`selekt`) or are trained; of columns with `gift_sw`."""
+    """Share of all entries that keep their change (`selekt`, `graft`) or are trained; of columns with
+    `gift_sw`; of codes that may change at a time with `pv`."""
     every: int = Field(default=50, ge=1)
     """Optimizer steps between two selections (`selekt`, `lift`, `spiel`), draws of blocks (`lisa`, `owlore`),
-    measurements of their importance (`ist`), merges (`cola`) or allocations (`increlora`)."""
+    measurements of their importance (`ist`), merges (`cola`), allocations (`increlora`) or changes of codes
+    (`pv`)."""
     scope: Literal["global", "tensor"] = "global"
     """Whether the largest changes of all layers together are taken (`global`) or of each (`tensor`)."""
     blocks: int = Field(default=2, ge=1)
@@ -118,6 +128,9 @@ class SparseSettings(Frozen):
     """Share of the entries that `spiel` replaces. It falls linearly to 0 over the training."""
     spiel_accumulate: int = Field(default=5, ge=1)
     """Last steps before a replacement in which `spiel` sums gradients; at most `every`."""
+
+    graft_rate: float = Field(default=1.0, gt=0)
+    """How far the logit of the largest gradient moves in each step of `graft`. Logits start at 4 and -4."""
 
     @model_validator(mode="after")
     def _used(self) -> Self:

@@ -77,7 +77,7 @@ def test_the_fingerprint_follows_what_is_compared(october: Path, context: Any) -
 def test_an_index_of_other_parameters_is_refused(october: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"was made with normalize auto; this step has normalize prose"):
         op(against=october, normalize="prose").content()
-    with pytest.raises(DataError, match=r"this step has .*keys None"):
+    with pytest.raises(DataError, match=r"was made by `dedup: exact`, and this step is `dedup: minhash`"):
         MinHashDedup(against=october).content()
     with pytest.raises(DataError, match="there is no index in"):
         op(against=tmp_path / "absent").content()
@@ -137,3 +137,23 @@ def test_an_index_of_another_format_is_refused(october: Path) -> None:
 def test_an_empty_step_adds_an_empty_generation(october: Path, context: Any) -> None:
     judged({}, op(against=october, extend="november"), context)
     assert list(judged({"d": "Text number 1."}, op(against=october), context).duplicate_of) == ["o1"]
+
+
+def test_an_index_of_another_step_is_told_by_name(october: Path, context: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        MinHashDedup(columns=("response",), against=october).content()
+    told = str(caught.value)
+    assert "was made by `dedup: exact`, and this step is `dedup: minhash`" in told
+    assert "Name an index of its own kind, or a new folder, in `against`" in told
+    table = pa.table({"_id": ["a"], "response": ["one two three four"]})
+    step = MinHashDedup(columns=("response",), against=tmp_path / "sketches", extend="first")
+    step.judge(TableRows(table), context)
+    for extend in (None, "more"):
+        with pytest.raises(DataError, match="was made by `dedup: minhash`, and this step is `dedup: exact`"):
+            op(against=tmp_path / "sketches", extend=extend).content()
+    # An index that was written before its kind was.
+    manifest = tmp_path / "sketches" / kept_index.MANIFEST
+    manifest.write_text(manifest.read_text().replace('"kind": "dedup: minhash",', ""))
+    with pytest.raises(DataError, match="was made by `dedup: minhash`"):
+        op(against=tmp_path / "sketches").content()
+    step.content()

@@ -11,6 +11,7 @@ from gristmill.filters.score.diversity import (
     distinct_ngrams,
     mean_nearest_distance,
     vendi_score,
+    word_entropy,
 )
 from gristmill.filters.score.qdc import QualityDiversityComplexity
 
@@ -28,6 +29,11 @@ def test_distinct_ngrams() -> None:
     assert distinct_ngrams(["a b a b"], 1) == 2 / 4
     assert distinct_ngrams(["a b a b", "B A"], 2) == 2 / 4  # ab, ba, ab; ba
     assert distinct_ngrams(["a"], 2) == 0.0
+
+
+def test_the_entropy_is_that_of_the_words() -> None:
+    assert word_entropy(["a b c d", "A b"]) == pytest.approx(2 * 2 / 6 * np.log2(3) + 2 / 6 * np.log2(6))
+    assert word_entropy(["same same", "same"]) == word_entropy([]) == 0.0
 
 
 def test_vendi_counts_the_different_vectors() -> None:
@@ -59,7 +65,7 @@ def test_a_filter_that_drops_copies_raises_diversity(rows: Any, embedder: Any, c
     assert (before["rows"], after["rows"]) == (24, 6)
     assert before["measured"] == after["measured"] == 6  # diversity is compared at one size
     assert (before["quality"]["reward"], after["quality"]["reward"]) == (0.25, 1.0)
-    for name in ("distinct_1", "distinct_2", "distinct_3", "nearest_distance", "vendi"):
+    for name in ("distinct_1", "distinct_2", "distinct_3", "entropy", "nearest_distance", "vendi"):
         assert after["diversity"][name] > before["diversity"][name], name
     assert after["diversity"]["compression_ratio"] < before["diversity"]["compression_ratio"]
     assert after["complexity"]["words"] == pytest.approx(np.mean([len(text.split()) for text in VARIED]))

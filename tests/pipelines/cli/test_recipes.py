@@ -81,6 +81,8 @@ ROW: dict[str, Any] = {
     "quality": 1.0,
     "messages": [{"role": "user", "content": "2 + 3?"}, {"role": "assistant", "content": "5"}],
     "success": True,
+    "call": '{"name": "add", "arguments": {"a": 2, "b": 3}}',
+    "difficulty": 1,
 }
 
 

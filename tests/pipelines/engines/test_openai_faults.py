@@ -15,7 +15,7 @@ import pytest
 from gristmill.contracts.errors import EngineError, ModelError
 from gristmill.contracts.inference import Completion
 from gristmill.contracts.notices import listening
-from gristmill.pipelines.engines import hung_requests, openai_asking
+from gristmill.pipelines.engines import hung_requests, openai_asking, openai_options
 
 from .conftest import Reply, Server, ask, during
 from .test_openai import Listen, call, connect, each, echo, said
@@ -135,7 +135,7 @@ def test_a_server_that_comes_late_is_waited_for_and_the_user_told(
     assert [answer.text for answer in done if isinstance(answer, Completion)] == [
         f"you said t{n}" for n in range(4)
     ]
-    assert told == [f"cannot reach http://127.0.0.1:{port}: connection refused; trying again for 300 seconds"]
+    assert told == [f"cannot reach http://127.0.0.1:{port}: connection refused; trying again for 60 seconds"]
 
 
 def test_a_server_that_dies_and_returns_costs_no_row(listen: Listen) -> None:
@@ -166,6 +166,23 @@ def test_after_the_patience_requests_fail_with_the_reason(listen: Listen) -> Non
         assert isinstance(answer, EngineError)
         assert f"cannot reach {place}: connection refused (for 0 seconds)" in str(answer)
         assert answer.retryable
+
+
+def test_a_server_that_never_responded_is_waited_for_less(
+    listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openai_options, "FIRST_PATIENCE", 0.2)
+    [answer] = each(connect(f"http://127.0.0.1:{free_port()}/v1"), ask("x"))
+    assert isinstance(answer, EngineError)
+    assert "connection refused (for 0 seconds)" in str(answer)
+    engine = connect(listen(lambda n, body: echo(n, body) if prompt_of(body) == "x" else (502, {}, b"")))
+
+    async def after_an_answer() -> None:
+        await engine.generate([ask("x")])
+        await asyncio.wait_for(engine.generate([ask("y", 1)]), 1.0)
+
+    with pytest.raises(TimeoutError):
+        during(engine, after_an_answer)
 
 
 WRONG: dict[str, Reply] = {

@@ -11,7 +11,7 @@ import pytest
 from gristmill.contracts.errors import EngineError, ModelError
 from gristmill.contracts.inference import Engine, ModelWeights
 
-from .conftest import answers, ask, serve
+from .conftest import answers, ask, during, serve
 
 pytestmark = pytest.mark.engine
 
@@ -53,6 +53,30 @@ def test_greedy_is_what_transformers_generates(exact: Engine, weights: ModelWeig
     (ours,) = answers(exact, ask("What is a mill?", temperature=0.0, max_tokens=20))
     assert list(ours.tokens) == theirs.tolist()
     assert ours.text == tokenizer.decode(theirs, skip_special_tokens=True)
+
+
+def test_a_thought_is_ended_after_its_tokens(exact: Engine, weights: ModelWeights) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(weights.path))
+    asked = ask("What is a mill?", temperature=0.0, max_tokens=20)
+    (free,) = answers(exact, asked)
+    markers = [tokenizer.decode(free.tokens[:1]), "</think>"]  # the model opens its thought by its first word
+    limited = serve(
+        "transformers",
+        weights,
+        dtype="float32",
+        max_model_len=256,
+        thinking_tokens=5,
+        thinking={"markers": markers},
+    )
+    told = during(limited, lambda: limited.generate([asked]))[0]
+    closing = tokenizer.encode("</think>", add_special_tokens=False)
+    assert told.tokens[:6] == free.tokens[:6]
+    assert list(told.tokens[6 : 6 + len(closing)]) == closing
+    assert len(told.tokens) == 20  # it goes on with its answer
+    assert told.reasoning == tokenizer.decode(free.tokens[1:6]).strip()
+    assert told.text == tokenizer.decode(told.tokens[6 + len(closing) :]).lstrip()
 
 
 def test_after_close_a_call_is_a_retryable_error(weights: ModelWeights) -> None:

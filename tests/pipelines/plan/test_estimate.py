@@ -150,3 +150,14 @@ def test_the_start_of_an_embedder_counts_once_and_only_if_it_embeds(plan_of: Pla
     assert second is not None
     assert first.seconds == START + 400 / first.speed
     assert second.seconds == 0
+
+
+def test_the_rows_of_another_step_that_are_searched_too_are_embedded(plan_of: Planner) -> None:
+    text = (
+        "gristmill: 1\nname: c\nsteps:\n  rows: {source: constraints, rows: 30}\n"
+        "  others: {source: constraints, rows: 500, seed: 1}\n"
+        "  found: {select: consistent, query: prompt, document: prompt, among: others, from: rows}\n"
+    )
+    embedding = by_name(estimate(plan_of(text), None))["found"].embedding
+    assert embedding is not None
+    assert embedding.texts == 530

@@ -142,3 +142,32 @@ def test_the_public_names_are_complete_and_light() -> None:
         assert getattr(gristmill, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'runn'"):
         gristmill.runn  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pd.DataFrame([[1, 2, 3]], columns=["a", "b", "a"]),
+        pd.DataFrame([[1, 2]], columns=[1, "1"]),
+        pa.table([[1], [2], [3]], names=["a", "b", "a"]),
+        pa.record_batch([[1], [2]], names=["a", "a"]),
+    ],
+)
+def test_columns_with_one_name_are_refused_at_the_step(data: Any) -> None:
+    with pytest.raises(DataError) as caught:
+        gristmill.Pipeline("small").step("rows", source=data).plan()
+    assert str(caught.value).startswith("steps.rows.source: the data has several columns named ")
+    assert "give each column a name of its own" in str(caught.value)
+
+
+@pytest.mark.parametrize("rows", [[{"a": 2**70}], [{"a": object()}], [{"a": 1}, {"a": "x"}], [{1: 2}]])
+def test_rows_that_make_no_table_are_refused_at_the_step(rows: Any) -> None:
+    with pytest.raises(DataError, match=r"^steps\.rows\.source: the data does not fit into a table: "):
+        gristmill.Pipeline("small").step("rows", source=rows).plan()
+
+
+def test_a_path_as_a_source_is_told_with_what_to_write() -> None:
+    with pytest.raises(SpecError) as caught:
+        gristmill.Pipeline("small").step("rows", source=Path("data/rows.jsonl")).plan()
+    assert "steps.rows.source: should be a kind of data, not a path" in str(caught.value)
+    assert "write `source: jsonl, path: data/rows.jsonl`" in str(caught.value)

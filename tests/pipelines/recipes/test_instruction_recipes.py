@@ -163,6 +163,7 @@ def test_skills_are_drawn_in_pairs_from_what_the_model_named() -> None:
 
 def test_a_text_is_cut_at_a_word_in_its_middle(context: Any) -> None:
     texts = ["One two three four. " * 30, "Line one here\nand more words after it, many of them indeed."]
+    texts.append("Antidisestablishmentarianism is a long word.")  # whose middle is inside of a word
     made = columns("non_instructional", "halves", [{"text": text} for text in texts])["prompt"]
     for text, prompt in zip(texts, made, strict=True):
         assert text.startswith(prompt)
@@ -204,6 +205,22 @@ def test_a_program_that_agrees_with_none_but_itself_is_worth_nothing(context: An
     )
     made = pairs.apply(table, context).rows
     assert [(pair["prompt"], pair["chosen"], pair["rejected"]) for pair in made] == [("B", "x = 2", "x = 4")]
+
+
+def test_an_answer_about_a_text_has_the_form_of_its_kind(context: Any) -> None:
+    text = "Bees find the position of the sun."
+    told = [
+        ("extractive", '"the position of the SUN."', True),
+        ("extractive", "the moon", False),
+        ("yes-no", "Yes, they do.", True),
+        ("yes-no", "They do.", False),
+        ("yes-no", "Nothing", False),
+        ("multiple choice", "B) the sun", True),
+        ("multiple choice", "the sun", False),
+        ("summary", "Bees look up.", True),
+    ]
+    rows = [{"text": text, "task": task, "answer": answer} for task, answer, _ in told]
+    assert kept("tasks_from_text", "checked", context, rows) == [fits for _, _, fits in told]
 
 
 def with_a_phrase(prompt: str, seed: int) -> str:

@@ -161,9 +161,9 @@ def test_self_instruct_about_a_domain_with_three_examples_is_bioinstruct(recipe:
 
 
 @pytest.mark.engine
-def test_bare(recipe: Any, exported: Any, make_model: Any) -> None:
-    """A random base model drafts; the teacher refines each draft, the first into a known seed, which is
-    dropped.
+def test_bare(recipe: Any, exported: Any, make_model: Any, save_tokenizer: Any) -> None:
+    """A random base model without a chat template drafts; the teacher refines each draft, the first into a
+    known seed, which is dropped.
     """
     refined: list[str] = []
     seeds = [{"prompt": f"Do the known task {n}."} for n in range(4)]
@@ -176,6 +176,8 @@ def test_bare(recipe: Any, exported: Any, make_model: Any) -> None:
         return f"<task>{made}</task>"
 
     base = make_model(max_position_embeddings=1024)
+    (base / "chat_template.jinja").unlink(missing_ok=True)
+    save_tokenizer(base, None)
     run = recipe(
         "bare", teacher, {"rows": 5},
         f"models.base={{engine: transformers, path: '{base}', max_model_len: 512}}",

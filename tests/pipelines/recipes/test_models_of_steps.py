@@ -64,6 +64,7 @@ SEVERAL = {
     },
     "critique_student": {"base": "student judged.against", "student": "judged"},
     "diversify_and_conquer": {"base": "measured student", "student_1": "student likely"},
+    "tool_calls": {"teacher": "asked called answered judged asks acts", "base": "student"},
     "trajectories": {"base": "student"},
     "edit_student": {"base": "student verdict.against", "student": "verdict"},
     "fifa": {"reward": "better worse", "judge": "rated"},
@@ -83,7 +84,9 @@ SEVERAL = {
         "base": "after_lamini", "after_lamini": "after_evol", "after_evol": "after_orca",
         "after_orca": "aligned", "aligned": "student",
     },
-    "quickstart": {"base": "answers student verdict.against", "student": "verdict"},
+    "quickstart": {
+        "base": "answers student verdict.against", "student": "verdict", "base@0": "verdict.start",
+    },
     "rds_plus": {"rds": "chosen.embedder"},
     "logits_fusion": {
         "small": "form_answers form_student word_answers word_student fused.minus",
@@ -99,9 +102,73 @@ SEVERAL = {
         "base": "asker", "asker": "drafts tuned", "tuned": "asked", "teacher": "improved judged solved",
     },
     "ultrafeedback": {"strong": "strong_answers", "weak": "weak_answers", "judge": "rated"},
+    "rest_em": {"sampler": "solved verdict.against", "base": "student", "student": "verdict"},
+    "spin": {"policy": "own", "base": "student", "student_1": "own student", "student_2": "own student"},
+    "llm2llm": {
+        "base": "student last", "teacher": "written solved",
+        **{f"student_{turn}": "tried" for turn in range(1, 5)},
+    },
+    "s3ft": {"policy": "answered reworded", "judge": "answered_judged reworded_judged", "base": "student"},
+    "t_sas": {"policy": "sampled", "base": "student", "student": "answered"},
+    "leti": {
+        "policy": "written", "base": "student",
+        "student_1": "written student", "student_2": "written student",
+    },
+    "list_self_training": {
+        "base": "start student", "start": "answered probed", "student_1": "answered probed",
+    },
+    "online_dpo": {
+        "policy": "answers explored", "reward": "rated", "base": "student", "student_1": "answers explored",
+        "student_2": "answers explored",
+    },
+    "selm": {
+        "policy": "own", "reward": "rated", "base": "student", "student_1": "own student",
+        "student_2": "own student",
+    },
+    "mbr_finetuning": {"policy": "answers", "base": "student"},
+    "qe_finetuning": {"policy": "answers", "reward": "rated", "base": "student"},
+    "on_policy_study": {
+        "policy": "answers best_answers pair_answers",
+        "base": "offline_best offline_pairs online_best online_pairs offline_best_verdict.against "
+        "offline_pairs_verdict.against online_best_verdict.against online_pairs_verdict.against",
+        "online_best_1": "best_answers online_best", "online_pairs_1": "pair_answers online_pairs",
+        "offline_best": "offline_best_verdict", "offline_pairs": "offline_pairs_verdict on_policy.against",
+        "online_best_2": "online_best_verdict negative_gradient.against",
+        "online_pairs_2": "online_pairs_verdict negative_gradient on_policy",
+    },
+    "itool": {
+        "base": "warm", "warm": "tried searched student", "student_1": "tried searched student",
+    },
+    "trans_lora": {
+        "source": "old discriminator", "writer": "fakes", "maker": "written", "discriminator": "told",
+        "old": "answered", "target": "student",
+    },
+    "eef": {"policy": "turn", "base": "student"},
+    "weak_to_strong": {
+        "weak": "supervisor references ranked", "supervisor": "labels weak_answers",
+        "strong": "naive confidence filtered stage ceiling", "asked": "own",
+        "stage1": "sampled reasoned stage1_answers",
+        **{name: f"{name}_answers" for name in ("ceiling", "naive", "confidence", "filtered", "reasoned")},
+    },
+    "label_budget": {
+        "labeler": "cheap_labels", "base": "quantity quality first", "first": "both",
+        "both": "both_over_quantity both_over_quality",
+        "quantity": "both_over_quantity.against quality_over_quantity.against",
+        "quality": "both_over_quality.against quality_over_quantity",
+    },
+    "code_repair_loop": {"sampler": "repaired verdict.against", "base": "student", "student": "verdict"},
+    "self_train": {
+        "sampler": "answers verdict.against",
+        "base": "replayed student since_base.against transfer.against retention.against",
+        "student": "verdict since_base transfer retention",
+    },
 }  # fmt: skip
 #: Recipes with a loop: the step whose student replaces a model.
-PROMOTED = {name: {"student": "base"} for name in ("quickstart", "mates", "meta_ranking")}
+PROMOTED = {
+    **{name: {"student": "base"} for name in ("quickstart", "mates", "meta_ranking")},
+    # The student starts from the base in every round.
+    **{name: {"student": "sampler"} for name in ("rest_em", "code_repair_loop", "self_train")},
+}
 
 
 def models_of(name: str) -> dict[str, set[str]]:

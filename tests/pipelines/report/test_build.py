@@ -78,7 +78,7 @@ def test_nothing_reaches_for_the_network(page: Page, html: str) -> None:
 
 def test_what_a_model_wrote_stays_text(page: Page, html: str) -> None:
     assert page.handlers == []
-    assert page.tags.count("script") == 3  # the data of two maps, and the page's own
+    assert page.tags.count("script") == 4  # the data of two maps, the rows, and the page's own
     assert "img" not in page.tags
     assert "<script>document.title" not in html
     assert any("document.title='owned'" in words for words in page.words), "the hostile row must be shown"
@@ -86,7 +86,7 @@ def test_what_a_model_wrote_stays_text(page: Page, html: str) -> None:
 
 def test_data_of_the_maps_is_json(html: str) -> None:
     found = re.findall(r'<script type="application/json">(.*?)</script>', html, re.DOTALL)
-    maps = [json.loads(each) for each in found]
+    maps = [data for each in found if "points" in (data := json.loads(each))]
     assert [len(each["points"]) > 50 for each in maps] == [True, True]
 
 
@@ -149,9 +149,11 @@ def test_a_run_that_is_not_finished_has_a_report_too(built_run: RunDirectory, tm
     (kept,) = (path for path in (copy / "steps").glob("kept-*") if path.name[5:] in _folders(copy))
     (kept / "manifest.json").unlink()
     text = render(RunDirectory.open(copy))
-    assert "(not finished)" in text
-    assert "No step of this round kept embeddings." in text
-    assert "verdict" not in Page(text).sections
+    assert "(not finished), 239 of 239 rows" in text
+    assert "(not started)" in text
+    # No section is empty, and no link leads to one that is not there.
+    assert Page(text).sections == ["funnel", "scores", "lengths", "samples", "failures", "cost", "provenance"]
+    assert set(re.findall(r'<a href="#([\w-]+)">', text)) == set(Page(text).sections)
 
 
 def _folders(run: Path) -> set[str]:

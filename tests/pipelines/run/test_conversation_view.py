@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import gristmill
 from gristmill.contracts.errors import GristmillError
 from gristmill.contracts.exchanges import ViewedRows, view
 from gristmill.contracts.stored_rows import TableRows
+from gristmill.pipelines.inspect.rows_of import rows_of
+from gristmill.pipelines.inspect.what_if import what_if
 from gristmill.pipelines.view.silent import SilentView
 
 LONG = "the quick brown fox jumps over the lazy dog while nine old men watch from a red wall"
@@ -33,10 +36,15 @@ STEPS = {
     "vote": "select: vote, answer: rank",
     "seen": "decontaminate: texts, columns: [prompt]",
     "number": "verify: number, answer: truth",
+    "keep": "keep: \"Response LIKE '%7' OR len(prompt) > 24\"",
+    "keep_mean": "keep: 'len(response) > quantile(0.3)'",
+    "compute": "compute: {size: 'len(response)', both: \"prompt || ' ' || rows.response\"}",
+    "render": "render: {said: '{{ prompt }} -> {{ response }}'}",
 }
 PIPELINE = """
 gristmill: 1
 name: view
+models: {m: {engine: synthetic}}
 steps:
   texts: {source: jsonl, path: texts.jsonl}
   chats: {source: jsonl, path: chats.jsonl}
@@ -52,13 +60,15 @@ def write(path: str, rows: list[dict[str, Any]]) -> None:
     Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def run(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> gristmill.Run:
+def run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, overrides: Sequence[str] = ()
+) -> gristmill.Run:
     monkeypatch.chdir(folder)
     beside = [{"rank": number % 3, "truth": "4"} for number in range(len(PAIRS))]
     write("texts.jsonl", [{"prompt": p, "response": r} | more for (p, r), more in zip(PAIRS, beside)])
     write("chats.jsonl", [{"messages": turns(p, r)} | more for (p, r), more in zip(PAIRS, beside)])
     Path("view.yaml").write_text(PIPELINE + text)
-    return gristmill.run("view.yaml", observer=SilentView(sys.stderr))
+    return gristmill.run("view.yaml", observer=SilentView(sys.stderr), overrides=overrides)
 
 
 def test_every_kind_of_step_reads_conversations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,3 +123,39 @@ def test_stored_rows_read_messages_only_where_the_view_is_asked_for() -> None:
     assert [batch.column_names for batch in rows.batches(["n"])] == [["n", "_row"]]
     made = rows.map(lambda table: table.select(["prompt", "_row"]), ["prompt"], name="x")
     assert made.table(["prompt"]).to_pylist() == [{"prompt": "p"}]
+
+
+def test_questions_about_a_run_read_conversations_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = run(tmp_path, monkeypatch, "  kept: {keep: 'len(response) > 10', from: chats}\n")
+    found = what_if(done.directory, "kept", "len(response) > 4")
+    assert (found.now, found.then) == (3, 3)
+    assert what_if(done.directory, "kept", "prompt LIKE 'Name%'").then == 2
+    table, number = rows_of(done.directory, "kept", where="response LIKE 'Blue%'")
+    assert number == 1
+    assert "response" not in table.column_names
+
+
+def test_an_expression_without_conversations_still_needs_its_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in ("keep: 'len(nothing) > 1'", "compute: {x: nothing}", "render: {x: '{{ nothing }}'}"):
+        with pytest.raises(GristmillError, match="no column 'nothing'"):
+            run(tmp_path, monkeypatch, f"  o: {{{step}, from: chats}}\n")
+
+
+def test_a_prompt_of_a_model_is_rendered_from_conversations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teach: Any
+) -> None:
+    step = "generate: template, model: m, parser: {kind: text, column: made}"
+    asked = "template: '{{ prompt }}{% if response %} {{ response }}{% endif %}'"
+    steps = [f"  of_{rows}: {{{step}, {asked}, from: {rows}}}\n" for rows in ("texts", "chats")]
+    url = teach(lambda prompt, seed: f"asked: {prompt}").url
+    done = run(
+        tmp_path, monkeypatch, "".join(steps), [f"models.m={{engine: openai, url: '{url}', model: m}}"]
+    )
+    texts, chats = (done[f"of_{rows}"].to_arrow() for rows in ("texts", "chats"))
+    assert chats["made"].to_pylist() == [f"asked: {prompt} {response}" for prompt, response in PAIRS]
+    assert texts["made"].to_pylist() == chats["made"].to_pylist()
+    assert "prompt" not in chats.column_names

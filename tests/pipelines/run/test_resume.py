@@ -15,7 +15,8 @@ import pytest
 
 import gristmill
 from gristmill.contracts.errors import BudgetReached, GristmillError, StoreError
-from gristmill.pipelines.run.events import Event, Notice, RunEnded, StepDone
+from gristmill.pipelines.run import loop
+from gristmill.pipelines.run.events import Event, Notice, PartDone, RunEnded, StepDone
 from gristmill.pipelines.store.run_directory import RunDirectory
 
 GRISTMILL = str(Path(sys.executable).with_name("gristmill"))
@@ -206,6 +207,21 @@ def test_a_full_disk_is_named_and_nothing_committed_is_lost(tmp_path: Path, smal
     again = sum(requested(tmp_path).values()) - 96
     assert paid > 0
     assert again <= 3 * 16
+
+
+def test_time_counts_while_no_answer_has_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+
+    class Waiting(Log):
+        def on(self, event: Event) -> None:
+            super().on(event)
+            if isinstance(event, PartDone) and event.step == "answers" and not seen:
+                seen.append(RunDirectory.open(tmp_path / "run").seconds())
+
+    monkeypatch.setattr(loop, "CLOCK_SECONDS", 0.05)
+    started = time.monotonic()
+    gristmill.run(write(tmp_path, latency=1.0), tmp_path / "run", observer=Waiting())
+    assert 0.9 < seen[0] < time.monotonic() - started
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

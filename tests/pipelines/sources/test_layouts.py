@@ -15,6 +15,7 @@ import pytest
 
 from gristmill.contracts.errors import DataError
 from gristmill.contracts.layouts import RowReader
+from gristmill.contracts.operators import FAILURE
 from gristmill.contracts.rows import without_nulls
 from gristmill.pipelines.sources.batch_reader import BatchReader
 from gristmill.pipelines.sources.dataset import HuggingFaceDataset
@@ -204,3 +205,27 @@ def test_a_plan_names_the_line_of_a_row_of_another_layout(tmp_path: Path) -> Non
     source = jsonl(tmp_path / "a.jsonl", [*SHAREGPT, {"title": "t"}], format="sharegpt")
     with pytest.raises(DataError, match=rf"a\.jsonl:{len(SHAREGPT) + 1}: .*not of the format sharegpt"):
         source.file_schema()
+
+
+@pytest.mark.parametrize("content", [5, 1.5, True, {"text": "q"}])
+def test_a_turn_whose_content_is_no_text_fails_its_row(content: object, tmp_path: Path) -> None:
+    good = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    rows = [
+        {"messages": [{"role": "user", "content": content}, good[1]], "n": 0},
+        {"messages": good, "n": 1},
+        {"conversations": [{"from": "human", "value": content}, {"from": "gpt", "value": "a"}], "n": 2},
+        {"messages": None, "n": 3},
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    source = Jsonl(path=[str(tmp_path / "rows.jsonl")])
+    batches = [batch for piece in source.pieces(None) for batch in piece.read()]  # type: ignore[arg-type, union-attr]
+    made = pa.Table.from_batches(batches).to_pylist()
+    assert [row["n"] for row in made] == [0, 1, 2, 3]
+    assert [row["messages"] for row in made] == [None, good, None, None]
+    reasons = [row[FAILURE] for row in made]
+    assert reasons[1] is reasons[3] is None
+    assert f"turn 1 (user) has {content!r} as its content: write a text in quotes" in reasons[0]
+    assert reasons[2] is not None
+    schema = source.file_schema()
+    assert schema is not None
+    assert FAILURE not in schema.names  # it is no column of the rows

@@ -26,6 +26,10 @@ from gristmill.pipelines.weights import (
     resolve,
 )
 from gristmill.pipelines.weights.cache import CachedModel, cache_dir, commit, place
+from gristmill.pipelines.weights.store import CHANGES
+from gristmill.trainer.adapters import own_files
+from gristmill.trainer.merging import ternary_files
+from gristmill.trainer.sparse import delta_files
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +147,26 @@ def test_a_directory_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty" / "config.json").write_text("{}")
     with pytest.raises(ModelError, match=r"holds no \*\.safetensors.*save_pretrained"):
         digest(str(tmp_path / "empty"))
+
+
+@pytest.mark.parametrize("name", sorted(CHANGES))
+def test_what_no_engine_reads_is_told_with_the_command_that_merges_it(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "a student"
+    folder.mkdir()
+    (folder / name).write_text('{"base_model_name_or_path": "org/base"}')
+    for look in (digest, fetch, resolve):
+        with pytest.raises(ModelError) as caught:
+            look(str(folder))
+        told = str(caught.value)
+        assert CHANGES[name] in told
+        assert f"gristmill merge org/base '{folder}' --out DIR`, and name DIR" in told
+    (folder / name).write_text("[]")
+    with pytest.raises(ModelError, match="gristmill merge BASE "):
+        digest(str(folder))
+
+
+def test_the_changes_that_no_engine_reads_are_those_that_the_trainer_writes() -> None:
+    assert set(CHANGES) == {own_files.CONFIG, delta_files.CONFIG, ternary_files.CONFIG}
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:

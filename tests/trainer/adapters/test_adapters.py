@@ -12,7 +12,8 @@ from torch import Tensor
 
 from gristmill.contracts.errors import ModelError
 from gristmill.contracts.inference import ModelWeights
-from gristmill.trainer.adapters.adapter_settings import MERGED_KINDS, AdapterSettings, Kind, Start
+from gristmill.trainer.adapters.adapter_names import MERGED_KINDS, Kind, Start
+from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.adapter_table import INITS, KINDS
 from gristmill.trainer.adapters.dora import DoRA
 from gristmill.trainer.adapters.initialization import InitializationData

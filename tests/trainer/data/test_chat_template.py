@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from gristmill.contracts.errors import DataError, ModelError
+from gristmill.pipelines.engines.tool_calls import hermes
 from gristmill.trainer.data.chat import ChatEncoder
 from gristmill.trainer.data.chat_template import TemplateOptions
 from gristmill.trainer.data.named_templates import NAMED_TEMPLATES
@@ -42,6 +43,11 @@ TALK = [
             "alpaca",
             "s\n\n### Instruction:\nq\n\n### Response:\na<|end|>\n\n### Instruction:\np\n\n"
             "### Response:\nb<|end|>",
+        ),
+        (
+            "hermes",
+            "<|im_start|>system\ns<|end|>\n<|im_start|>user\nq<|end|>\n<|im_start|>assistant\na<|end|>\n"
+            "<|im_start|>user\np<|end|>\n<|im_start|>assistant\nb<|end|>",
         ),
         ("plain", "system:\ns\n\nuser:\nq\n\nassistant:\na<|end|>\n\nuser:\np\n\nassistant:\nb<|end|>"),
     ],
@@ -149,3 +155,32 @@ def _methods() -> list[TrainSettings]:
             found.append(kind(model="m", chat_template="plain", **more))
     assert len(found) > 5
     return found
+
+
+def test_hermes_writes_tools_and_their_calls(tmp_path: Path, save_tokenizer: Callable[..., None]) -> None:
+    """What the student is trained on is what the reader of its calls reads."""
+    save_tokenizer(tmp_path, template=None)
+    encoder = ChatEncoder(tmp_path, train_on="assistant", options=TemplateOptions("hermes"))
+    tools = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
+
+    def call(name: str, arguments: str) -> dict[str, object]:
+        return {"id": name, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+    calls = [call("look", '{"place": "Ulm"}'), call('n"m', "{}")]
+    talk = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": "", "tool_calls": calls},
+        {"role": "tool", "content": "12", "tool_call_id": "look"},
+        {"role": "assistant", "content": "Again.", "tool_calls": calls[:1]},
+        {"role": "tool", "content": "13", "tool_call_id": "look"},
+        {"role": "assistant", "content": "a"},
+    ]
+    found = encoder.encode(talk, tools=tools)  # type: ignore[arg-type]
+    whole = encoder.tokenizer.decode(found.ids)
+    assert whole.startswith('<|im_start|>system\nYou can call these functions:\n<tools>\n{"type"')
+    assert "<|im_start|>tool\n<tool_response>\n12\n</tool_response><|end|>" in whole
+    first = '<tool_call>\n{"name": "look", "arguments": {"place": "Ulm"}}\n</tool_call>'
+    second = '<tool_call>\n{"name": "in.town/v2 now", "arguments": {}}\n</tool_call>'
+    assert encoder.show(found) == f"{first}\n{second}<|end|>Again.\n{first}<|end|>a<|end|>"
+    said, read = hermes(f"{first}\n{second}", "[]")
+    assert (said, [each["name"] for each in read]) == ("", ["look", "in.town/v2 now"])

@@ -30,6 +30,9 @@ def _step(**changes: Any) -> SupervisedFineTuning:
         {"adapter": {"kind": "dora", "rank": 3, "targets": ["q_proj", "k_proj", "down_proj"]}},
         {"adapter": {"kind": "delta"}},
         {"adapter": {"kind": "delta", "targets": ["o_proj", "up_proj"]}},
+        {"adapter": {"kind": "weak_columns", "init": "owq", "rank": 4}, "quantize": "int4"},
+        {"adapter": {"kind": "l4q", "rank": 4, "l4q_group": 4}},
+        {"adapter": {"kind": "dsee", "rank": 4, "dsee_entries": 9}, "quantize": "nf4"},
     ],
 )
 def test_the_trained_weights_are_those_of_the_shape(

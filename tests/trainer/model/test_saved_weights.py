@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from gristmill.trainer.adapters.adapter_settings import S2FT_TARGETS, USED_BY, AdapterSettings
+from gristmill.trainer.adapters.adapter_names import KIND_OF, S2FT_TARGETS, USED_BY
+from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.adapter_table import KINDS
+from gristmill.trainer.base_checks import NEEDED
 from gristmill.trainer.model import decoder as model_module
 from gristmill.trainer.model.decoder import Decoder
 from gristmill.trainer.model.linear import Linear
@@ -37,8 +39,9 @@ def _fits(kind: str, targets: Sequence[str]) -> bool:
 
 def _adapt(model: Decoder, kind: str, targets: Sequence[str]) -> None:
     small = {name: value for name, value in (("rank", 2), ("alpha", 4)) if kind in USED_BY[name]}
-    start = {"init": "pruned"} if kind == "loram" else {}
-    settings = AdapterSettings.model_validate({"kind": kind, "targets": targets, **small, **start})
+    start = {"init": next((init for init, owner in KIND_OF.items() if owner == kind), "default")}
+    groups = {"l4q_group": 4} if kind == "l4q" else {}
+    settings = AdapterSettings.model_validate({"kind": kind, "targets": targets, **small, **start, **groups})
     generator = torch.Generator().manual_seed(2)
     for name, linear in model.linears():
         linear.adapter = None
@@ -79,7 +82,8 @@ def path(make_model: Callable[..., Path]) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_set_of_targets_keeps_a_dequantized_weight(kind: str, path: Path) -> None:
-    model = load_model(path, dtype=torch.float32, quantize="nf4")
+    coded = [each for each in NEEDED.get(kind, ()) if each != "none"]  # type: ignore[call-overload]
+    model = load_model(path, dtype=torch.float32, quantize=coded[0] if coded else "nf4")
     for targets in filter(partial(_fits, kind), _every_choice()):
         _adapt(model, kind, targets)
         assert _large_saved_bytes(model) == 0, targets

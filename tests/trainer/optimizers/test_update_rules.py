@@ -118,7 +118,7 @@ def test_the_state_takes_the_bytes_that_the_memory_plan_counts(name: str) -> Non
     held = sum(value.nbytes for value in optimizer.states[owned[0]].values())
     assert held == pytest.approx(optimizer.state_size((512, 512)), rel=1e-3)
     assert optimizer.state_bytes == pytest.approx(
-        {"adamw": 8, "adamw8bit": 2, "galore": 8, "lion": 4, "mezo": 0}[name], rel=0.02
+        {"adamw": 8, "adamw8bit": 2, "galore": 8, "lion": 4, "mezo": 0, "qft": 1}[name], rel=0.02
     )
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..plan.difference import Difference, difference
-from ..report.gather import RoundData, Step, gather
 from ..store.run_directory import RunDirectory
+from .gather import RoundData, Step, gather
 
 #: Maximum number of ids that are listed of each kind.
 LISTED = 5
@@ -51,12 +51,14 @@ class RunDifference:
 def run_difference(first: RunDirectory, second: RunDirectory) -> RunDifference:
     """Compare the last rounds of two runs. Raises StoreError if one cannot be read."""
     one, other = gather(first).last, gather(second).last
-    return RunDifference(
-        _file(first, second),
-        difference(one.plan, other.plan) if one and other else [],
-        list(_steps(one, other)) if one and other else [],
-        _metrics(one, other) if one and other else {},
-    )
+    file = _file(first, second)
+    return round_difference(one, other, file) if one and other else RunDifference(file, [], [])
+
+
+def round_difference(one: RoundData, other: RoundData, file: Sequence[str] = ()) -> RunDifference:
+    """Compare two rounds, of one run or of two."""
+    settings = difference(one.plan, other.plan)
+    return RunDifference(list(file), settings, _steps(one, other), _metrics(one, other))
 
 
 def _file(first: RunDirectory, second: RunDirectory) -> list[str]:

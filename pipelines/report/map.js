@@ -6,19 +6,24 @@ for (const box of document.querySelectorAll(".map")) {
   const legend = box.querySelector(".map-legend");
   const resting = tip.textContent;
   const pad = 40;
+  if (innerWidth < 700) [canvas.width, canvas.height] = [760, 640];
   let by = data.clusters ? "cluster" : "fate";
   let chosen = null;
 
-  const dark = () => matchMedia("(prefers-color-scheme: dark)").matches;
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const hue = (index) => `hsl(${(index * 137.5 + 205) % 360} ${dark() ? "60% 66%" : "58% 46%"})`;
+  /* The largest clusters have colors of their own, which differ for the color-blind too; the others share one. */
+  const sizes = new Map();
+  for (const point of data.points) if (point[2] >= 0) sizes.set(point[2], (sizes.get(point[2]) || 0) + 1);
+  const ranked = [...sizes].sort((a, b) => b[1] - a[1] || a[0] - b[0]).map(([index]) => index);
   const group = (point) => (by === "cluster" ? point[2] : point[3]);
-  function colour(index) {
-    if (by === "cluster") return index < 0 ? css("--dim") : hue(index);
+  /* The fates have the colors that they have everywhere; steps that filter differ in how dark theirs is. */
+  function color(index) {
+    if (by === "cluster") return css(`--cluster${ranked.indexOf(index)}`) || css("--dim");
     if (index === 0) return css("--kept");
     const failed = data.fates[index].startsWith("failed");
     const nth = data.fates.slice(1, index).filter((each) => each.startsWith("failed") === failed).length;
-    return failed ? css("--failed") : nth === 0 ? css("--filtered") : hue(index);
+    const own = css(failed ? "--failed" : "--filtered");
+    return `color-mix(in srgb, ${own}, ${css("--ink")} ${Math.min(70, 22 * nth)}%)`;
   }
   const name = (index) => (by === "cluster" ? (index < 0 ? "none" : `${index}`) : data.fates[index]);
   const place = (point) => [
@@ -29,11 +34,11 @@ for (const box of document.querySelectorAll(".map")) {
   function draw() {
     const pen = canvas.getContext("2d");
     pen.clearRect(0, 0, canvas.width, canvas.height);
-    const size = data.points.length > 800 ? 6 : 9;
+    const size = (data.points.length > 800 ? 6 : 9) * (canvas.width < 1000 ? 0.8 : 1);
     for (const point of data.points) {
       const [x, y] = place(point);
       pen.globalAlpha = point === chosen ? 1 : 0.72;
-      pen.fillStyle = colour(group(point));
+      pen.fillStyle = color(group(point));
       pen.beginPath();
       if (point[3] === 0) pen.arc(x, y, size, 0, 7);
       else pen.rect(x - size * 0.8, y - size * 0.8, size * 1.6, size * 1.6);
@@ -55,7 +60,7 @@ for (const box of document.querySelectorAll(".map")) {
       const item = document.createElement("span");
       const key = document.createElement("span");
       key.className = "key";
-      key.style.background = colour(index);
+      key.style.background = color(index);
       item.append(key, `${name(index)} (${rows})`);
       legend.append(item);
     }
@@ -85,7 +90,7 @@ for (const box of document.querySelectorAll(".map")) {
     button.addEventListener("click", () => show(button.dataset.by));
     if (button.dataset.by === "cluster" && !data.clusters) button.hidden = true;
   }
-  canvas.addEventListener("mousemove", (event) => {
+  function point(event) {
     const frame = canvas.getBoundingClientRect();
     const x = ((event.clientX - frame.left) / frame.width) * canvas.width;
     const y = ((event.clientY - frame.top) / frame.height) * canvas.height;
@@ -97,7 +102,9 @@ for (const box of document.querySelectorAll(".map")) {
       if (far < least) [nearest, least] = [point, far];
     }
     if (nearest !== chosen) tell(nearest);
-  });
+  }
+  canvas.addEventListener("mousemove", point);
+  canvas.addEventListener("click", point);
   canvas.addEventListener("keydown", (event) => {
     const turn = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (!turn) return;

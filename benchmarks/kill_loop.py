@@ -1,0 +1,188 @@
+"""Loops that are killed in each of their phases come to the verdicts of an undisturbed loop.
+
+    python -P benchmarks/kill_loop.py [--kills 100] [--quick] [--seed 1]
+
+A loop of two rounds over a tiny random model really samples, filters, trains, evaluates and decides. In each
+phase in turn the process kills itself (SIGKILL) at a random event of it, and is started again, until the
+kills are done and the last loop has ended. Each loop must then have the rows, the weights, the verdicts and
+the records of rounds of an undisturbed one, byte for byte, and no row that was generated twice. The exit code
+is 1 if anything differs.
+
+The phases are: generating, filtering (with the selection), training (also between two optimizer steps, whose
+checkpoint it goes on from), evaluating, and deciding (before and after each of the files that end a round).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import gristmill
+from gristmill.pipelines.run import loop as round_loop
+from gristmill.pipelines.run.events import Event, RoundDone, StepDone, StepProgress, StepStarted
+from gristmill.pipelines.store.run_directory import RunDirectory
+
+sys.path.append(str(Path(__file__).parent))
+from killing import parts
+from measuring import versions, write
+from tampering import tiny_model
+
+QUICK = 10
+#: Phase -> the steps of the loop that make it; none for deciding.
+PHASES = {
+    "generating": ("answers",),
+    "filtering": ("ended", "unique", "chosen"),
+    "training": ("student",),
+    "evaluating": ("verdict",),
+    "deciding": (),
+}
+PIPELINE = """
+gristmill: 1
+name: killed-loop
+seed: 5
+models:
+  base:    {{engine: transformers, path: "{model}", dtype: float32}}
+  sampler: {{engine: transformers, path: "{model}", dtype: float32}}
+steps:
+  prompts: {{source: constraints, split: train, rows: 8, max_constraints: 1}}
+  evals:   {{source: constraints, split: eval, rows: 4, seed: 1}}
+  answers: {{generate: respond, from: prompts, model: sampler, max_tokens: 6}}
+  ended:   {{compute: {{finish: "'stop'"}}, from: answers}}
+  unique:  {{dedup: exact, from: ended}}
+  chosen:  {{select: random, rows: 6, from: unique}}
+  student: {{train: sft, from: chosen, model: base, epochs: 2, batch_rows: 2, checkpoint_every: 1,
+             adapter: {{kind: lora, rank: 2}}, dtype: fp32}}
+  verdict: {{evaluate: constraints, tasks: evals, model: student, against: sampler, max_tokens: 6}}
+  dataset: {{export: jsonl, from: chosen}}
+loop: {{rounds: 2, promote: {{student: sampler}}, when: "verdict.n > 0"}}
+"""
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Assassin:
+    """Kills its own process at the ``wanted``-th event of a phase that happens; 0 for never."""
+
+    def __init__(self, phase: str, wanted: int) -> None:
+        self.phase, self.left = phase, wanted
+
+    def on(self, event: Event) -> None:
+        of_step = (
+            isinstance(event, (StepStarted, StepProgress, StepDone)) and event.step in PHASES[self.phase]
+        )
+        if of_step or (isinstance(event, RoundDone) and self.phase == "deciding"):
+            self.strike()
+
+    def strike(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            die()
+
+    def watch_decisions(self) -> None:
+        """Strike before and after the writing of a record and of a result."""
+        for owner, name in ((round_loop, "record_round"), (RunDirectory, "write_result")):
+            setattr(owner, name, self._around(getattr(owner, name)))
+
+    def _around(self, write: Any) -> Any:
+        def watched(*arguments: Any) -> Any:
+            self.strike()
+            made = write(*arguments)
+            self.strike()
+            return made
+
+        return watched
+
+
+def run(file: Path, into: Path, phase: str = "generating", wanted: int = 0) -> int:
+    """Run the loop in a fork of this process; return its exit code, negative if it was killed."""
+    pid = os.fork()
+    if pid == 0:
+        code = 70
+        try:
+            assassin = Assassin(phase, wanted)
+            if phase == "deciding":
+                assassin.watch_decisions()
+            gristmill.run(file, into, observer=assassin)
+            code = 0
+        except BaseException as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def state(path: Path) -> dict[str, Any]:
+    """All that a loop made: rows, weights, verdicts, the ids of its records, and the tokens that it paid."""
+    directory = RunDirectory.open(path)
+    weights = {str(file.relative_to(path)): file.read_bytes()
+               for file in sorted(path.glob("steps/*/model/adapter_model.safetensors"))}  # fmt: skip
+    verdicts = {}
+    for each in directory.rounds():
+        result = each.result or {}
+        verdicts[f"round {each.number}"] = {
+            name: result.get(name) for name in ("decision", "metrics", "record")
+        }
+    usage, rows = directory.spent()
+    paid = {"rows": rows, "completion_tokens": usage.completion_tokens}
+    records = sorted(file.name for file in (path / "records").glob("*.json"))
+    return {**parts(path), **weights, **verdicts, "paid": paid, "records": records}
+
+
+def campaign(folder: Path, kills: int, seed: int) -> tuple[Counter[str], int, list[str]]:
+    """Kill ``kills`` times, each phase in turn. Returns (kills by phase, loops, differences)."""
+    file = folder / "loop.yaml"
+    file.write_text(PIPELINE.format(model=tiny_model(folder / "tiny")))
+    instants, killed, different, loops = random.Random(seed), Counter[str](), list[str](), 0
+    if run(file, folder / "undisturbed") != 0:
+        raise RuntimeError("the undisturbed loop failed")
+    clean = state(folder / "undisturbed")
+    while killed.total() < kills:
+        into, code = folder / f"loop{loops}", -1
+        for phase in PHASES:
+            if killed.total() >= kills:
+                break
+            code = run(file, into, phase, instants.randint(1, 4))
+            killed[phase] += code == -signal.SIGKILL
+            if code not in (0, -signal.SIGKILL):
+                different.append(f"{into.name}: ended with {code} in {phase}")
+        if code != 0 and (code := run(file, into)) != 0:
+            different.append(f"{into.name}: ended with {code}")
+        made = state(into)
+        names = sorted({*clean, *made})
+        different += [f"{into.name}: {name}" for name in names if clean.get(name) != made.get(name)]
+        loops += 1
+    return killed, loops, different
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK} kills, and no file of results")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="gristmill-kill-loop-") as folder:
+        killed, loops, different = campaign(Path(folder), QUICK if args.quick else args.kills, args.seed)
+    for phase in PHASES:
+        print(f"{killed[phase]:>5}  {phase}")
+    print(f"{killed.total()} kills in {loops} loops, {time.monotonic() - started:.0f} s")
+    for each in different:
+        print(f"DIFFERENT  {each}")
+    if not args.quick:
+        more = {"killed": dict(killed), "loops": loops, "seed": args.seed, "different": different}
+        write("kill_loop", [], versions("torch", "transformers", "pyarrow"), more)
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

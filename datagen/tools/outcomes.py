@@ -1,0 +1,99 @@
+"""What became of each call of a turn, and the turns of tools that say so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...contracts.errors import DataError
+from ...contracts.turns import Turn
+from ..sandbox.jobs import RunScript
+from ..sandbox.results import JobResult, Status
+
+#: The program that calls tools in the sandbox.
+PROGRAM = Path(__file__).with_name("called.py").read_text(encoding="utf-8")
+#: How a run can end before its calls are answered.
+_ENDINGS = (Status.TIMEOUT, Status.MEMORY, Status.KILLED, Status.REFUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class CallOutcome:
+    """``verdict``: ``passed`` or what was wrong. ``text``: the result of a call that passed, else why it did
+    not."""
+
+    verdict: str
+    text: str
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict == "passed"
+
+    @property
+    def content(self) -> str:
+        """What the model is told."""
+        return self.text if self.passed else f"Error: {self.text}"
+
+
+def job(code: str, calls: Sequence[tuple[str, dict[str, Any]]], longest: int) -> RunScript:
+    """Return the run of these calls, each a tool's name and its arguments, one after the other."""
+    asked = {
+        "code": code,
+        "calls": [{"name": name, "arguments": arguments} for name, arguments in calls],
+        "longest": longest,
+    }
+    return RunScript(PROGRAM, stdin=json.dumps(asked))
+
+
+def read(result: JobResult, count: int) -> list[CallOutcome]:
+    """Return the outcome of each of ``count`` calls of a run.
+
+    Raises DataError if the code of the tools could not be loaded, or defines no such tool.
+    """
+    lines = _lines(result.stdout)
+    first = lines[0] if lines else {}
+    if "loaded" not in first:
+        why = first.get("error") or result.message or "it ended the process"
+        raise DataError(f"the code of the tools cannot be loaded: {why}")
+    found = [_outcome(line) for line in lines[1 : count + 1]]
+    if len(found) < count:
+        ended = result.status in _ENDINGS
+        why = result.message if ended else "the tool ended its process"
+        found.append(CallOutcome(result.status.value if ended else "failed", why))
+    lost = CallOutcome("failed", "it was not called, as the call before it ended the process")
+    return [*found, *[lost] * (count - len(found))]
+
+
+def turn_of(call: Turn, outcome: CallOutcome) -> Turn:
+    """Return the tool's answer to a call as a turn, with ``is_error`` if it failed."""
+    about = {"role": "tool", "content": outcome.content, "name": call["function"]["name"]}
+    named = {} if call.get("id") is None else {"tool_call_id": call["id"]}
+    return {**about, **named, **({} if outcome.passed else {"is_error": True})}
+
+
+def _lines(text: str) -> list[dict[str, Any]]:
+    """Return the lines of the program; a last one that the limit on output has cut is none."""
+    found = []
+    for line in text.split("\n"):
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break
+    return found
+
+
+def _outcome(line: dict[str, Any]) -> CallOutcome:
+    if "missing" in line:
+        raise DataError(
+            f"the code of the tools defines no function {line['missing']!r}, which was offered: define it, "
+            "or add it to `TOOLS`, a dict of the tools by their names"
+        )
+    if "result" in line:
+        return CallOutcome("passed", line["result"])
+    if "long" in line:
+        return CallOutcome("too_long", f"the result has {line['long']:,} characters")
+    if "unfit" in line:
+        return CallOutcome("no_result", f"the result is neither text nor JSON: {line['unfit']}")
+    return CallOutcome("failed", line["error"]) if "error" in line else CallOutcome("no_result", "no result")

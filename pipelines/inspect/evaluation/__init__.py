@@ -1,0 +1,1 @@
+"""``gristmill eval``: models on task files, item by item, and compared in pairs."""

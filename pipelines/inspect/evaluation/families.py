@@ -1,0 +1,78 @@
+"""The kinds of task file that ``gristmill eval`` reads, told apart by the fields of their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ....contracts.errors import DataError
+
+#: Multiple choice: the columns of the question, of the options and of the right one, in known files.
+CHOICES = (
+    ("question", "choices", "answer"),  # MMLU
+    ("question", "options", "answer"),
+    ("ctx", "endings", "label"),  # HellaSwag
+)
+_NUMBERS = "{{ question }}\n\nThink step by step, and end with the line: The answer is NUMBER."
+_CODE = (
+    "Write this Python function. Answer with the whole function in one code block.\n\n"
+    "```python\n{{ prompt }}```"
+)
+_LETTERS = "'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[loop.index0]"
+_CHOICE = (
+    "{{{{ {question} }}}}\n\n"
+    "{{% for option in {options} %}}{{{{ {letter} }}}}. {{{{ option }}}}\n{{% endfor %}}\n"
+    "End with the line: The answer is (LETTER)."
+)
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the tasks of a file are asked and checked.
+
+    ``score``: the column of an item's score. ``evaluate``: the keys of the `evaluate` step. ``compute``:
+    columns that are computed first, as SQL.
+    """
+
+    name: str
+    score: str
+    evaluate: Mapping[str, Any]
+    max_tokens: int | None
+    compute: Mapping[str, str] = field(default_factory=dict)
+
+
+def family_of(rows: Sequence[Mapping[str, Any]], file: str) -> Family:
+    """The family of a file, from its first rows. Raises DataError if it is none of them."""
+    known = set(rows[0]) if rows else set()
+    if "instruction_id_list" in known or "constraints" in known:
+        return Family("constraints", "strict", {"evaluate": "constraints"}, 512)
+    if {"prompt", "entry_point", "test"} <= known:
+        check = {"verify": "tests", "code": "solution", "tests": "tests", "prelude": "prompt", "mutants": 0}
+        parser = {"kind": "code", "column": "solution"}
+        tests = "test || chr(10) || chr(10) || 'check(' || entry_point || ')' || chr(10)"
+        return Family("code", "score", _answers(_CODE, check, parser), 512, {"tests": tests})
+    for question, options, answer in CHOICES:
+        if {question, options, answer} <= known and isinstance(rows[0][options], list):
+            most = max(len(row[options]) for row in rows)
+            check = {"verify": "choice", "answer": answer, "options": most}
+            template = _CHOICE.format(question=question, options=options, letter=_LETTERS)
+            return Family("choice", "score", _answers(template, check), 256)
+    if {"question", "answer"} <= known:
+        return Family("numbers", "score", _answers(_NUMBERS, {"verify": "number"}), 320)
+    if {"prompt", "response"} <= known:
+        return Family("loss", "mean_logprob", {"evaluate": "likelihood", "response": "response"}, None)
+    if "messages" in known:
+        return Family("loss", "mean_logprob", {"evaluate": "likelihood"}, None)
+    raise DataError(
+        f"{file}: its rows have the fields {', '.join(sorted(known)) or 'none'}, which are those of no "
+        "tasks: constraints (prompt, instruction_id_list, kwargs), code (prompt, entry_point, test), numbers "
+        "(question, answer), choice (question, choices, answer) or loss (prompt, response; or messages)"
+    )
+
+
+def _answers(
+    template: str, check: Mapping[str, Any], parser: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    own = parser or {"kind": "text", "column": "response"}
+    return {"evaluate": "answers", "template": template, "check": dict(check), "parser": dict(own)}

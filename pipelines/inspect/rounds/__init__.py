@@ -1,0 +1,1 @@
+"""The rounds of a run as data: shown, compared, and continued in another run."""

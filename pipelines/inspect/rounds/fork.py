@@ -1,0 +1,66 @@
+"""``gristmill loop fork``: a new run that begins from a round of another."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ....contracts.durable import kind
+from ....contracts.errors import GristmillError
+from ...store.beginning import write_beginning
+from ...store.files import disk
+from ...store.round_records import FOLDER
+from ...store.run_directory import RoundRecord, RunDirectory
+
+#: Ends the name of the folder that a fork is made in, before it is renamed.
+UNFINISHED = ".fork"
+
+
+def fork(run: RunDirectory, number: int, into: Path) -> Path:
+    """Make the run ``into``, which begins after round ``number`` of ``run``; return its pipeline file.
+
+    The rounds up to that one are copied with the rows, weights and records of their steps, and are never run
+    again: what comes after them may have an edited file. Raises GristmillError if the round is not over, or
+    if there is something at ``into``.
+    """
+    if kind(into) != "nothing":
+        raise GristmillError(f"{into} exists: name a directory for the new run that does not")
+    rounds = [each for each in run.rounds() if each.number <= number]
+    last = _last(run, rounds, number)
+    made = into.with_name(into.name + UNFINISHED)
+    with disk(made, "cannot make the fork"):
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
+        for name in ("run.json", "spec.yaml", "clock.json"):
+            if kind(run.path / name) != "nothing":
+                shutil.copy2(run.path / name, made / name)
+        for each in rounds:
+            shutil.copytree(run.path / "rounds" / str(each.number), made / "rounds" / str(each.number))
+        (made / "steps").mkdir()
+        planned = run.planned_rounds()
+        for folder in {store.path for each in rounds for store in planned[each.number]}:
+            if kind(folder) == "a folder":
+                shutil.copytree(folder, made / "steps" / folder.name)
+        for name in (FOLDER, "exports"):
+            if kind(run.path / name) == "a folder":
+                shutil.copytree(run.path / name, made / name)
+    write_beginning(made, run.path.resolve(), number, last)
+    with disk(into, "cannot make the fork"):
+        made.rename(into)
+    return into / "spec.yaml"
+
+
+def _last(run: RunDirectory, rounds: list[RoundRecord], number: int) -> str:
+    """The id of the record of round ``number``."""
+    found = next((each for each in rounds if each.number == number), None)
+    if found is None:
+        begun = ", ".join(str(each.number) for each in run.rounds()) or "none"
+        raise GristmillError(f"{run.path} has no round {number}; its rounds are: {begun}")
+    if found.result is None:
+        raise GristmillError(f"round {number} of {run.path} is not over: run it to its end first")
+    if "record" not in found.result:
+        raise GristmillError(
+            f"round {number} of {run.path} has no record: it was run by an earlier version. Run it again, "
+            "which writes the record and repeats nothing"
+        )
+    return str(found.result["record"])

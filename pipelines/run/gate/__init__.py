@@ -1,0 +1,1 @@
+"""The gate of a loop: from the items of several evaluations to promoted, kept or abstained."""

@@ -1,0 +1,193 @@
+"""A loop with a gate, with a tiny random model that is really trained and servers whose answers are known."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Container
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gristmill
+from gristmill.pipelines.run.events import Event, Notice, RoundDone, StepDone
+from gristmill.pipelines.store.integrity import check
+
+PIPELINE = """
+gristmill: 1
+name: gated
+seed: 5
+models:
+  base:  {{engine: transformers, path: "{model}", dtype: float32}}
+  pupil: {{engine: openai, url: "{pupil}", model: pupil}}
+  rival: {{engine: openai, url: "{rival}", model: rival}}
+steps:
+  tasks:   {{source: jsonl, path: "{folder}/tasks.jsonl"}}
+  lessons: {{source: jsonl, path: "{folder}/lessons.jsonl"}}
+  student: {{train: sft, from: lessons, model: base, epochs: 1, batch_rows: 4, dtype: fp32,
+             adapter: {{kind: lora, rank: 2}}}}
+  verdict: {{evaluate: answers, tasks: tasks, model: pupil, against: rival, start: rival, max_tokens: 6,
+             parser: {{kind: text, column: response}}, check: {{verify: number}}}}
+  kept:    {{evaluate: answers, tasks: tasks, model: pupil, against: rival, max_tokens: 7,
+             parser: {{kind: text, column: response}}, check: {{verify: number}}}}
+loop: {{rounds: 1, promote: {{student: base}}, gate: {gate}}}
+"""
+pytestmark = pytest.mark.engine
+ITEMS = 96
+
+
+class Log:
+    def __init__(self) -> None:
+        self.done: list[RoundDone] = []
+        self.ran: list[str] = []
+        self.notices: list[str] = []
+
+    def on(self, event: Event) -> None:
+        if isinstance(event, RoundDone):
+            self.done.append(event)
+        if isinstance(event, Notice):
+            self.notices.append(event.text)
+        if isinstance(event, StepDone) and not event.reused:
+            self.ran.append(event.step)
+
+
+class Case:
+    """Runs of one file. ``pupil`` and ``rival``: which of the items each answers rightly. ``refused``: those
+    that a server answers with an error. ``again``: in the run directory of the run before.
+    """
+
+    def __init__(self, folder: Path, model: Path, teach: Callable[..., Any]) -> None:
+        self.folder, self.model, self.teach, self.runs = folder, model, teach, 0
+        tasks = [{"prompt": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(ITEMS)]
+        lessons = [{"prompt": f"Say yes {n} times.", "response": "yes " * n} for n in range(1, 5)]
+        for name, rows in (("tasks", tasks), ("lessons", lessons)):
+            (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+    def run(
+        self,
+        gate: str,
+        pupil: Callable[[int], bool] = lambda _: True,
+        rival: Callable[[int], bool] = lambda _: False,
+        refused: Container[int] = (),
+        text: str = PIPELINE,
+        again: bool = False,
+    ) -> tuple[gristmill.Run, Log]:
+        def server(knows: Callable[[int], bool]) -> Any:
+            def answer(prompt: str, _: object) -> str:
+                number = int(prompt.split()[2])
+                if number in refused:
+                    raise ValueError("refused")
+                return str(number + 1) if knows(number) else "none"
+
+            return self.teach(answer)
+
+        self.runs += not again
+        file, log = self.folder / "gated.yaml", Log()
+        urls = {"pupil": server(pupil).url, "rival": server(rival).url}
+        file.write_text(text.format(model=self.model, folder=self.folder, gate=gate, **urls))
+        return gristmill.run(file, self.folder / f"run{self.runs}", observer=log), log
+
+
+@pytest.fixture
+def case(tmp_path: Path, make_model: Callable[..., Path], teach: Callable[..., Any]) -> Case:
+    return Case(tmp_path, make_model(max_position_embeddings=1024), teach)
+
+
+def test_a_clear_gain_is_promoted_after_a_part_of_the_items(case: Case) -> None:
+    made, log = case.run("{promote: verdict, looks: 4}")
+    assert log.done[0].decision == "promoted"
+    assert [step for step in log.ran if step.startswith("verdict")] == ["verdict_1of4"]
+    line = log.done[0].gate["yardsticks"][0]
+    assert (line["n"], line["looks"], line["of_looks"], line["state"]) == (24, 1, 4, "better")
+    assert made.results[0]["since_start"] == log.done[0].since_start
+    (since,) = log.done[0].since_start
+    assert (since["start"], since["now"], since["mean"], since["n"]) == (0.0, 1.0, 1.0, 24)
+    # The steps of looks that were not needed are no part of the run, which is complete without them.
+    assert "verdict_2of4" not in made.directory.rounds()[0].plan["steps"]
+    assert list(check(made.directory)) == []
+    page = made.report().read_text()
+    assert "whole loop: verdict pass_rate 0.000 -&gt; 1.000, +1.000" in page
+    assert "better on verdict" in page
+    again, log = case.run("{promote: verdict, looks: 4}", again=True)
+    assert log.ran == []
+    assert again.results == made.results
+
+
+def test_a_round_that_stays_open_asks_for_every_part(case: Case) -> None:
+    made, log = case.run(
+        "{promote: verdict, retain: {kept: 0.2}, looks: 3}",
+        pupil=lambda n: n % 8 == 0,
+        rival=lambda n: n % 12 == 0,
+    )
+    assert log.done[0].decision == "abstained"
+    assert [step for step in log.ran if step.startswith("verdict")] == [f"verdict_{n}of3" for n in (1, 2, 3)]
+    verdict, kept = log.done[0].gate["yardsticks"]
+    assert (verdict["n"], verdict["looks"], verdict["state"]) == (ITEMS, 3, "open")
+    assert verdict["needed"] > ITEMS
+    assert f"about {verdict['needed']:,} would settle it" in log.done[0].why
+    # What is settled is not asked about again.
+    assert (kept["state"], kept["looks"]) == ("held", 2)
+    assert [step for step in log.ran if step.startswith("kept")] == ["kept_1of3", "kept_2of3"]
+    assert [each for each in log.notices if each.startswith("not decided yet: verdict shows no gain")]
+    assert made.results[0]["carry"] == {}
+    rows = [row for n in (1, 2, 3) for row in made[f"verdict_{n}of3"].to_arrow()["prompt"].to_pylist()]
+    assert sorted(rows) == sorted(made["tasks"].to_arrow()["prompt"].to_pylist())
+
+
+def test_items_that_fail_count_against_a_promotion(case: Case) -> None:
+    """Of 96 items, 20 are won, 5 are lost, and 16 cannot be asked about."""
+
+    def pupil(n: int) -> bool:
+        return n < 20 or n >= 25
+
+    def rival(n: int) -> bool:
+        return n >= 20
+
+    made, log = case.run("{promote: verdict}", pupil, rival)
+    assert log.done[0].decision == "promoted"
+    made, log = case.run("{promote: verdict}", pupil, rival, refused=range(80, 96))
+    assert log.done[0].decision == "abstained"
+    line = made.results[0]["gate"]["yardsticks"][0]
+    assert (line["n"], line["failed"]) == (ITEMS, 16)
+    assert "96 items, of which 16 failed" in log.done[0].why
+
+
+def test_a_gain_on_items_that_the_student_was_trained_on_is_blocked(case: Case) -> None:
+    text = PIPELINE.replace("{folder}/lessons.jsonl", "{folder}/leaked.jsonl")
+    leaked = [{"prompt": f"What is {n} + 1?", "response": str(n + 1)} for n in range(4)]
+    (case.folder / "leaked.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in leaked))
+    made, log = case.run("{promote: kept, looks: 2}", text=text)
+    assert log.done[0].decision == "contaminated"
+    assert made.results[0]["carry"] == {}
+    assert "are in the rows that the student was trained on" in made.results[0]["why"]
+
+
+def test_shuffled_verdicts_are_not_promoted(case: Case) -> None:
+    """A clear gain, and the same answers of which a coin says whose they are."""
+    coin = [int(byte) & 1 for byte in random.Random(4).randbytes(ITEMS)]
+    _, log = case.run("{promote: verdict}", pupil=lambda n: n % 3 > 0, rival=lambda n: False)
+    assert log.done[0].decision == "promoted"
+    _, log = case.run(
+        "{promote: verdict}", lambda n: n % 3 > 0 and coin[n] == 1, lambda n: n % 3 > 0 and coin[n] == 0
+    )
+    assert log.done[0].decision == "abstained"
+
+
+def test_several_students_are_trained_and_judged_together(case: Case) -> None:
+    text = PIPELINE[: PIPELINE.index("  verdict:")] + (
+        "  verdict: {{evaluate: answers, tasks: tasks, model: student, against: base, max_tokens: 3,\n"
+        "             parser: {{kind: text, column: response}}, check: {{verify: number}}}}\n"
+        "loop: {{rounds: 1, promote: {{student: base}}, gate: {gate}}}\n"
+    )
+    made, log = case.run("{promote: verdict, seeds: 2, looks: 8}", text=text)
+    assert {"student", "student_seed2", "verdict_1of8", "verdict_seed2_1of8"} <= set(log.ran)
+    weights = [
+        (made[name].store.model / "adapter_model.safetensors").read_bytes()
+        for name in ("student", "student_seed2")
+    ]
+    assert weights[0] != weights[1]
+    (line,) = log.done[0].gate["yardsticks"]
+    # A random model passes nothing, and equal scores decide nothing.
+    assert (log.done[0].decision, line["n"], line["failed"], line["gain"]) == ("abstained", ITEMS, 0, 0.0)
+    assert log.done[0].since_start[0]["mean"] == 0.0

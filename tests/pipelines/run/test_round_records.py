@@ -1,0 +1,153 @@
+"""Rounds as data: each has a record that never changes, and a new run can begin after any of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gristmill
+from gristmill.contracts.errors import GristmillError
+from gristmill.pipelines.cli.main import main
+from gristmill.pipelines.inspect.rounds.fork import fork
+from gristmill.pipelines.run.events import Event, RoundDone, StepDone
+from gristmill.pipelines.store.damage import Damaged
+from gristmill.pipelines.store.round_records import keep, read, records
+from gristmill.pipelines.store.run_directory import RunDirectory
+
+FILE = """
+gristmill: 1
+name: recorded
+seed: 5
+models:
+  base:    {{engine: transformers, path: "{model}", dtype: float32}}
+  sampler: {{engine: transformers, path: "{model}", dtype: float32}}
+steps:
+  tasks:   {{source: jsonl, path: "{folder}/tasks.jsonl"}}
+  lessons: {{source: jsonl, path: "{folder}/lessons.jsonl"}}
+  said:    {{generate: respond, from: tasks, model: sampler, temperature: 0, max_tokens: {most}}}
+  student: {{train: sft, from: lessons, model: base, epochs: 4, learning_rate: 0.02, batch_rows: 4,
+             adapter: {{kind: lora, rank: 2}}, dtype: fp32}}
+  evals:   {{source: jsonl, path: "{folder}/evals.jsonl"}}
+  verdict: {{evaluate: likelihood, tasks: evals, model: student, against: base}}
+loop: {{rounds: {rounds}, promote: {{student: sampler}}, when: "verdict.n > 0"}}
+"""
+
+
+class Log:
+    def __init__(self) -> None:
+        self.ran: list[tuple[int, str]] = []
+        self.done: list[int] = []
+
+    def on(self, event: Event) -> None:
+        if isinstance(event, RoundDone):
+            self.done.append(event.round)
+        if isinstance(event, StepDone) and not event.reused:
+            self.ran.append((len(self.done), event.step))
+
+
+def run(folder: Path, model: Path, into: Path, rounds: int = 2, most: int = 4) -> tuple[gristmill.Run, Log]:
+    for name, rows in {
+        "tasks": [{"prompt": f"What is {n}?"} for n in range(3)],
+        "evals": [{"prompt": f"Count to {n}.", "response": "no " * n} for n in range(1, 3)],
+        "lessons": [{"prompt": f"Say yes {n} times.", "response": "yes " * n} for n in range(1, 5)],
+    }.items():
+        (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    file, log = folder / "recorded.yaml", Log()
+    file.write_text(FILE.format(model=model, folder=folder, rounds=rounds, most=most))
+    return gristmill.run(file, into, observer=log), log
+
+
+@pytest.mark.engine
+def test_a_fork_begins_after_a_round_and_pays_for_nothing_again(
+    tmp_path: Path, make_model: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = make_model(max_position_embeddings=1024)
+    made, _ = run(tmp_path, model, tmp_path / "run")
+    first, second = records(tmp_path / "run")
+    assert (first["round"], first["parent"]) == (1, None)
+    assert (second["round"], second["parent"]) == (2, first["record"])
+    assert [each["verdict"]["decision"] for each in (first, second)] == ["promoted"] * 2
+    assert first["steps"]["said"]["rows"]["kept"] == 3
+    assert first["budget"]["completion_tokens"] > 0
+    assert [each["record"] for each in made.results] == [first["record"], second["record"]]
+
+    # The new run goes on with another file: round 2 alone, whose sampler is the student of round 1.
+    assert (
+        main(["loop", "fork", str(made.directory.path), "--round", "1", "--into", str(tmp_path / "new")]) == 0
+    )
+    other, log = run(tmp_path, model, tmp_path / "new", most=6)
+    assert log.done == [2]
+    assert {step for _, step in log.ran} == {"said", "student", "verdict"}, "sources are reused"
+    rounds = other.directory.rounds()
+    assert [each.number for each in rounds] == [1, 2]
+    student = other.directory.step("student", rounds[0].plan["steps"]["student"]["fingerprint"])
+    assert rounds[1].plan["models"]["sampler"]["adapter"] == str(student.model)
+    assert student.path.parent.parent == tmp_path / "new", "the weights are its own"
+    assert rounds[1].plan["models"]["base"]["adapter"] is None
+    third = read(tmp_path / "new", str(other.results[1]["record"]))
+    assert third["parent"] == first["record"]
+    assert third["record"] != second["record"]
+
+    # With the same file it comes to the same record.
+    fork(made.directory, 1, tmp_path / "same")
+    same, _ = run(tmp_path, model, tmp_path / "same")
+    assert same.results[1]["record"] == second["record"]
+    capsys.readouterr()
+    assert main(["loop", "show", str(tmp_path / "run")]) == 0
+    out = capsys.readouterr().out
+    assert first["record"] in out
+    assert "student -> sampler" in out
+    assert re.search(r"verdict\s+[+-]\d", out)
+    assert main(["loop", "compare", str(tmp_path / "run"), "2", str(tmp_path / "new")]) == 0
+    assert "max_tokens changed: 4 -> 6" in capsys.readouterr().out
+    with pytest.raises(GristmillError, match=r"raise `loop\.rounds` above 1"):
+        run(tmp_path, model, tmp_path / "new", rounds=1)
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    return {
+        "round": 1, "parent": None, "steps": {"a": {"fingerprint": "f"}}, "models": {}, "carry": {},
+        "verdict": {"decision": "kept"}, "budget": {"seconds": 1.0}, **changes,
+    }  # fmt: skip
+
+
+def test_a_record_is_written_once_and_another_round_has_another(tmp_path: Path) -> None:
+    name = keep(tmp_path, record())
+    before = (tmp_path / "records" / f"{name}.json").read_bytes()
+    assert keep(tmp_path, record(budget={"seconds": 99.0})) == name, "what it cost is not what it is"
+    assert (tmp_path / "records" / f"{name}.json").read_bytes() == before
+    others = [
+        record(steps={"a": {"fingerprint": "g"}}),
+        record(parent=name),
+        record(verdict={"decision": "promoted"}),
+        record(carry={"base": {"digest": "d"}}),
+    ]
+    assert len({name, *(keep(tmp_path, other) for other in others)}) == 5
+    assert len(records(tmp_path)) == 5
+
+
+def test_a_changed_record_is_told_and_made_again(tmp_path: Path) -> None:
+    name = keep(tmp_path, record())
+    path = tmp_path / "records" / f"{name}.json"
+    path.write_text(path.read_text().replace("kept", "held"))
+    with pytest.raises(Damaged):
+        read(tmp_path, name)
+    assert keep(tmp_path, record()) == name
+    assert read(tmp_path, name)["verdict"]["decision"] == "kept"
+
+
+def test_what_cannot_be_forked_or_compared_is_told(built_run: RunDirectory, tmp_path: Path) -> None:
+    with pytest.raises(GristmillError, match="no round 7; its rounds are: 1, 2"):
+        fork(built_run, 7, tmp_path / "new")
+    with pytest.raises(GristmillError, match="has no record: it was run by an earlier version"):
+        fork(built_run, 1, tmp_path / "new")
+    with pytest.raises(GristmillError, match="exists"):
+        fork(built_run, 1, tmp_path)
+    assert not (tmp_path / "new").exists()
+    assert main(["loop", "compare", str(built_run.path), "1", "9"]) == 1
+    assert main(["loop", "compare", str(built_run.path), "1", "2"]) == 0
