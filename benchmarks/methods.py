@@ -61,7 +61,7 @@ def rows_of(folder: Path, quick: bool) -> dict[str, list[dict[str, Any]]]:
     given = ["vars.prompts=48", "vars.items=24"] if quick else []
     run = gristmill.run(HERE / "methods_rows.yaml", run=folder / "run", overrides=given)
     by_prompt: dict[str, list[dict[str, Any]]] = {}
-    for row in run["clean"].table().to_pylist():
+    for row in run["clean"].to_arrow().to_pylist():
         by_prompt.setdefault(row["prompt"], []).append(row)
     prompts = sorted(by_prompt)
     random.Random(17).shuffle(prompts)
@@ -83,7 +83,7 @@ def rows_of(folder: Path, quick: bool) -> dict[str, list[dict[str, Any]]]:
                 worse = failed[0]["response"]
                 found["pairs"].append({"prompt": prompt, "chosen": kept["response"], "rejected": worse})
                 found["judged"].append({"prompt": prompt, "response": worse, "passed": False})
-    found["items"] = run["items"].table().select(["prompt", "constraints"]).to_pylist()
+    found["items"] = run["items"].to_arrow().select(["prompt", "constraints"]).to_pylist()
     return found
 
 

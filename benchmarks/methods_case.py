@@ -47,12 +47,10 @@ def weights_of(student: Path, base: Path) -> tuple[Change, int]:
     from gristmill.trainer.merging.sources import DeltaSource
     from gristmill.trainer.merging.trained_source import TrainedSource
     from gristmill.trainer.model.loading import load_model
+    from gristmill.trainer.sparse.delta_files import CONFIG as DELTA
 
-    source: Any = DeltaSource(student)
-    if (student / PEFT).exists():
-        source = TrainedSource(student)
-    elif (student / OWN).exists():
-        source = TrainedOwnSource(student)
+    kinds = {PEFT: TrainedSource, OWN: TrainedOwnSource, DELTA: DeltaSource}
+    source: Any = next(kind(student) for config, kind in kinds.items() if (student / config).exists())
     found, changed = {}, 0
     for layer, linear in load_model(base, dtype=torch.float32).linears():
         name, weight = f"model.{layer}.weight", linear.weight()

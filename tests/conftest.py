@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import setuptools  # noqa: F401 (it replaces distutils, and cannot once that was imported)
 from hypothesis import settings
 
 from gristmill.contracts.asking import ask

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
+from ...trainer.model.quantization import Into
 from .arguments import add_out, finite, progress_bar, share, whole
 
 
@@ -55,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=whole, default=0, help="of what dare drops (0)")
     parser.add_argument(
         "--into",
-        choices=("original", "trained", "nf4", "int8", "int4"),
+        choices=get_args(Into),
         default="original",
         help="add to the original weights (the default), to those that the training of the one adapter held "
         "(exactly the trained model), or to weights in a format",

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from ...contracts.durable import kind
 from ...contracts.errors import StoreError
-from . import vectors
+from . import round_records, vectors
+from .beginning import FILE as BEGINNING
+from .beginning import begun_after
 from .damage import FOLDER, Damaged, Stranger
 from .files import TEMPORARY
 from .mending import damages
@@ -60,6 +62,11 @@ def check(run: RunDirectory) -> Iterator[DamageFinding]:
 def _damages(run: RunDirectory) -> Iterator[DamageFinding]:
     yield from _found(run.damages, run.path)
     yield from _found(partial(vectors.damages, run.path), run.path / vectors.FOLDER)
+    yield from _found(partial(round_records.damages, run.path), run.path / round_records.FOLDER)
+    try:
+        begun_after(run.path)
+    except Damaged as damaged:
+        yield DamageFinding(damaged.path, damaged.what, BLOCKED)
     lock = run.path / "lock"
     if kind(lock) not in ("nothing", "a file"):
         yield _finding(Damaged(lock, f"it is {kind(lock)}, not a file"))
@@ -112,6 +119,8 @@ def _finding(damaged: Damaged) -> DamageFinding:
         )
     elif vectors.FOLDER in (name, above) or vectors.CHUNK.fullmatch(name):
         remedy = "the next run embeds its texts again if a step needs them"
+    elif above == round_records.FOLDER:
+        remedy = "the next run writes it again"
     elif above == "steps" or name == "steps":
         remedy = "the next run makes its rows again"
     elif above == "rounds" or name == "rounds":
@@ -126,10 +135,11 @@ def _finding(damaged: Damaged) -> DamageFinding:
 
 
 def _strangers(run: RunDirectory) -> Iterator[Path]:
-    known = {run.path / name for name in (*RECORDS, *ASIDE, "steps", "rounds", "exports")}
+    known = {run.path / name for name in (*RECORDS, *ASIDE, BEGINNING, "steps", "rounds", "exports")}
     for number in run.planned_rounds():
         known |= {run.path / "rounds" / str(number) / name for name in RECORDS}
     known |= {path for path in vectors.files(run.path) if vectors.CHUNK.fullmatch(path.name)}
+    known |= set(round_records.files(run.path))
     for store in run.stores():
         if kind(store.path) != "a folder" or kind(store.path.parent) != "a folder":
             continue  # already reported

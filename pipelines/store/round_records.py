@@ -8,7 +8,8 @@ another record beside the first, so the records of a run are a tree.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from .seal import digest
 from .sealed_json import Shape, read_record, write_record
 
 FOLDER = "records"
+#: The names of its files.
+NAME = re.compile(r"[0-9a-f]{12}\.json")
 SHAPE: Shape = {
     "record": str,
     "round": int,
@@ -65,7 +68,22 @@ def read(run: Path, name: str) -> dict[str, Any]:
     return record
 
 
+def files(run: Path) -> list[Path]:
+    """The files that bear the name of a record."""
+    folder = run / FOLDER
+    return [path for path in sorted(folder.iterdir()) if NAME.fullmatch(path.name)] if folder.is_dir() else []
+
+
+def damages(run: Path) -> Iterator[Damaged]:
+    """The damaged records of a run."""
+    for path in files(run):
+        try:
+            read(run, path.stem)
+        except Damaged as damaged:
+            yield damaged
+
+
 def records(run: Path) -> list[dict[str, Any]]:
     """All records of a run, by round. Raises Damaged."""
-    found = [read(run, path.stem) for path in sorted((run / FOLDER).glob("*.json"))]
+    found = [read(run, path.stem) for path in files(run)]
     return sorted(found, key=lambda record: record["round"])

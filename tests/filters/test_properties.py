@@ -33,6 +33,7 @@ from gristmill.filters.select.cluster_quota import ClusterQuota
 from gristmill.filters.select.consistent import SelectConsistent
 from gristmill.filters.select.longest import SelectLongest
 from gristmill.filters.select.nearest import SelectNearest
+from gristmill.filters.select.part import SelectPart
 from gristmill.filters.select.random import RandomSelect
 from gristmill.filters.select.transport import SelectTransport
 from gristmill.filters.select.vote import Vote
@@ -67,6 +68,7 @@ SELECTIONS: dict[str, WholeTable] = {
     "longest": SelectLongest(rows=4),
     "nearest": SelectNearest(towards="target", columns=TEXT, rows=4),
     "nearest mean": SelectNearest(towards="target", columns=TEXT, rows=4, take="mean"),
+    "part": SelectPart(part=1, of=2),
     "random": RandomSelect(rows=4),
     "random by weight": RandomSelect(rows=4, weight="grade", group=("prompt",)),
     "transport": SelectTransport(towards="target", columns=TEXT, rows=4),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ..settings import TrainSettings
 
 #: Rows for which one more process is worth its start, which takes some seconds; most processes.
-ROWS_EACH, MOST = 5000, 16
+ROWS_EACH, MOST = 20_000, 16
 #: Seconds between two checks whether the run is stopping.
 LOOK = 0.1
 

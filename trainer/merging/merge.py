@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from ..model.decoder import LINEARS, Decoder
 from ..model.linear import Linear
 from ..model.loading import load_model, read_weight
 from ..model.model_config import ModelConfig
-from ..model.quantization import Quantization
+from ..model.quantization import Into, Quantization
 from ..model.tensor_files import TensorReader, TensorWriter, check_place, check_written, copy_rest
 from ..model.trained_parts import PARTS
 from ..model.trained_tensors import EMBEDDINGS, HEAD, train_parts, trained_tensors
@@ -38,9 +38,6 @@ from .source_weights import why_not
 from .sources import AdapterSource, DeltaSource, MergeSource
 from .trained_source import TrainedSource
 
-#: The base that changes are added to: the original one; the one that was quantized and dequantized; or the
-#: one that the training of an adapter held, by its record.
-Into = Literal["original", "trained", "nf4", "int8", "int4"]
 #: Tokens of the sequence for the comparison of the merged model with the base plus adapter.
 PROBE = 64
 #: Largest relative root mean square difference of the logits, for a model stored in 32 bits and in 16 bits.

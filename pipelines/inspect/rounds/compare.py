@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ....contracts.errors import GristmillError
 from ...report.gather import RoundData, gather
+from ...report.run_difference import RunDifference, round_difference
 from ...store.run_directory import RunDirectory
-from ..run_difference import RunDifference, round_difference
 
 
 def compare(run: RunDirectory, first: str, second: str) -> RunDifference:

@@ -38,8 +38,11 @@ def test_rows_are_of_one_group_if_all_their_values_are_equal(
     ]
 
 
-def test_lists_and_unknown_columns_are_refused(rows: Any) -> None:
-    with pytest.raises(DataError, match="'a' holds list"):
-        group_labels(TableRows(rows(a=pa.array([[1]]))), ["a"], "here")
+def test_lists_are_equal_if_all_their_values_are(rows: Any) -> None:
+    table = TableRows(rows(a=pa.array([[1], [1, 2], None, [1], []])))
+    assert group_labels(table, ["a"], "here").tolist() == [0, 1, 2, 0, 3]
+
+
+def test_unknown_columns_are_refused(rows: Any) -> None:
     with pytest.raises(DataError, match="did you mean 'prompt'"):
         group_labels(TableRows(rows(prompt=["x"])), ["promt"], "here")

@@ -91,9 +91,11 @@ def test_rows_that_are_orders_to_a_terminal_are_shown_as_text(
     assert main(["report", run]) == 0
     page = (hostile_run.path / "report.html").read_text()
     assert not set(page) & {"\x1b", "\x07", "\x9b", "\u202e", "\r"}
-    for island in page.split('<script type="application/json">')[1:]:
-        points = json.loads(island.partition("</script>")[0])["points"]
-        assert "\x1b[31mOWNED" in json.dumps(points) or "\\u001b[31mOWNED" in json.dumps(points)
+    islands = page.split('<script type="application/json">')[1:]
+    assert len(islands) > 1, "a map, and the rows"
+    for island in islands:
+        held = json.dumps(json.loads(island.partition("</script>")[0]))
+        assert "\x1b[31mOWNED" in held or "\\u001b[31mOWNED" in held
 
 
 def test_text_from_a_run_cannot_style_the_terminal(run: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,7 +119,7 @@ def test_texts_are_mixed_by_weight_and_the_report_says_what_was_drawn(
     assert re.fullmatch(r"drawn +data_1 7\d\.\d% of the tokens, 1 passes; data_2 2\d\.\d% of .*", drawn)
     assert "report  runs/first/report.html" in out
     html = Path("runs/first/report.html").read_text()
-    for words in ("drawn.data_1.share", "drawn.data_2.passes", "held out ", 'class="beside"'):
+    for words in ("drawn: data 1: share", "drawn: data 2: passes", "held out ", 'class="beside"'):
         assert words in html, words
     Path("runs/first/report.html").unlink()
     assert main(["train", name, "--no-report"]) == 0

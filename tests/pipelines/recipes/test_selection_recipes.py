@@ -163,25 +163,25 @@ def test_diversify_and_conquer_draws_from_the_clusters_that_the_student_learned_
     cities = ["Lisbon", "Paris", "Rome", "Vienna", "Oslo", "Prague", "Athens", "Dublin", "Madrid", "Berlin"]
     gains = {
         **{f"What is the sum of {n} and {n * 7}?": 2.0 for n in range(30)},
-        **{f"Plan a weekend in {city} {when}.": 0.5 for city in cities for when in ("in May", "by train")},
+        **{f"Plan a weekend in {city} {when}.": 0.25 for city in cities for when in ("in May", "by train")},
         **{f"xq {chr(97 + n)}zk vv{n} qqj": -0.5 for n in range(10)},
     }
     rows = [{"prompt": text, "response": "", "gained": gain} for text, gain in gains.items()]
     measured = {"compute": {"mean_logprob": "-3.0"}, "from": "clustered"}
     likely = {"compute": {"mean_logprob": "before + gained"}, "from": "before"}
     run = choose(
-        "diversify_and_conquer", {"clusters": 3, "each": 2, "rows": 12, "turns": 2},
+        "diversify_and_conquer", {"clusters": 3, "each": 2, "rows": 24, "turns": 2},
         f"steps.measured={json.dumps(measured)}", f"steps.turns.steps.likely={json.dumps(likely)}",
         until="chosen_2", pool=rows,
     )  # fmt: skip
-    assert Counter(column(run, "chosen_1", "gained")) == {2.0: 2, 0.5: 2, -0.5: 2}
+    assert Counter(column(run, "chosen_1", "gained")) == {2.0: 2, 0.25: 2, -0.5: 2}
     assert "weight" not in run["chosen_1"].to_arrow().column_names, "training would weigh the loss by it"
     shares = {row["prompt"]: row["share"] for row in run["weighed_1"].to_arrow().to_pylist()}
-    expected = {2.0: 2 / 30, 0.5: 0.5 / 20, -0.5: 0.001 / 10}
+    expected = {2.0: 2 / 30, 0.25: 0.25 / 20, -0.5: 0.001 / 10}
     first = set(column(run, "chosen_1"))
     others = {text: gain for text, gain in gains.items() if text not in first}
     assert shares == pytest.approx({text: expected[gain] for text, gain in others.items()})
     second = Counter(column(run, "chosen_2", "gained"))
-    assert second[2.0] > 2 * second[0.5] > 0
+    assert second[2.0] > 2 * second[0.25] > 0
     assert second[-0.5] == 0
     assert not first & set(column(run, "chosen_2"))

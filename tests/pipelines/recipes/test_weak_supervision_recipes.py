@@ -67,7 +67,9 @@ def test_reasoning_learns_what_both_models_say_then_prefers_what_it_is_sure_of(
     assert set(pairs) == {1, 3, 4}, "it is not sure of question 2"
     assert pairs[3][1] == "Turn 1. The answer is 0.", "the weak answer is rejected"
     assert pairs[3][0].endswith("13.")
-    assert pairs[1] == ("Turn 3. The answer is 11.", "Turn 6. The answer is 5.")
+    # Samples come in any order: three of them have the number that it is sure of.
+    assert re.fullmatch(r"Turn [345]\. The answer is 11\.", pairs[1][0])
+    assert pairs[1][1] == "Turn 6. The answer is 5."
     assert pairs[4][1].endswith("97."), "it may be sure of what is wrong: nobody knows the truth here"
 
 
@@ -144,7 +146,7 @@ def test_eef_learns_the_fewest_expert_actions_after_which_the_student_succeeds(r
             return f"The answer is {messages[-1]['content'].split()[2]}."
         return "The answer is 0."
 
-    run = recipe("eef", act, {"states": 6}, until="dataset", model="policy", talk=True,
+    run = recipe("eef", act, {"states": 12, "most": 2}, until="dataset", model="policy", talk=True,
                  failures=[failure(n) for n in (1, 2, 3)])  # fmt: skip
     chosen = {number_in(row["question"]): row for row in rows(run, "chosen")}
     assert {number: row["helped"] for number, row in chosen.items()} == {1: 0, 2: 1}

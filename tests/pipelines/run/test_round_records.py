@@ -16,6 +16,7 @@ from gristmill.pipelines.cli.main import main
 from gristmill.pipelines.inspect.rounds.fork import fork
 from gristmill.pipelines.run.events import Event, RoundDone, StepDone
 from gristmill.pipelines.store.damage import Damaged
+from gristmill.pipelines.store.integrity import check
 from gristmill.pipelines.store.round_records import keep, read, records
 from gristmill.pipelines.store.run_directory import RunDirectory
 
@@ -107,6 +108,13 @@ def test_a_fork_begins_after_a_round_and_pays_for_nothing_again(
     assert "max_tokens changed: 4 -> 6" in capsys.readouterr().out
     with pytest.raises(GristmillError, match=r"raise `loop\.rounds` above 1"):
         run(tmp_path, model, tmp_path / "new", rounds=1)
+
+    # A record that was changed is found, and nothing else is foreign.
+    assert list(check(other.directory)) == []
+    changed = tmp_path / "run/records" / f"{first['record']}.json"
+    changed.write_text(changed.read_text().replace('"promoted"', '"kept"'))
+    found = [(each.path, each.remedy) for each in check(made.directory)]
+    assert found == [(changed, "the next run writes it again")]
 
 
 def record(**changes: Any) -> dict[str, Any]:

@@ -250,7 +250,7 @@ def test_what_does_not_fit_is_refused(make_model, tmp_path: Path) -> None:
     _adapter(path, tmp_path / "a")
     with pytest.raises(ModelError, match="no merging method 'mean'"):
         merge(path, [tmp_path / "a"], tmp_path / "out", method="mean")
-    with pytest.raises(ModelError, match="2 weights for 1 sources"):
+    with pytest.raises(ModelError, match="weights has 2 for 1 models: give one weight for each"):
         merge(path, [tmp_path / "a"], tmp_path / "out", weights=[1, 1])
     assert not (tmp_path / "out").exists()
 
