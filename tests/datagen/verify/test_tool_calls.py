@@ -73,6 +73,14 @@ def remember(item: str):
 def ends():
     raise SystemExit("bye")
 
+def writes(line: str, times: int = 1):
+    for descriptor in range(3, 10):
+        try:
+            os.write(descriptor, (line * times + "\\n").encode())
+        except OSError:
+            pass
+    return "its result"
+
 TOOLS = {"get-weather in.town/v2 (ü)": lambda place: f"12 in {place}"}
 """
 
@@ -87,6 +95,7 @@ ODD = "get-weather in.town/v2 (ü)"
 OFFERED = [
     tool("add", ["a"], a={"type": "integer"}, b={"type": "integer"}),
     tool("huge", size={"type": "integer"}),
+    tool("writes", ["line"], line={"type": "string"}, times={"type": "integer"}),
     tool("remember", ["item"], item={"type": "string"}),
     tool(ODD, ["place"], place={"type": "string"}),
     *map(tool, [*PLAIN, "waits", "ends"]),
@@ -182,6 +191,34 @@ def test_tools_are_called(call: Call, verdict: str, told: str, file: str) -> Non
     marked = {} if row["passed"] else {"is_error": True}
     assert turn == {"role": "tool", "name": call[0], "tool_call_id": "c0", **marked}
     assert row["reason"] == (None if row["passed"] else f"{call[0]}: {result.removeprefix('Error: ')}")
+
+
+@pytest.mark.parametrize(
+    ("line", "times"),
+    [
+        ("5", 1),
+        ("null", 1),
+        ("no JSON", 1),
+        ("[", 100_000),
+        ("{}", 1),
+        ('{"result": 5}', 1),
+        ('{"long": "x"}', 1),
+        ('{"unfit": null}', 1),
+        ('{"error": [1]}', 1),
+        ('{"missing": {}}', 1),
+    ],
+)
+def test_a_tool_that_writes_between_the_answers_fails_alone(line: str, times: int, file: str) -> None:
+    row = called(file, ("add", {"a": 1}), ("writes", {"line": line, "times": times}))
+    assert (row["passed"], row["verdict"]) == (False, "failed")
+    assert row["results"] == ["2", "Error: the tool wrote between the answers"]
+
+
+def test_code_that_writes_before_the_answers_fails_its_row() -> None:
+    writes = "import os\nfor n in range(3, 10):\n  try: os.write(n, b'5\\n')\n  except OSError: pass\n"
+    code = writes + "def add(a): return a"
+    outcome = judged(VerifyToolCalls(code="source"), messages=turns(("add", {"a": 1})), source=code)
+    assert outcome.error.startswith("the code of the tools cannot be loaded: it wrote before the answers")
 
 
 def test_a_tool_that_hangs_is_stopped(file: str) -> None:
