@@ -63,6 +63,8 @@ def _judged(call: dict[str, str], offered: dict[str, tuple[Any, frozenset[str] |
         return {"verdict": "not_json", "reason": f"the arguments are not JSON: {error!s:.200}"}
     checker, named = offered[name]
     reason = first_error(checker, arguments)
+    if reason is None and not isinstance(arguments, dict):  # the schema may have a type of its own
+        reason = "$: the arguments are no object"
     if reason is None and named is not None and (others := sorted(set(arguments) - named)):
         reason = f"$: there is no argument {others[0]!r:.80}"
     return {"arguments": arguments} if reason is None else {"verdict": "arguments", "reason": reason}

@@ -330,6 +330,14 @@ def test_open_schemas_take_other_arguments() -> None:
     assert row["reason"] == "add: $: [1] is not of type 'object'"
 
 
+@pytest.mark.parametrize("more", [{}, {"additionalProperties": True}])
+def test_arguments_are_an_object_whatever_the_type_of_the_schema(more: dict[str, Any], file: str) -> None:
+    odd = {"name": "add", "parameters": {"type": ["object", "null", "array"], **more}}
+    for given in ("null", "[]"):
+        row = judged(VerifyToolCalls(code=file), messages=turns(("add", given)), tools=[odd]).row
+        assert (row["verdict"], row["reason"]) == ("arguments", "add: $: the arguments are no object")
+
+
 def test_a_pattern_that_never_ends_is_stopped() -> None:
     slow = tool("add", a={"type": "string", "pattern": "^(a|a)*$"})
     row = judged(VerifyToolCalls(), messages=turns(("add", {"a": "a" * 60 + "b"})), tools=[slow]).row
