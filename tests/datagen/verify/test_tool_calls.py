@@ -330,6 +330,32 @@ def test_open_schemas_take_other_arguments() -> None:
     assert row["reason"] == "add: $: [1] is not of type 'object'"
 
 
+NAMED = {"id": {"type": "integer"}, "name": {"type": "string"}}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": NAMED, "anyOf": [{"required": ["id"]}, {"required": ["name"]}]},
+        {"anyOf": [{"properties": {"id": NAMED["id"]}}, {"properties": {"name": NAMED["name"]}}]},
+        {"allOf": [{"properties": NAMED}]},
+        {"$ref": "#/$defs/place", "$defs": {"place": {"properties": NAMED}}},
+        {"properties": NAMED, "patternProperties": {"^x-": {}}},
+        {"properties": NAMED, "if": {"required": ["id"]}, "then": {"required": ["name"]}},
+    ],
+)
+def test_an_argument_that_no_part_of_the_schema_names_is_wrong(schema: dict[str, Any]) -> None:
+    place = {"name": "add", "parameters": schema}
+    good = turns(("add", {"id": 1, "name": "x"}))
+    assert judged(VerifyToolCalls(), messages=good, tools=[place]).row["passed"]
+    wrong = turns(("add", {"id": 1, "name": "x", "zip": 1, "naem": "x"}))
+    row = judged(VerifyToolCalls(), messages=wrong, tools=[place]).row
+    assert (row["verdict"], row["reason"]) == ("arguments", "add: $: there is no argument 'naem'")
+    for key in ("additionalProperties", "unevaluatedProperties"):
+        free = {"name": "add", "parameters": {**schema, key: True}}
+        assert judged(VerifyToolCalls(), messages=wrong, tools=[free]).row["passed"]
+
+
 @pytest.mark.parametrize("more", [{}, {"additionalProperties": True}])
 def test_arguments_are_an_object_whatever_the_type_of_the_schema(more: dict[str, Any], file: str) -> None:
     odd = {"name": "add", "parameters": {"type": ["object", "null", "array"], **more}}
