@@ -52,8 +52,8 @@ def _offered(tools: str) -> dict[str, tuple[Any, Any]]:
 def _judged(call: dict[str, str], offered: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
     name = call["name"]
     if name not in offered:
-        there = ", ".join(sorted(offered))
-        return {"verdict": "unknown_tool", "reason": f"there is no tool {name!r:.80}; there are {there:.400}"}
+        there = f"offered: {', '.join(sorted(offered)):.400}" if offered else "no tools were offered"
+        return {"verdict": "unknown_tool", "reason": f"there is no tool {name!r:.80}; {there}"}
     try:
         arguments = strict_json(call["arguments"])
     except (ValueError, RecursionError) as error:

@@ -147,7 +147,7 @@ def called(file: str, *calls: Call, **settings: Any) -> Any:
         (("add", {"a": "one"}), "arguments", "add: $.a: 'one' is not of type 'integer'"),
         (("add", {"a": True}), "arguments", "add: $.a: True is not of type 'integer'"),
         (("add", {"a": 1, "c": 2}), "arguments", "add: $: there is no argument 'c'"),
-        (("sub", {"a": 1}), "unknown_tool", "sub: there is no tool 'sub'; there are add, "),
+        (("sub", {"a": 1}), "unknown_tool", "sub: there is no tool 'sub'; offered: add, "),
         (("__import__", {"name": "os"}), "unknown_tool", "__import__: there is no tool '__import__'"),
         (("", {}), "unknown_tool", ": there is no tool ''"),
     ],
@@ -316,7 +316,9 @@ def test_schemas_and_tools_that_are_not_valid_fail_their_row(file: str) -> None:
     assert "no list of turns" in judged(operator, messages="text").error
     assert "no list" in judged(operator, tool_calls={"add": 1}).error
     assert "no name of a function" in judged(operator, tool_calls=[{"function": {"arguments": "{}"}}]).error
-    assert judged(operator, messages=messages, tools=None).row["verdict"] == "unknown_tool"
+    row = judged(operator, messages=messages, tools=None).row
+    assert row["verdict"] == "unknown_tool"
+    assert row["reason"] == "add: there is no tool 'add'; no tools were offered"
 
 
 def test_open_schemas_take_other_arguments() -> None:
