@@ -305,6 +305,23 @@ def test_stateful_tools_remember_earlier_turns(file: str) -> None:
         assert len(row["messages"]) == len(talk) + 1
 
 
+def test_answers_without_ids_are_in_the_order_of_the_calls(file: str) -> None:
+    talk = [
+        *turns(("remember", {"item": "a"}), ("remember", {"item": "b"}), ("remember", {"item": "c"})),
+        {"role": "tool", "content": "x"},
+        {"role": "tool", "content": "x", "is_error": True},
+        {"role": "tool", "content": "x"},
+        *turns(("remember", {"item": "d"})),
+    ]
+    for named in (True, False):
+        if not named:
+            for turn in talk:
+                for call in turn.get("tool_calls", []):
+                    del call["id"]
+        row = judged(VerifyToolCalls(code=file, stateful=True), messages=talk).row
+        assert row["results"] == ['["a", "c", "d"]']
+
+
 def test_schemas_and_tools_that_are_not_valid_fail_their_row(file: str) -> None:
     operator, messages = VerifyToolCalls(code=file), turns(("add", {"a": 1}))
     wrong = tool("add", a={"type": "int"})
