@@ -83,6 +83,12 @@ def test_defaults_are_optional() -> None:
             parameters(signature)
 
 
+@pytest.mark.parametrize("default", ["1e999", "-1e999", "1j", "(1,)", "b'x'"])
+def test_a_default_that_is_no_json_is_left_out(default: str) -> None:
+    assert parameters(f"a: float = {default}")["properties"]["a"] == {"type": "number"}
+    assert parameters("a: float = -1.5")["properties"]["a"]["default"] == -1.5
+
+
 def test_other_named_arguments_are_open() -> None:
     found = parameters("a: int, **more: str")
     assert found["properties"] == {"a": {"type": "integer"}}
