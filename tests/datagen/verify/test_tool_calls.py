@@ -147,6 +147,7 @@ def called(file: str, *calls: Call, **settings: Any) -> Any:
         (("add", {"a": "one"}), "arguments", "add: $.a: 'one' is not of type 'integer'"),
         (("add", {"a": True}), "arguments", "add: $.a: True is not of type 'integer'"),
         (("add", {"a": 1, "c": 2}), "arguments", "add: $: there is no argument 'c'"),
+        (("add", {"a": "x", "c": 2}), "arguments", "add: $.a: 'x' is not of type 'integer'"),
         (("sub", {"a": 1}), "unknown_tool", "sub: there is no tool 'sub'; offered: add, "),
         (("__import__", {"name": "os"}), "unknown_tool", "__import__: there is no tool '__import__'"),
         (("", {}), "unknown_tool", ": there is no tool ''"),
