@@ -10,11 +10,8 @@ from typing import Any
 from ...contracts.errors import DataError
 from ..verify.accepted_json import first_error, strict_json, validator
 
-#: Keys of a schema that decide about arguments which ``properties`` does not name.
-_OPEN = (
-    "additionalProperties", "unevaluatedProperties", "patternProperties", "allOf", "anyOf", "oneOf", "$ref",
-    "$dynamicRef", "if", "dependentSchemas",
-)  # fmt: skip
+#: What a schema that says nothing about other arguments is given, so that it refuses them.
+_CLOSED = {"unevaluatedProperties": False}
 
 
 def judge(calls: list[dict[str, str]], tools: str) -> dict[str, Any]:
@@ -32,8 +29,8 @@ def judge(calls: list[dict[str, str]], tools: str) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=64)
-def _offered(tools: str) -> dict[str, tuple[Any, frozenset[str] | None]]:
-    """Return what checks the arguments of each tool, and the names of its arguments if there are no others.
+def _offered(tools: str) -> dict[str, tuple[Any, Any]]:
+    """Return for each tool what checks its arguments, and what checks that there are no others.
 
     Raises DataError if a schema is invalid.
     """
@@ -45,24 +42,27 @@ def _offered(tools: str) -> dict[str, tuple[Any, frozenset[str] | None]]:
             raise DataError(f"tool {name!r}: its 'parameters' are no JSON Schema, but {schema!r:.40}")
         try:
             checker = validator({"type": "object", **schema})
+            closed = validator({**_CLOSED, **schema})
         except DataError as error:
             raise DataError(f"tool {name!r}: {error.message}") from None
-        closed = not any(key in schema for key in _OPEN)
-        found[name] = checker, frozenset(schema.get("properties", {})) if closed else None
+        found[name] = checker, closed
     return found
 
 
-def _judged(call: dict[str, str], offered: dict[str, tuple[Any, frozenset[str] | None]]) -> dict[str, Any]:
+def _judged(call: dict[str, str], offered: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
     name = call["name"]
     if name not in offered:
-        there = ", ".join(sorted(offered))
-        return {"verdict": "unknown_tool", "reason": f"there is no tool {name!r:.80}; there are {there:.400}"}
+        there = f"offered: {', '.join(sorted(offered)):.400}" if offered else "no tools were offered"
+        return {"verdict": "unknown_tool", "reason": f"there is no tool {name!r:.80}; {there}"}
     try:
         arguments = strict_json(call["arguments"])
     except (ValueError, RecursionError) as error:
         return {"verdict": "not_json", "reason": f"the arguments are not JSON: {error!s:.200}"}
-    checker, named = offered[name]
+    checker, closed = offered[name]
     reason = first_error(checker, arguments)
-    if reason is None and named is not None and (others := sorted(set(arguments) - named)):
-        reason = f"$: there is no argument {others[0]!r:.80}"
+    if reason is None and not isinstance(arguments, dict):  # the schema may have a type of its own
+        reason = "$: the arguments are no object"
+    if reason is None and (reason := first_error(closed, arguments)) is not None:
+        others = (other for other in sorted(arguments) if repr(other) in reason)
+        reason = next((f"$: there is no argument {other!r:.80}" for other in others), reason)
     return {"arguments": arguments} if reason is None else {"verdict": "arguments", "reason": reason}

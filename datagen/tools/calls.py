@@ -48,16 +48,31 @@ def conversation_of(row: Row) -> list[Turn]:
 def earlier_calls(turns: Sequence[Turn]) -> list[Turn]:
     """Return the calls of all turns but the last, without those whose tool said that they failed.
 
-    Ids of calls may repeat from turn to turn.
+    Ids of calls may repeat from turn to turn. Without ids, the answers are in the order of the calls.
     """
     found: list[Turn] = []
     asked: list[Turn] = []
+    failed: set[int] = set()
+    answers = 0
     for turn in turns[:-1]:
         if calls := calls_in(turn.get("tool_calls")):
-            found, asked = [*found, *asked], calls
-        elif turn.get("is_error"):
-            asked = [call for call in asked if call.get("id") != turn.get("tool_call_id")]
-    return [*found, *asked]
+            found += _without(asked, failed)
+            asked, failed, answers = calls, set(), 0
+        elif turn.get("role") == "tool":
+            if turn.get("is_error"):
+                failed.add(_place(asked, turn.get("tool_call_id"), answers))
+            answers += 1
+    return [*found, *_without(asked, failed)]
+
+
+def _place(calls: Sequence[Turn], given: Any, answers: int) -> int:
+    """The place of the call with the id ``given``, that an answer after ``answers`` others answers."""
+    places = [place for place, call in enumerate(calls) if given is not None and call.get("id") == given]
+    return answers if not places or answers in places else places[0]
+
+
+def _without(calls: Sequence[Turn], failed: set[int]) -> list[Turn]:
+    return [call for place, call in enumerate(calls) if place not in failed]
 
 
 async def fitting(

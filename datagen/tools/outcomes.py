@@ -37,6 +37,10 @@ class CallOutcome:
         return self.text if self.passed else f"Error: {self.text}"
 
 
+#: A tool runs in the process that writes the answers, and can write there itself.
+_WROTE = CallOutcome("failed", "the tool wrote between the answers")
+
+
 def job(code: str, calls: Sequence[tuple[str, dict[str, Any]]], longest: int) -> RunScript:
     """Return the run of these calls, each a tool's name and its arguments, one after the other."""
     asked = {
@@ -55,14 +59,17 @@ def read(result: JobResult, count: int) -> list[CallOutcome]:
     lines = _lines(result.stdout)
     first = lines[0] if lines else {}
     if "loaded" not in first:
-        why = first.get("error") or result.message or "it ended the process"
+        wrote = "it wrote before the answers" if "\n" in result.stdout and not lines else ""
+        why = wrote or first.get("error") or result.message or "it ended the process"
         raise DataError(f"the code of the tools cannot be loaded: {why}")
     found = [_outcome(line) for line in lines[1 : count + 1]]
+    lost = CallOutcome("failed", "it was not called, as the call before it ended the process")
     if len(found) < count:
         ended = result.status in _ENDINGS
         why = result.message if ended else "the tool ended its process"
-        found.append(CallOutcome(result.status.value if ended else "failed", why))
-    lost = CallOutcome("failed", "it was not called, as the call before it ended the process")
+        if not ended and result.stdout.count("\n") > len(lines):
+            lost = _WROTE
+        found.append(lost if lost is _WROTE else CallOutcome(result.status.value if ended else "failed", why))
     return [*found, *[lost] * (count - len(found))]
 
 
@@ -74,26 +81,37 @@ def turn_of(call: Turn, outcome: CallOutcome) -> Turn:
 
 
 def _lines(text: str) -> list[dict[str, Any]]:
-    """Return the lines of the program; a last one that the limit on output has cut is none."""
+    """Return the lines of the program, up to one that it has not written: a tool can write there, too.
+
+    A last line that the limit on output has cut is none.
+    """
     found = []
     for line in text.split("\n"):
         try:
-            found.append(json.loads(line))
-        except ValueError:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
             break
+        if not isinstance(value, dict):
+            break
+        found.append(value)
     return found
 
 
 def _outcome(line: dict[str, Any]) -> CallOutcome:
-    if "missing" in line:
-        raise DataError(
-            f"the code of the tools defines no function {line['missing']!r}, which was offered: define it, "
-            "or add it to `TOOLS`, a dict of the tools by their names"
-        )
-    if "result" in line:
-        return CallOutcome("passed", line["result"])
-    if "long" in line:
-        return CallOutcome("too_long", f"the result has {line['long']:,} characters")
-    if "unfit" in line:
-        return CallOutcome("no_result", f"the result is neither text nor JSON: {line['unfit']}")
-    return CallOutcome("failed", line["error"]) if "error" in line else CallOutcome("no_result", "no result")
+    match line:
+        case {"missing": str(name)}:
+            raise DataError(
+                f"the code of the tools defines no function {name!r}, which was offered: define it, "
+                "or add it to `TOOLS`, a dict of the tools by their names"
+            )
+        case {"result": str(text)}:
+            return CallOutcome("passed", text)
+        case {"long": int(length)}:
+            return CallOutcome("too_long", f"the result has {length:,} characters")
+        case {"unfit": str(why)}:
+            return CallOutcome("no_result", f"the result is neither text nor JSON: {why}")
+        case {"error": str(why)}:
+            return CallOutcome("failed", why)
+        case {"empty": True}:
+            return CallOutcome("no_result", "no result")
+    return _WROTE

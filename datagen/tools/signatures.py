@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,10 +41,7 @@ def tool_of(function: Function) -> dict[str, Any]:
     required: list[str] = []
     for argument, default in _arguments(function):
         name = argument.arg
-        try:
-            schema = {} if argument.annotation is None else _schema(argument.annotation)
-        except DataError as error:
-            raise DataError(f"{function.name}: argument {name!r}: {error.message}") from None
+        schema = _schema_of(argument, function)
         if name in told:
             schema["description"] = told[name]
         if default is None:
@@ -52,8 +50,17 @@ def tool_of(function: Function) -> dict[str, Any]:
             schema["default"] = value
         properties[name] = schema
     parameters = {"type": "object", "properties": properties, "required": required}
+    if (more := function.args.kwarg) is not None:
+        parameters["additionalProperties"] = _schema_of(more, function) or True
     described_as = {"name": function.name, "description": about, "parameters": parameters}
     return {"type": "function", "function": described_as}
+
+
+def _schema_of(argument: ast.arg, function: Function) -> dict[str, Any]:
+    try:
+        return {} if argument.annotation is None else _schema(argument.annotation)
+    except DataError as error:
+        raise DataError(f"{function.name}: argument {argument.arg!r}: {error.message}") from None
 
 
 def _arguments(function: Function) -> Iterator[tuple[ast.arg, ast.expr | None]]:
@@ -101,11 +108,21 @@ def _subscripted(name: str, inside: list[ast.expr], annotation: ast.expr) -> dic
     if name == "Annotated" and inside:
         return _schema(inside[0])
     if name == "Literal":
-        values = [each.value for each in inside if isinstance(each, ast.Constant)]
-        if len(values) == len(inside) and all(isinstance(each, (str, int)) for each in values):
-            kinds = {"boolean" if isinstance(v, bool) else _TYPES[type(v).__name__] for v in values}
-            return {**({"type": kinds.pop()} if len(kinds) == 1 else {}), "enum": values}
+        values = [_literal(each, annotation) for each in inside]
+        kinds = {_TYPES["None" if value is None else type(value).__name__] for value in values}
+        return {**({"type": kinds.pop()} if len(kinds) == 1 else {}), "enum": values}
     raise _unknown(annotation)
+
+
+def _literal(value: ast.expr, annotation: ast.expr) -> str | int | None:
+    """Return a value of ``Literal``. Raises DataError for what JSON has no equal of."""
+    try:
+        found = ast.literal_eval(value)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        raise _unknown(annotation) from None
+    if found is not None and not isinstance(found, (str, int)):
+        raise _unknown(annotation)
+    return found
 
 
 def _union(parts: list[ast.expr]) -> dict[str, Any]:
@@ -150,4 +167,6 @@ def _value(default: ast.expr) -> Any:
         value = ast.literal_eval(default)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return None
-    return value if isinstance(value, (str, int, float, bool)) and value == value else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, (str, int)) else None

@@ -40,10 +40,10 @@ class VerifyToolCalls(Map):
 
     The calls are those of the conversation's last turn or, in a row without `messages`, of the column
     `calls`. First, each must name an offered tool, and its arguments must be JSON that the tool's schema
-    accepts; an argument that the schema does not name is wrong, unless it says `additionalProperties`. Then
-    the tools are called, and what they return is appended to the conversation as turns of `tool`, a text as
-    it is and anything else as JSON. What a tool prints is dropped. The turn of a call that failed says why,
-    and has `is_error`, which `mask: failed_calls` reads.
+    accepts; an argument that no part of the schema names is wrong, unless it says `additionalProperties` or
+    `unevaluatedProperties`. Then the tools are called, and what they return is appended to the conversation
+    as turns of `tool`, a text as it is and anything else as JSON. What a tool prints is dropped. The turn of
+    a call that failed says why, and has `is_error`, which `mask: failed_calls` reads.
 
     All calls of a turn must pass. These are the format and execution checks of APIGen (Liu et al., arXiv
     2406.18518). A row fails if its tools or their code are not valid.

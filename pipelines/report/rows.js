@@ -223,13 +223,20 @@ for (const box of document.querySelectorAll(".browser")) {
   /* --- the list ------------------------------------------------------------------------------ */
 
   const quoted = (text) => `'${text.replaceAll("'", "''")}'`;
+  /* A word of a shell command: nothing in it is run when it is pasted. */
+  const sh = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+  function condition(fate, why) {
+    if (fate === "filtered" && why !== "no rule named") return `_rule = ${quoted(why)}`;
+    /* A reason is the beginning of its error. */
+    if (fate === "failed" && why !== "no error named") return `starts_with(_error, ${quoted(why)})`;
+    return "";
+  }
   function command(want, found) {
     const step = want.step === null ? null : data.steps[want.step];
     if (!step || !step.command) return "";
     const fate = want.fate || (found.every((each) => each.fate === found[0]?.fate) ? found[0]?.fate : "all");
-    const column = { filtered: "_rule", failed: "_error" }[fate];
-    const where = want.why && column && !want.why.startsWith("other ") ? ` --where "${column} = ${quoted(want.why)}"` : "";
-    return `${step.command} --fate ${fate}${where}`;
+    const where = want.why && !want.why.startsWith("other ") ? condition(fate, want.why) : "";
+    return `${step.command} --fate ${fate}${where && ` --where ${sh(where)}`}`;
   }
 
   function show() {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...contracts.chat_rows import CONVERSATIONS
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Values: TypeAlias = Callable[[str], Iterator[Any]]
 #: The columns of layouts that may hold conversations.
 _CONVERSED = ("messages", *CONVERSATIONS, "prompt", "completion", "chosen", "rejected")
+#: How many texts are read to find one that is a conversation.
+LOOKED_AT = 1000
 
 
 def no_values(name: str) -> Iterator[Any]:
@@ -28,7 +30,8 @@ def columns_of_turns(
 ) -> Mapping[str, Callable[[], Iterator[str]]]:
     """Those text columns among ``names`` whose values are JSON text of turns -> their texts.
 
-    A column counts if all of its values are, nulls aside; with ``some``, if one is.
+    A column counts if all of its values are, nulls aside; with ``some``, if one of the first ``LOOKED_AT``
+    is.
     """
     found: dict[str, Callable[[], Iterator[str]]] = {}
     for name in names:
@@ -36,7 +39,7 @@ def columns_of_turns(
             known = (value for value in values(name) if value is not None)
             first = next(known, None)
             judged = map(_turns, chain([first] if first is not None else [], known))
-            if first is not None and (any(judged) if some else all(judged)):
+            if first is not None and (any(islice(judged, LOOKED_AT)) if some else all(judged)):
                 found[name] = lambda name=name: filter(_turns, values(name))  # type: ignore[misc]
     return found
 

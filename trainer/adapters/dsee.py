@@ -59,7 +59,10 @@ class DSEE(Adapter):
         fresh = cls(linear.shape, rank, scale, places.cpu(), generator).to(linear.device)
         left = weight.numel() - int(settings.dsee_pruned * weight.numel())
         if left < weight.numel():
-            fresh.pruned = weight.abs()[weight.abs() < threshold(weight, left).magnitude].max().item()
+            limit = threshold(weight, left).magnitude
+            below = weight.abs()[weight.abs() < limit]
+            # Nothing is below the limit if the smallest ones are alike, or if zeros are more than the share.
+            fresh.pruned = below.max().item() if below.numel() else 0.0 if limit == 0 else -1.0
         return fresh
 
     def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 from ....contracts.printable import shown
@@ -56,7 +57,7 @@ def _step(
         "name": step.name,
         "label": step.label,
         "round": number,
-        "command": f"gristmill rows {run.directory.path} {step.name}"
+        "command": f"gristmill rows {quote(str(run.directory.path))} {step.name}"
         + (f"@{number}" if len(run.rounds) > 1 else ""),
         "groups": [
             {"fate": fate, "why": shown(why), "rows": rows, "embedded": wanted[fate, why]}

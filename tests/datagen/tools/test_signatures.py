@@ -38,6 +38,8 @@ def parameters(signature: str) -> dict[str, Any]:
         ("Literal['a', 'b']", {"type": "string", "enum": ["a", "b"]}),
         ("typing.Literal[1, 'b']", {"enum": [1, "b"]}),
         ("Literal[True]", {"type": "boolean", "enum": [True]}),
+        ("Literal[-1, 1]", {"type": "integer", "enum": [-1, 1]}),
+        ("Literal['a', None]", {"enum": ["a", None]}),
         ("int | None", {"type": ["integer", "null"]}),
         ("Optional[int]", {"type": ["integer", "null"]}),
         ("Union[int, str, None]", {"type": ["integer", "string", "null"]}),
@@ -51,7 +53,17 @@ def test_annotations_become_schemas(annotation: str, schema: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize(
-    "annotation", ["date", "set[int]", "dict[int, str]", "tuple[int, str]", "list[date]", "f()"]
+    "annotation",
+    [
+        "date",
+        "set[int]",
+        "dict[int, str]",
+        "tuple[int, str]",
+        "list[date]",
+        "f()",
+        "Literal[1.5]",
+        "Literal[f()]",
+    ],
 )
 def test_an_annotation_without_a_schema_is_named(annotation: str) -> None:
     with pytest.raises(DataError, match=r"f: argument 'a': its annotation .* has no JSON Schema here; known"):
@@ -65,9 +77,26 @@ def test_defaults_are_optional() -> None:
     assert found["properties"]["e"] == {"type": ["string", "null"]}
     assert found["properties"]["g"] == {"type": "number"}
     assert parameters("a, **more")["required"] == ["a"]
+    assert "additionalProperties" not in found
     for signature in ("a, /", "*many"):
         with pytest.raises(DataError, match="cannot be given by its name"):
             parameters(signature)
+
+
+@pytest.mark.parametrize("default", ["1e999", "-1e999", "1j", "(1,)", "b'x'"])
+def test_a_default_that_is_no_json_is_left_out(default: str) -> None:
+    assert parameters(f"a: float = {default}")["properties"]["a"] == {"type": "number"}
+    assert parameters("a: float = -1.5")["properties"]["a"]["default"] == -1.5
+
+
+def test_other_named_arguments_are_open() -> None:
+    found = parameters("a: int, **more: str")
+    assert found["properties"] == {"a": {"type": "integer"}}
+    assert found["additionalProperties"] == {"type": "string"}
+    for signature in ("**more", "**more: Any"):
+        assert parameters(signature)["additionalProperties"] is True
+    with pytest.raises(DataError, match="f: argument 'more': its annotation 'date'"):
+        parameters("**more: date")
 
 
 GOOGLE = """Look a place up.

@@ -73,6 +73,14 @@ def remember(item: str):
 def ends():
     raise SystemExit("bye")
 
+def writes(line: str, times: int = 1):
+    for descriptor in range(3, 10):
+        try:
+            os.write(descriptor, (line * times + "\\n").encode())
+        except OSError:
+            pass
+    return "its result"
+
 TOOLS = {"get-weather in.town/v2 (ü)": lambda place: f"12 in {place}"}
 """
 
@@ -87,6 +95,7 @@ ODD = "get-weather in.town/v2 (ü)"
 OFFERED = [
     tool("add", ["a"], a={"type": "integer"}, b={"type": "integer"}),
     tool("huge", size={"type": "integer"}),
+    tool("writes", ["line"], line={"type": "string"}, times={"type": "integer"}),
     tool("remember", ["item"], item={"type": "string"}),
     tool(ODD, ["place"], place={"type": "string"}),
     *map(tool, [*PLAIN, "waits", "ends"]),
@@ -138,7 +147,8 @@ def called(file: str, *calls: Call, **settings: Any) -> Any:
         (("add", {"a": "one"}), "arguments", "add: $.a: 'one' is not of type 'integer'"),
         (("add", {"a": True}), "arguments", "add: $.a: True is not of type 'integer'"),
         (("add", {"a": 1, "c": 2}), "arguments", "add: $: there is no argument 'c'"),
-        (("sub", {"a": 1}), "unknown_tool", "sub: there is no tool 'sub'; there are add, "),
+        (("add", {"a": "x", "c": 2}), "arguments", "add: $.a: 'x' is not of type 'integer'"),
+        (("sub", {"a": 1}), "unknown_tool", "sub: there is no tool 'sub'; offered: add, "),
         (("__import__", {"name": "os"}), "unknown_tool", "__import__: there is no tool '__import__'"),
         (("", {}), "unknown_tool", ": there is no tool ''"),
     ],
@@ -182,6 +192,34 @@ def test_tools_are_called(call: Call, verdict: str, told: str, file: str) -> Non
     marked = {} if row["passed"] else {"is_error": True}
     assert turn == {"role": "tool", "name": call[0], "tool_call_id": "c0", **marked}
     assert row["reason"] == (None if row["passed"] else f"{call[0]}: {result.removeprefix('Error: ')}")
+
+
+@pytest.mark.parametrize(
+    ("line", "times"),
+    [
+        ("5", 1),
+        ("null", 1),
+        ("no JSON", 1),
+        ("[", 100_000),
+        ("{}", 1),
+        ('{"result": 5}', 1),
+        ('{"long": "x"}', 1),
+        ('{"unfit": null}', 1),
+        ('{"error": [1]}', 1),
+        ('{"missing": {}}', 1),
+    ],
+)
+def test_a_tool_that_writes_between_the_answers_fails_alone(line: str, times: int, file: str) -> None:
+    row = called(file, ("add", {"a": 1}), ("writes", {"line": line, "times": times}))
+    assert (row["passed"], row["verdict"]) == (False, "failed")
+    assert row["results"] == ["2", "Error: the tool wrote between the answers"]
+
+
+def test_code_that_writes_before_the_answers_fails_its_row() -> None:
+    writes = "import os\nfor n in range(3, 10):\n  try: os.write(n, b'5\\n')\n  except OSError: pass\n"
+    code = writes + "def add(a): return a"
+    outcome = judged(VerifyToolCalls(code="source"), messages=turns(("add", {"a": 1})), source=code)
+    assert outcome.error.startswith("the code of the tools cannot be loaded: it wrote before the answers")
 
 
 def test_a_tool_that_hangs_is_stopped(file: str) -> None:
@@ -268,6 +306,23 @@ def test_stateful_tools_remember_earlier_turns(file: str) -> None:
         assert len(row["messages"]) == len(talk) + 1
 
 
+def test_answers_without_ids_are_in_the_order_of_the_calls(file: str) -> None:
+    talk = [
+        *turns(("remember", {"item": "a"}), ("remember", {"item": "b"}), ("remember", {"item": "c"})),
+        {"role": "tool", "content": "x"},
+        {"role": "tool", "content": "x", "is_error": True},
+        {"role": "tool", "content": "x"},
+        *turns(("remember", {"item": "d"})),
+    ]
+    for named in (True, False):
+        if not named:
+            for turn in talk:
+                for call in turn.get("tool_calls", []):
+                    del call["id"]
+        row = judged(VerifyToolCalls(code=file, stateful=True), messages=talk).row
+        assert row["results"] == ['["a", "c", "d"]']
+
+
 def test_schemas_and_tools_that_are_not_valid_fail_their_row(file: str) -> None:
     operator, messages = VerifyToolCalls(code=file), turns(("add", {"a": 1}))
     wrong = tool("add", a={"type": "int"})
@@ -279,7 +334,9 @@ def test_schemas_and_tools_that_are_not_valid_fail_their_row(file: str) -> None:
     assert "no list of turns" in judged(operator, messages="text").error
     assert "no list" in judged(operator, tool_calls={"add": 1}).error
     assert "no name of a function" in judged(operator, tool_calls=[{"function": {"arguments": "{}"}}]).error
-    assert judged(operator, messages=messages, tools=None).row["verdict"] == "unknown_tool"
+    row = judged(operator, messages=messages, tools=None).row
+    assert row["verdict"] == "unknown_tool"
+    assert row["reason"] == "add: there is no tool 'add'; no tools were offered"
 
 
 def test_open_schemas_take_other_arguments() -> None:
@@ -291,6 +348,40 @@ def test_open_schemas_take_other_arguments() -> None:
     assert not judged(VerifyToolCalls(), messages=turns(("add", {"c": 1})), tools=[bare]).row["passed"]
     row = judged(VerifyToolCalls(), messages=turns(("add", "[1]")), tools=[bare]).row
     assert row["reason"] == "add: $: [1] is not of type 'object'"
+
+
+NAMED = {"id": {"type": "integer"}, "name": {"type": "string"}}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": NAMED, "anyOf": [{"required": ["id"]}, {"required": ["name"]}]},
+        {"anyOf": [{"properties": {"id": NAMED["id"]}}, {"properties": {"name": NAMED["name"]}}]},
+        {"allOf": [{"properties": NAMED}]},
+        {"$ref": "#/$defs/place", "$defs": {"place": {"properties": NAMED}}},
+        {"properties": NAMED, "patternProperties": {"^x-": {}}},
+        {"properties": NAMED, "if": {"required": ["id"]}, "then": {"required": ["name"]}},
+    ],
+)
+def test_an_argument_that_no_part_of_the_schema_names_is_wrong(schema: dict[str, Any]) -> None:
+    place = {"name": "add", "parameters": schema}
+    good = turns(("add", {"id": 1, "name": "x"}))
+    assert judged(VerifyToolCalls(), messages=good, tools=[place]).row["passed"]
+    wrong = turns(("add", {"id": 1, "name": "x", "zip": 1, "naem": "x"}))
+    row = judged(VerifyToolCalls(), messages=wrong, tools=[place]).row
+    assert (row["verdict"], row["reason"]) == ("arguments", "add: $: there is no argument 'naem'")
+    for key in ("additionalProperties", "unevaluatedProperties"):
+        free = {"name": "add", "parameters": {**schema, key: True}}
+        assert judged(VerifyToolCalls(), messages=wrong, tools=[free]).row["passed"]
+
+
+@pytest.mark.parametrize("more", [{}, {"additionalProperties": True}])
+def test_arguments_are_an_object_whatever_the_type_of_the_schema(more: dict[str, Any], file: str) -> None:
+    odd = {"name": "add", "parameters": {"type": ["object", "null", "array"], **more}}
+    for given in ("null", "[]"):
+        row = judged(VerifyToolCalls(code=file), messages=turns(("add", given)), tools=[odd]).row
+        assert (row["verdict"], row["reason"]) == ("arguments", "add: $: the arguments are no object")
 
 
 def test_a_pattern_that_never_ends_is_stopped() -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gristmill.contracts.outcomes import Failed, Outcome
+from gristmill.pipelines.cli.main import main
 from gristmill.pipelines.report.build import build
+from gristmill.pipelines.run.outcomes import from_outcomes
 from gristmill.pipelines.store.run_directory import RunDirectory
 
 from .chromium import CHROMIUM, Tab, opened
+from .conftest import BrowsedRun
 
 pytestmark = [
     pytest.mark.browser,
@@ -206,6 +211,42 @@ def test_a_file_with_a_part_of_the_rows_says_how_many_are_missing(
             )
 
     asyncio.run(visit())
+
+
+class Failing(BrowsedRun):
+    """A run of which most answers failed, with what a shell would run in the error and in the path."""
+
+    def answered(self, voice: str) -> None:
+        tasks = self.tables["tasks"]
+        rows = tasks.to_pylist()
+        errors = [f'it\'s "$(touch owned)" `touch owned` {"x" * 300}{n}\nagain' for n in range(5)]
+        outcomes: list[list[Outcome]] = [[Failed(error)] for error in [*errors, *[""] * (len(rows) - 5)]]
+        fingerprint = self.fingerprint("answered", 1)
+        table = from_outcomes(tasks, rows, outcomes, fingerprint=fingerprint, makes_rows=True, types={})
+        self.add_table("answered", "generate: respond", "tasks", table)
+
+
+def test_a_suggested_command_can_be_pasted(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gristmill.pipelines.report.browser.data.ROWS", 12)
+    monkeypatch.chdir(tmp_path)
+    file = build(Failing(tmp_path / "my $(touch owned) runs").fill(5, "softly"))
+
+    async def visit(why: str) -> str:
+        async with opened(address, file) as tab:
+            await choose(tab, "rows", step="answered", fate="failed", why=why)
+            (told,) = await texts(tab, "#rows .found")
+            return str(told).partition("All of them: gristmill ")[2]
+
+    for why, rows in (("it's", 5), ("no error named", 9)):
+        printed = subprocess.check_output(
+            ["sh", "-c", f"printf '%s\\n' {asyncio.run(visit(why))}"], text=True
+        )
+        assert ("--where" in printed) == (rows == 5)
+        assert main([*printed.splitlines(), "--json"]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == rows
+    assert not (tmp_path / "owned").exists()
 
 
 @pytest.mark.parametrize(("width", "scheme"), SCREENS)

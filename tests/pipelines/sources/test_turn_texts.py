@@ -15,6 +15,7 @@ import pytest
 from gristmill.contracts.errors import DataError
 from gristmill.pipelines.sources.dataset import HuggingFaceDataset
 from gristmill.pipelines.sources.parquet import Parquet
+from gristmill.pipelines.sources.turn_texts import LOOKED_AT, columns_of_turns
 
 NOW = cast("Any", SimpleNamespace(check=lambda: None))
 ASKED = {"role": "user", "content": "q"}
@@ -75,6 +76,15 @@ def test_a_format_reads_them_by_force_and_refuses_the_others(tmp_path: Path) -> 
     only = pa.table({"messages": texts[:1]})
     assert without_nulls(read(only, tmp_path, format="messages")[0]["messages"]) == TALKS[0]
     assert read(only, tmp_path, format="as_is")[0]["messages"] == texts[0]
+
+
+@pytest.mark.parametrize(("before", "found"), [(LOOKED_AT - 1, ["prompt"]), (LOOKED_AT, [])])
+def test_a_plan_reads_some_plain_texts_of_a_column_alone(before: int, found: list[str]) -> None:
+    texts = ["plain text"] * before + [json.dumps([ASKED])] + ["plain text"] * 10 * LOOKED_AT
+    read_on = iter(texts)
+    schema = pa.schema({"prompt": pa.string()})
+    assert list(columns_of_turns(schema, ["prompt"], lambda name: read_on, some=True)) == found
+    assert len(texts) - len(list(read_on)) == LOOKED_AT
 
 
 def test_conversations_and_preferences_as_text_are_read_too(tmp_path: Path) -> None:

@@ -122,6 +122,15 @@ def test_dsee_prunes_the_smallest_entries_and_trains_what_low_rank_leaves() -> N
     assert sum(each.numel() for each in adapter.parameters()) == DSEE.count(SETTINGS["dsee"], (24, 32))
 
 
+def test_dsee_takes_weights_that_are_sparse_already_or_alike() -> None:
+    weight = _random(4, 8)
+    weight.view(-1)[:20] = 0.0
+    adapter = _over(weight, "dsee", trained=False)
+    assert torch.equal(adapter.merged(weight), weight)
+    alike = torch.ones(4, 8, dtype=torch.float64)
+    assert torch.equal(_over(alike, "dsee", trained=False).merged(alike), alike)
+
+
 def test_welore_keeps_a_share_of_all_ranks_and_more_of_them_where_they_matter() -> None:
     values = {"flat": torch.tensor([4.0, 3.9, 3.8, 3.0]), "steep": torch.tensor([9.0, 0.2, 0.1, 0.0])}
     assert kept_ranks(values, 0.5) == {"flat": 3, "steep": 1}
