@@ -49,7 +49,7 @@ def tool_of(function: Function) -> dict[str, Any]:
         elif (value := _value(default)) is not None:
             schema["default"] = value
         properties[name] = schema
-    parameters = {"type": "object", "properties": properties, "required": required}
+    parameters: dict[str, Any] = {"type": "object", "properties": properties, "required": required}
     if (more := function.args.kwarg) is not None:
         parameters["additionalProperties"] = _schema_of(more, function) or True
     described_as = {"name": function.name, "description": about, "parameters": parameters}

@@ -68,7 +68,6 @@ SELECTIONS: dict[str, WholeTable] = {
     "longest": SelectLongest(rows=4),
     "nearest": SelectNearest(towards="target", columns=TEXT, rows=4),
     "nearest mean": SelectNearest(towards="target", columns=TEXT, rows=4, take="mean"),
-    "part": SelectPart(part=1, of=2),
     "random": RandomSelect(rows=4),
     "random by weight": RandomSelect(rows=4, weight="grade", group=("prompt",)),
     "transport": SelectTransport(towards="target", columns=TEXT, rows=4),
@@ -185,7 +184,8 @@ def test_every_such_operator_is_here() -> None:
     named = [(verb, name) for verb in ("dedup", "select") for name in NAMED[verb]]
     registered = {find(verb, name) for verb, name in [*named, ("cluster", 3), ("decontaminate", "target")]}
     # `select: agreement` runs programs: tests/datagen/execution has it. `dedup: prefix` reads no texts.
-    registered -= {PrefixDedup}
+    # `select: part` chooses by place alone: test_part.py.
+    registered -= {PrefixDedup, SelectPart}
     assert {each for each in registered if ".filters." in each.__module__} == classes
 
 
