@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from gristmill.pipelines.plan.make import make_plan
 from gristmill.pipelines.plan.nodes import Carry, Plan
 from gristmill.pipelines.plan.record import as_record
 from gristmill.pipelines.plan.show import show
+from gristmill.pipelines.run.serving import ModelTable
+from gristmill.pipelines.store.run_directory import RunDirectory
 
 Planner = Callable[..., Plan]
 
@@ -87,6 +90,27 @@ def test_a_change_of_any_member_runs_its_steps_again(plan_of: Planner) -> None:
 def test_a_promoted_member_changes_the_combined_model(plan_of: Planner, tmp_path: Path) -> None:
     plain, carried = plan_of(FILE), plan_of(FILE, carry={"large": Carry(tmp_path, "f" * 64, "student")})
     assert plain.models["up"].digest != carried.models["up"].digest
+
+
+def test_a_member_can_be_a_model_as_the_file_has_it(plan_of: Planner, tmp_path: Path) -> None:
+    """What promoted students have learned, added to a large model."""
+    text = FILE.replace("plus: student, minus: small,", "plus: small, minus: small@0,")
+    first = plan_of(text)
+    assert first.models["up"].members == {"base": ("large",), "plus": ("small",), "minus": ("small",)}
+    assert "small@0" not in first.models
+    later = plan_of(text, round=2, carry={"small": Carry(tmp_path, "f" * 64, "student")})
+    assert later.models["up"].members["minus"] == ("small@0",)
+    before, now = later.models["small@0"], later.models["small"]
+    assert (before.adapter, now.adapter) == (None, tmp_path)
+    assert before.digest == first.models["small"].digest != now.digest
+    assert later.models["up"].digest != first.models["up"].digest
+    # The run finds its weights, without the promoted adapter.
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "config.json").write_text("{}")
+    (tmp_path / "s" / "model.safetensors").write_bytes(b"")
+    here = replace(before, reference=str(tmp_path / "s"))
+    table = ModelTable(replace(later, models={**later.models, "small@0": here}), RunDirectory(tmp_path))
+    assert (table.weights("small@0").path, table.weights("small@0").adapter) == (tmp_path / "s", None)
 
 
 def test_a_plan_tells_the_formula_and_why_it_differs(plan_of: Planner) -> None:
