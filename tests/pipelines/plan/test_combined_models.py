@@ -155,6 +155,7 @@ def test_the_memory_of_a_step_holds_every_member(plan_of: Planner, tmp_path: Pat
         ),
         (["steps.student.model=up"], "'up' is served by 'combined': training needs weights"),
         (["steps.taught.model=up"], "cycle of steps: "),
+        (["steps.answers.model=up@0"], "'up' is combined of other models, and 'up@0' is not what it was in"),
         (["steps.answers.json_schema={}"], "'up' is served by 'combined', which does not support json"),
         (["loop={promote: {student: up}, when: a.b > 0}"], "'up' is served by 'combined', which cannot take"),
     ],
