@@ -9,7 +9,7 @@ from ....contracts.durable import kind
 from ....contracts.errors import GristmillError
 from ...store.beginning import write_beginning
 from ...store.files import disk
-from ...store.round_records import FOLDER
+from ...store.round_records import FOLDER, read
 from ...store.run_directory import RoundRecord, RunDirectory
 
 #: Ends the name of the folder that a fork is made in, before it is renamed.
@@ -20,13 +20,15 @@ def fork(run: RunDirectory, number: int, into: Path) -> Path:
     """Make the run ``into``, which begins after round ``number`` of ``run``; return its pipeline file.
 
     The rounds up to that one are copied with the rows, weights and records of their steps, and are never run
-    again: what comes after them may have an edited file. Raises GristmillError if the round is not over, or
-    if there is something at ``into``.
+    again: what comes after them may have an edited file. Raises GristmillError if the round is not over, if
+    one of them was planned again since it was over, or if there is something at ``into``.
     """
     if kind(into) != "nothing":
         raise GristmillError(f"{into} exists: name a directory for the new run that does not")
     rounds = [each for each in run.rounds() if each.number <= number]
     last = _last(run, rounds, number)
+    for each in rounds:
+        _same_plan(run, each)
     made = into.with_name(into.name + UNFINISHED)
     with disk(made, "cannot make the fork"):
         shutil.rmtree(made, ignore_errors=True)
@@ -64,3 +66,15 @@ def _last(run: RunDirectory, rounds: list[RoundRecord], number: int) -> str:
             "which writes the record and repeats nothing"
         )
     return str(found.result["record"])
+
+
+def _same_plan(run: RunDirectory, each: RoundRecord) -> None:
+    """Refuse a round whose plan was written after its result, by a run that did not come to its end."""
+    record = str((each.result or {}).get("record", ""))
+    made = read(run.path, record)["steps"] if record else {}
+    planned = {name: step["fingerprint"] for name, step in each.plan["steps"].items()}
+    if planned != {name: step["fingerprint"] for name, step in made.items()}:
+        raise GristmillError(
+            f"round {each.number} of {run.path} was planned again after it was over, with other steps: run "
+            "it to its end first"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,36 @@ def test_a_changed_record_is_told_and_made_again(tmp_path: Path) -> None:
         read(tmp_path, name)
     assert keep(tmp_path, record()) == name
     assert read(tmp_path, name)["verdict"]["decision"] == "kept"
+
+
+def recorded(built: RunDirectory, path: Path) -> RunDirectory:
+    """A copy of a run, with a record of each round."""
+    shutil.copytree(built.path, path)
+    made, parent = RunDirectory.open(path), None
+    for each in made.rounds():
+        stores = {store.name: store for store in made.planned_rounds()[each.number]}
+        steps = {
+            name: {
+                "fingerprint": step["fingerprint"],
+                "parts": {part["file"]: part["digest"] for part in stores[name].manifest["parts"]},
+            }
+            for name, step in each.plan["steps"].items()
+        }
+        assert each.result is not None
+        parent = keep(path, record(round=each.number, parent=parent, steps=steps))
+        made.write_result(each.number, {**each.result, "record": parent})
+    return made
+
+
+def test_a_round_that_was_planned_again_cannot_be_forked(built_run: RunDirectory, tmp_path: Path) -> None:
+    made = recorded(built_run, tmp_path / "run")
+    fork(made, 2, tmp_path / "new")
+    plan = made.rounds()[0].plan
+    # As `run --until` leaves it.
+    made.write_plan(1, {**plan, "steps": dict(list(plan["steps"].items())[:1])})
+    with pytest.raises(GristmillError, match=r"round 1 of .* was planned again .* run it to its end first"):
+        fork(made, 2, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_what_cannot_be_forked_or_compared_is_told(built_run: RunDirectory, tmp_path: Path) -> None:
