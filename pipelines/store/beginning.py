@@ -18,5 +18,15 @@ def write_beginning(run: Path, origin: Path, number: int, record: str) -> None:
 
 def begun_after(run: Path) -> int:
     """The number of the round that the run begins from; 0 for a run of its own. Raises Damaged."""
-    path = run / FILE
-    return 0 if kind(path) == "nothing" else int(read_record(path, SHAPE)["round"])
+    return 0 if kind(run / FILE) == "nothing" else int(read_record(run / FILE, SHAPE)["round"])
+
+
+def copied_from(run: Path) -> tuple[str, str]:
+    """The run that the first rounds were copied from, and the id of the last copied round's record.
+
+    Both are empty for a run of its own. Raises Damaged.
+    """
+    if kind(run / FILE) == "nothing":
+        return "", ""
+    found = read_record(run / FILE, SHAPE)
+    return str(found["run"]), str(found["record"])

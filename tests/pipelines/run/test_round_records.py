@@ -180,6 +180,28 @@ def test_a_round_that_was_planned_again_cannot_be_forked(built_run: RunDirectory
     assert not (tmp_path / "other").exists()
 
 
+def test_what_was_copied_is_not_made_again(built_run: RunDirectory, tmp_path: Path) -> None:
+    made = recorded(built_run, tmp_path / "run")
+    fork(made, 1, tmp_path / "new")
+    new = RunDirectory.open(tmp_path / "new")
+    before = {each.path for each in check(new)}
+    [name, *_] = [each["record"] for each in records(new.path)]
+    unique = next(store for store in new.planned_rounds()[1] if store.name == "unique")
+    damaged = [new.path / "rounds/1/result.json", new.path / f"records/{name}.json", unique.files()[0]]
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:-9] + b"damaged!!")
+    found = {each.path: each for each in check(new) if each.path not in before}
+    assert set(found) == set(damaged)
+    assert {each.remedy.partition(": ")[2] for each in found.values()} == {f"fork again from {made.path}"}
+    assert not any(each.can_be_moved for each in found.values())
+    assert new.mend() == []
+    # What the run has made itself is made again.
+    new.write_spec("damaged")
+    (new.path / "clock.json").write_text("damaged")
+    assert [each.can_be_moved for each in check(new) if each.path.name == "clock.json"] == [True]
+    assert len(new.mend()) == 1
+
+
 def test_what_cannot_be_forked_or_compared_is_told(built_run: RunDirectory, tmp_path: Path) -> None:
     with pytest.raises(GristmillError, match="no round 7; its rounds are: 1, 2"):
         fork(built_run, 7, tmp_path / "new")
