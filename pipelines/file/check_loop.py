@@ -48,6 +48,13 @@ def check_loop(document: Document, loop: LoopSpec, steps: Drafts, models: Models
     for name in loop.watch:
         if (step := name.partition(".")[0]) not in steps:
             document.blame(("loop", "watch", name), f"unknown step: {suggestion(step, steps)}", key=True)
+        elif loop.gate is not None and loop.gate.looks > 1 and step in dict(loop.gate.yardsticks()):
+            document.blame(
+                ("loop", "watch", name),
+                f"{step!r} comes in {loop.gate.looks} parts (`loop.gate.looks`), each with its own figures: "
+                "watch another evaluation, which is no yardstick",
+                key=True,
+            )
     if loop.gate is not None:
         check_gate(document, loop.gate, loop.promote, steps)
 

@@ -152,6 +152,16 @@ def problems(plan_of: Planner, text: str) -> str:
     return ""
 
 
+def test_a_figure_that_comes_in_parts_cannot_be_watched(plan_of: Planner) -> None:
+    text = TEXT.replace("gate: GATE", "gate: GATE, watch: {NAME.model.strict: {falls: 0.2}}")
+    told = problems(plan_of, text.replace("GATE", THREE).replace("NAME", "suite"))
+    assert "loop.watch.suite.model.strict: 'suite' comes in 3 parts (`loop.gate.looks`)" in told
+    one = text.replace("GATE", "{promote: verdict, retain: {suite: 0.05}}")
+    assert problems(plan_of, one.replace("NAME", "suite")) == ""
+    two = text.replace("GATE", "{promote: verdict, looks: 3}")
+    assert problems(plan_of, two.replace("NAME", "suite")) == ""
+
+
 def test_several_seeds_train_several_students_and_evaluate_each(plan_of: Planner) -> None:
     plan = plan_of(TEXT.replace("GATE", "{promote: verdict, retain: {suite: 0.05}, seeds: 3, looks: 2}"))
     students = [plan.step(name) for name in ("student", "student_seed2", "student_seed3")]
