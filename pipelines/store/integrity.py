@@ -12,13 +12,14 @@ from ...contracts.durable import kind
 from ...contracts.errors import StoreError
 from . import round_records, vectors
 from .beginning import FILE as BEGINNING
-from .beginning import begun_after, copied_from
+from .beginning import begun_after, copied_from, not_copied
 from .damage import FOLDER, Damaged, Stranger
 from .files import TEMPORARY
 from .mending import damages
 from .parts import NAME
+from .products import Product
 from .run_directory import RunDirectory
-from .step_store import MANIFEST, StepStore
+from .step_store import MANIFEST, Replaced, StepStore
 
 #: Names that are not checked: files set aside, scratch folders, the lock, the link to a student, and what
 #: services of metrics record.
@@ -67,8 +68,9 @@ def _damages(run: RunDirectory) -> Iterator[DamageFinding]:
     yield from _found(run.damages, run.path)
     yield from _found(partial(vectors.damages, run.path), run.path / vectors.FOLDER)
     yield from _found(partial(round_records.damages, run.path), run.path / round_records.FOLDER)
+    without: frozenset[str] = frozenset()
     try:
-        begun_after(run.path)
+        without = not_copied(run.path)
     except Damaged as damaged:
         yield DamageFinding(damaged.path, damaged.what, BLOCKED)
     lock = run.path / "lock"
@@ -91,7 +93,7 @@ def _damages(run: RunDirectory) -> Iterator[DamageFinding]:
         # A step that several rounds share counts as of the last: only what comes after that replaced its
         # files.
         number = max((each for each, stores in rounds.items() if _among(store, stores)), default=0)
-        replaced = run.replaced(number, store.name)
+        replaced = partial(_is_replaced, without, run.replaced(number, store.name))
         yield from _found(partial(damages, store, replaced, rows=True), store.path)
 
 
@@ -119,6 +121,11 @@ def _is_over(run: RunDirectory, number: int, stores: Iterable[StepStore], last: 
     """Must all files of a round exist, because it was decided or a later round exists?"""
     decided = kind(run.path / "rounds" / str(number) / "result.json") != "nothing"
     return decided or number < last or all(store.complete for store in stores)
+
+
+def _is_replaced(without: frozenset[str], replaced: Replaced, product: Product) -> bool:
+    """Was an export replaced by a later round, here or in the run that the first rounds were copied from?"""
+    return product.path in without or replaced(product)
 
 
 def _among(store: StepStore, stores: Iterable[StepStore]) -> bool:

@@ -18,6 +18,7 @@ from gristmill.pipelines.inspect.rounds.fork import fork
 from gristmill.pipelines.run.events import Event, RoundDone, StepDone
 from gristmill.pipelines.store.damage import Damaged
 from gristmill.pipelines.store.integrity import check
+from gristmill.pipelines.store.products import Product
 from gristmill.pipelines.store.round_records import keep, read, records
 from gristmill.pipelines.store.run_directory import RunDirectory
 
@@ -178,6 +179,33 @@ def test_a_round_that_was_planned_again_cannot_be_forked(built_run: RunDirectory
     with pytest.raises(GristmillError, match=r"round 1 of .* was planned again .* run it to its end first"):
         fork(made, 2, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_fork_has_nothing_of_the_rounds_after_it(built_run: RunDirectory, tmp_path: Path) -> None:
+    made = recorded(built_run, tmp_path / "run")
+    place = made.exports("dataset") / "rows.jsonl"
+    for number, stores in made.planned_rounds().items():
+        store = next(each for each in stores if each.name == "unique")
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(f"of round {number}")
+        exported = [Product.of(place, made.path)]
+        store.finish(operator="export", one_to_one=False, seconds=1.0, summary={}, products=exported)
+    made.write_seconds(999.0, "failed", "no disk")
+    assert list(check(made)) == []
+    fork(made, 1, tmp_path / "first")
+    first = RunDirectory.open(tmp_path / "first")
+    assert [each["round"] for each in records(first.path)] == [1]
+    assert not (first.path / "exports/dataset").exists(), "round 2 has replaced it"
+    assert list(check(first)) == []
+    seconds = sum(store.manifest["seconds"] for store in made.planned_rounds()[1])
+    assert (first.seconds(), first.ended()) == (seconds, ("", ""))
+    fork(made, 2, tmp_path / "second")
+    second = RunDirectory.open(tmp_path / "second")
+    assert [each["round"] for each in records(second.path)] == [1, 2]
+    assert (second.path / "exports/dataset/rows.jsonl").read_text() == "of round 2"
+    assert list(check(second)) == []
+    (second.path / "exports/dataset/rows.jsonl").write_text("of nobody")
+    assert [each.path.name for each in check(second)] == ["rows.jsonl"]
 
 
 def test_what_was_copied_is_not_made_again(built_run: RunDirectory, tmp_path: Path) -> None:
