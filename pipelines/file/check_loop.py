@@ -10,7 +10,7 @@ from . import when
 from .check_gate import check_gate
 from .document import Document, Path
 from .graph import Drafts, Models, check_student, offered_by, references, serving
-from .model_kinds import ModelSpec, WeightsModel
+from .model_kinds import CombinedModel, ModelSpec, WeightsModel, members
 from .spec import LoopSpec
 
 
@@ -32,6 +32,9 @@ def check_loop(document: Document, loop: LoopSpec, steps: Drafts, models: Models
         below, _ = serving(student, steps, models)
         if model is not None and _is_asked(base, steps):
             check_student(document, path, student, model.engine, offered_by(model), steps)
+        for other in models.values():
+            if isinstance(other, CombinedModel) and base in members(other):
+                check_student(document, path, student, other.engine, offered_by(other), steps)
         if below is not None and model is not None and _served(below) != _served(model):
             document.blame(
                 path, f"{student!r} is trained from a model other than {base!r}, and cannot replace it"

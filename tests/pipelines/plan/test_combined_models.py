@@ -209,3 +209,17 @@ def test_other_tokens_are_found_before_anything_runs(plan_of: Planner, tmp_path:
     assert "'end' is token 2 and token 3" in str(problem)
     # A model that is not on this machine yet is compared when it is loaded.
     make_plan(loads(text.replace(f"path: {small}", "path: org/small")), file="f", digest_of=lambda model: "d")
+
+
+def test_a_promoted_student_that_a_combined_model_cannot_load_is_refused() -> None:
+    """Its base is only a member: no step asks it."""
+    text = FILE.replace("plus: student, minus: small,", "plus: small, minus: small@0,")
+    text = text.replace("model: small}\n  rows", "model: large}\n  rows")
+    text += "loop: {rounds: 2, promote: {student: small}, when: 'student.loss < 1'}\n"
+    [found] = problems(text, "steps.student.adapter={kind: delta}")
+    assert found.endswith(
+        "which the engine 'combined' cannot load: merge the student in a step (`merge: task-arithmetic`) and "
+        "name that, or train an adapter"
+    )
+    assert "loop.promote.student: 'student' is trained with adapter: {kind: delta}" in found
+    loads(text, "f.yaml")
