@@ -133,12 +133,14 @@ def test_a_record_is_written_once_and_another_round_has_another(tmp_path: Path) 
     assert (tmp_path / "records" / f"{name}.json").read_bytes() == before
     others = [
         record(steps={"a": {"fingerprint": "g"}}),
+        # As after `--retry-failed`.
+        record(steps={"a": {"fingerprint": "f", "rows": {"kept": 4, "failed": 0}}}),
         record(parent=name),
         record(verdict={"decision": "promoted"}),
         record(carry={"base": {"digest": "d"}}),
     ]
-    assert len({name, *(keep(tmp_path, other) for other in others)}) == 5
-    assert len(records(tmp_path)) == 5
+    assert len({name, *(keep(tmp_path, other) for other in others)}) == 6
+    assert len(records(tmp_path)) == 6
 
 
 def test_a_changed_record_is_told_and_made_again(tmp_path: Path) -> None:
