@@ -53,18 +53,21 @@ def _show(args: argparse.Namespace, run: Any) -> int:
         students = ", ".join(f"{told['step']} -> {model}" for model, told in each["carry"].items())
         cells = (each["round"], each["record"], each["parent"] or "-", each["verdict"]["decision"])
         tokens = f"{budget['prompt_tokens'] + budget['completion_tokens']:,}"
-        gains = _gains(each["verdict"]["metrics"] or {})
+        gains = _gains(each["verdict"])
         more = (students or "-", gains or "-", tokens, f"{budget['seconds']:.0f} s")
         shown.add_row(*map(words, (*cells, *more)))
     console().print(shown)
     return 0
 
 
-def _gains(metrics: dict[str, Any]) -> str:
-    """The gain of each evaluation with its interval."""
-    told = []
-    for step, summary in metrics.items():
-        gain = summary.get("gain") if isinstance(summary, dict) else None
+def _gains(verdict: dict[str, Any]) -> str:
+    """The gain on each yardstick of a gate, and on each other evaluation, with its interval."""
+    from ..view.gate import gain_of
+
+    gate = verdict.get("gate") or {"yardsticks": (), "steps": ()}
+    told = [f"{line['name']} {gain_of(line)}" for line in gate["yardsticks"]]
+    for step, summary in (verdict["metrics"] or {}).items():
+        gain = summary.get("gain") if isinstance(summary, dict) and step not in gate["steps"] else None
         if isinstance(gain, dict) and gain.get("mean") is not None:
             told.append(f"{step} {gain['mean']:+.3f} [{gain['ci_low']:+.3f}, {gain['ci_high']:+.3f}]")
     return "; ".join(told)

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from ...contracts.errors import SpecError, SpecProblem
 from ...contracts.nearest import brief
+from .check_loop import check_loop
 from .document import Document, Path
-from .graph import check_graph, check_loop
+from .graph import check_graph
 from .mistakes import blame_all
 from .model_kinds import ModelSpec
 from .models_section import read_models

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from ...contracts.nearest import suggestion
 from ...contracts.operators import Evaluate
@@ -22,7 +22,7 @@ def seed_name(step: str, number: int) -> str:
 
 
 def check_gate(
-    document: Document, gate: GateSpec, promoted: Iterable[str], steps: Mapping[str, Draft]
+    document: Document, gate: GateSpec, promoted: Collection[str], steps: Mapping[str, Draft]
 ) -> None:
     """Record every yardstick that is no evaluation with ``against``, or that looks would take from a step.
 
@@ -42,8 +42,16 @@ def check_gate(
             document.blame(path, f"{name!r} is no evaluation; `evaluate` steps are: {told}")
         elif step.kind is not None and step.params.get("against") is None:
             document.blame(path, f"{name!r} compares with no model: give it `against`, the teacher's name")
-        elif gate.looks > 1:
-            _check_looks(document, name, gate.looks, steps)
+        else:
+            if gate.looks > 1:
+                _check_looks(document, name, gate.looks, steps)
+            model = step.params.get("model")
+            if gate.seeds > 1 and isinstance(model, str) and model not in promoted:
+                document.blame(
+                    path,
+                    f"`seeds` judges the students of `promote` ({', '.join(promoted) or 'none'}); {name!r} "
+                    f"evaluates {model!r}: name one of them there, or leave `seeds` out",
+                )
     named = [*promoted, *(name for name, _ in gate.yardsticks())]
     made = [seed_name(name, number) for name in named for number in range(2, gate.seeds + 1)]
     for name in made:
@@ -55,8 +63,8 @@ def check_gate(
 def _check_looks(document: Document, name: str, looks: int, steps: Mapping[str, Draft]) -> None:
     """With several looks a yardstick becomes several steps, whose rows no other step can read."""
     for other in steps.values():
-        values = [*other.inputs, *(value for value in other.params.values() if isinstance(value, str))]
-        if name in values:
+        given = (value if isinstance(value, (list, tuple)) else [value] for value in other.params.values())
+        if name in other.inputs or any(name in values for values in given):
             told = f"its rows come in {looks} parts (`loop.gate.looks`), so {other.name!r} cannot read them"
             document.blame(("steps", name), told, key=True)
     for look in range(1, looks + 1):

@@ -1,20 +1,17 @@
-"""Checks the references between steps and models: inputs, engines, cycles and the loop."""
+"""Checks the references between steps and models: inputs, engines and cycles."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
-from ...contracts.errors import GristmillError
 from ...contracts.inference import Capability
-from ...contracts.nearest import brief, suggestion
-from ...contracts.operators import Evaluate, Operator, Sink
+from ...contracts.nearest import suggestion
+from ...contracts.operators import Operator, Sink
 from ...contracts.training import Train
-from . import when
-from .check_gate import check_gate
 from .document import Document, Path
 from .model_kinds import CombinedModel, EmbedderModel, ModelSpec, WeightsModel, members
-from .spec import LoopSpec, first_of
+from .spec import BEFORE, first_of
 from .steps import Draft
 
 #: How to serve a student that not every engine can load.
@@ -93,7 +90,13 @@ def _rows(document: Document, step: Draft, path: Path, name: str, steps: Drafts)
 def _model(document: Document, path: Path, name: str, kind: str, steps: Drafts, models: Models) -> None:
     """Check that ``name`` is a model (or a train step) of the required kind."""
     trained = {step.name for step in steps.values() if step.kind is None or issubclass(step.kind, Train)}
-    name = first_of(name, models)
+    written, name = name, first_of(name, models)
+    if written != name and isinstance(models[name], CombinedModel):
+        document.blame(
+            path,
+            f"{name!r} is combined of other models, and {written!r} is not what it was in round 0: declare "
+            f"another combined model whose members end in {BEFORE!r}, and name that",
+        )
     if name in models:
         model = models[name]
         if kind == "embedder" and model is not None and not isinstance(model, EmbedderModel):
@@ -115,7 +118,7 @@ def _declared(name: str, known: Iterable[str]) -> str:
 
 def _members(document: Document, name: str, model: CombinedModel, steps: Drafts, models: Models) -> None:
     """Check that a combined model consists of models with weights, and of students that it can load."""
-    offered = _offered(model)
+    offered = offered_by(model)
     for part, names in model.members.items():
         given = document.get(("models", name, part))
         for number, member in enumerate(dict.fromkeys(names)):
@@ -128,7 +131,7 @@ def _members(document: Document, name: str, model: CombinedModel, steps: Drafts,
                     f"{member!r} is served by {below.engine!r}: logits are combined of models with weights",
                 )
             elif trained:
-                _student(document, path, member, model.engine, offered, steps)
+                check_student(document, path, member, model.engine, offered, steps)
 
 
 def _needs(document: Document, step: Draft, steps: Drafts, models: Models) -> None:
@@ -148,17 +151,17 @@ def _needs(document: Document, step: Draft, steps: Drafts, models: Models) -> No
                     path, f"{name!r} is served by {model.engine!r}: training needs weights (`path:`)"
                 )
             continue
-        offered = _offered(model)
+        offered = offered_by(model)
         missing = sorted(wanted.get(parameter, frozenset()) - offered)
         if missing:
             document.blame(
                 path, f"{name!r} is served by {model.engine!r}, which does not support {', '.join(missing)}"
             )
         elif trained:
-            _student(document, path, name, model.engine, offered, steps)
+            check_student(document, path, name, model.engine, offered, steps)
 
 
-def _student(
+def check_student(
     document: Document, path: Path, name: str, engine: str, offered: frozenset[Capability], steps: Drafts
 ) -> None:
     """Check that an engine can load the student of the train step ``name``."""
@@ -188,7 +191,8 @@ def serving(name: str, steps: Drafts, models: Models) -> tuple[ModelSpec | None,
     return models[name], bool(seen)
 
 
-def _offered(model: ModelSpec) -> frozenset[Capability]:
+def offered_by(model: ModelSpec) -> frozenset[Capability]:
+    """What a model's engine supports; nothing if there is no such engine."""
     from .. import engines
 
     if model.engine not in engines.KINDS:
@@ -225,76 +229,3 @@ def _cycles(document: Document, steps: Drafts, models: Models) -> None:
             elif name not in done:
                 trail.append(name)
                 ahead.append(iter(depends(steps[name], steps, models)))
-
-
-def check_loop(document: Document, loop: LoopSpec, steps: Drafts, models: Models) -> None:
-    """Check that ``promote`` names train steps and models with weights, and that ``when`` is valid."""
-    trained = {step.name for step in steps.values() if step.kind is not None and issubclass(step.kind, Train)}
-    for student, base in loop.promote.items():
-        path: Path = ("loop", "promote", student)
-        if student not in trained and not (student in steps and steps[student].kind is None):
-            document.blame(path, f"not a train step: {suggestion(student, trained)}", key=True)
-        if base not in models:
-            document.blame(path, f"unknown model: {suggestion(base, models)}")
-            continue
-        model = models[base]
-        if model is not None and not isinstance(model, WeightsModel):
-            document.blame(
-                path, f"{base!r} is served by {model.engine!r}, which cannot take a student's adapter"
-            )
-        below, _ = serving(student, steps, models)
-        if model is not None and _is_asked(base, steps):
-            _student(document, path, student, model.engine, _offered(model), steps)
-        if below is not None and model is not None and _served(below) != _served(model):
-            document.blame(
-                path, f"{student!r} is trained from a model other than {base!r}, and cannot replace it"
-            )
-    if loop.promote and loop.when is None and loop.gate is None:
-        document.blame(
-            ("loop", "when"),
-            "required with `promote`: the condition, as in 'verdict.gain.ci_low > 0' (or a `gate`)",
-            at=("loop", "promote"),
-            key=True,
-        )
-    if loop.when is not None:
-        _condition(document, loop.when, steps)
-    for name in loop.watch:
-        if (step := name.partition(".")[0]) not in steps:
-            document.blame(("loop", "watch", name), f"unknown step: {suggestion(step, steps)}", key=True)
-    if loop.gate is not None:
-        check_gate(document, loop.gate, loop.promote, steps)
-
-
-def _is_asked(model: str, steps: Drafts) -> bool:
-    """Whether a step asks the engine of a model, and does not only train it."""
-    return any(
-        name == model and kind == "model" and not isinstance(step.operator, Train)
-        for step in steps.values()
-        for _, kind, name, _ in references(step)
-    )
-
-
-def _served(model: ModelSpec) -> dict[str, object]:
-    """A model's keys without its sampling parameters."""
-    return model.model_dump(exclude={"sampling"})
-
-
-def _condition(document: Document, text: str, steps: Drafts) -> None:
-    path: Path = ("loop", "when")
-    try:
-        names = when.parse(text).names
-    except GristmillError as error:
-        document.blame(path, str(error))
-        return
-    written = {name.replace("-", "_"): step for name, step in steps.items()}
-    for name in names:
-        first, _, rest = name.partition(".")
-        if first not in written:
-            document.blame(path, f"unknown step: {suggestion(first, written)}")
-        elif not rest:
-            document.blame(path, f"{brief(first)} is a step: name one of its metrics, as {first}.gain.ci_low")
-        elif (kind := written[first].kind) is not None and not issubclass(kind, (Evaluate, Train)):
-            measured = {key for key, step in written.items() if step.kind and issubclass(step.kind, Evaluate)}
-            document.blame(
-                path, f"{first!r} has no metrics; evaluate steps do: {', '.join(sorted(measured)) or 'none'}"
-            )

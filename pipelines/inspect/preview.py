@@ -15,6 +15,7 @@ from ...contracts.inference import Completion, Engine, ModelWeights, Request, St
 from ...contracts.operators import Evaluate, Sink, Source
 from ...contracts.training import Train
 from ..file.model_kinds import members
+from ..file.spec import first_of
 from ..plan.order import needs
 from ..report.gather import RoundData, Step, gather
 from ..run.events import Observer
@@ -80,7 +81,7 @@ def preview(
             document["models"] = {
                 name: _served_by(engine, document["models"][name])
                 for name, model in spec.models.items()
-                if set(members(model)) <= {*spec.models, *kept}
+                if {first_of(each, spec.models) for each in members(model)} <= {*spec.models, *kept}
             }
         small = folder / "preview.yaml"
         small.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -87,7 +87,8 @@ class _Maker:
     def _combined(self, name: str, model: CombinedModel) -> PlannedModel:
         """A combined model, once the students in it are planned. Its digest covers its members' weights."""
         if name not in self.models:
-            digests = {part: [self._weights(each) for each in names] for part, names in model.members.items()}
+            parts = {part: tuple(map(self._in_plan, names)) for part, names in model.members.items()}
+            digests = {part: [self._weights(each) for each in names] for part, names in parts.items()}
             bases = [base_of(each, self.spec) for each in members(model)]
             self.models[name] = PlannedModel(
                 name=name,
@@ -95,10 +96,23 @@ class _Maker:
                 reference="",
                 options=model.options,
                 digest=sha256(canonical(digests).encode()).hexdigest(),
-                members=model.members,
+                members=parts,
                 loaded=tuple(self.models[base] for base in bases if base is not None),
             )
         return self.models[name]
+
+    def _in_plan(self, name: str) -> str:
+        """The name in the plan of a model that a step asks, or that is a member of a combined model.
+
+        That of ``base@0`` is ``base`` as long as no student has replaced it. Otherwise ``base@0`` is a model
+        of the plan too.
+        """
+        plain = first_of(name, self.spec.models)
+        if plain == name or plain not in self.carry:
+            return plain
+        first = self._model(plain, self.spec.models[plain], self.found.digests[plain], now=False)
+        self.models[name] = replace(first, name=name)
+        return name
 
     def _weights(self, name: str) -> str:
         """What determines the weights of a model, or of a student."""
@@ -174,18 +188,11 @@ class _Maker:
         return {**served, "trained": self.done[name].fingerprint}
 
     def _now(self, operator: Operator) -> Operator:
-        """The operator with ``base`` in place of ``base@0`` as long as no student has replaced it.
-
-        Otherwise ``base@0`` is a model of the plan too.
-        """
+        """The operator with ``base`` in place of ``base@0`` as long as no student has replaced it."""
         changed: dict[str, object] = {}
         for field, kind, name in operator.references():
-            plain = first_of(name, self.spec.models)
-            if kind != "model" or plain == name:
-                continue
-            if plain in self.carry:
-                first = self._model(plain, self.spec.models[plain], self.found.digests[plain], now=False)
-                self.models[name] = replace(first, name=name)
+            plain = self._in_plan(name) if kind == "model" else name
+            if plain == name:
                 continue
             value = changed.get(field, getattr(operator, field))
             changed[field] = plain if isinstance(value, str) else _replaced(value, name, plain)

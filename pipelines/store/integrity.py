@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,13 +12,14 @@ from ...contracts.durable import kind
 from ...contracts.errors import StoreError
 from . import round_records, vectors
 from .beginning import FILE as BEGINNING
-from .beginning import begun_after
+from .beginning import begun_after, copied_from, not_copied
 from .damage import FOLDER, Damaged, Stranger
 from .files import TEMPORARY
 from .mending import damages
 from .parts import NAME
+from .products import Product
 from .run_directory import RunDirectory
-from .step_store import MANIFEST, StepStore
+from .step_store import MANIFEST, Replaced, StepStore
 
 #: Names that are not checked: files set aside, scratch folders, the lock, the link to a student, and what
 #: services of metrics record.
@@ -27,6 +28,8 @@ RECORDS = ("run.json", "clock.json", "spec.yaml", "report.html", "plan.json", "r
 
 #: The remedy for files that cannot be read.
 BLOCKED = "nothing is made again for it: fix this first"
+#: The remedy for files that a fork copied from another run, which no run makes again.
+FORK_AGAIN = "it was copied and is not made again: fork again from"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +47,18 @@ class DamageFinding:
     @property
     def can_be_moved(self) -> bool:
         """Is the file damaged, so that it may be set aside, rather than just unreadable?"""
-        return self.remedy not in ("", BLOCKED)
+        return self.remedy not in ("", BLOCKED) and not self.remedy.startswith(FORK_AGAIN)
 
 
 def check(run: RunDirectory) -> Iterator[DamageFinding]:
     """All findings of a full check: first the damaged files, then the foreign ones."""
     damaged: set[Path] = set()
+    origin, copied = _copied(run)
     for finding in _damages(run):
         if finding.path not in damaged:
             damaged.add(finding.path)
-            yield finding
+            is_copied = bool(copied & {finding.path, *finding.path.parents})
+            yield replace(finding, remedy=f"{FORK_AGAIN} {origin}") if is_copied else finding
     for path in _strangers(run):
         if not damaged & {path, *path.parents}:
             yield DamageFinding(path, f"{kind(path)} that does not belong to the run", "")
@@ -63,8 +68,9 @@ def _damages(run: RunDirectory) -> Iterator[DamageFinding]:
     yield from _found(run.damages, run.path)
     yield from _found(partial(vectors.damages, run.path), run.path / vectors.FOLDER)
     yield from _found(partial(round_records.damages, run.path), run.path / round_records.FOLDER)
+    without: frozenset[str] = frozenset()
     try:
-        begun_after(run.path)
+        without = not_copied(run.path)
     except Damaged as damaged:
         yield DamageFinding(damaged.path, damaged.what, BLOCKED)
     lock = run.path / "lock"
@@ -87,14 +93,39 @@ def _damages(run: RunDirectory) -> Iterator[DamageFinding]:
         # A step that several rounds share counts as of the last: only what comes after that replaced its
         # files.
         number = max((each for each, stores in rounds.items() if _among(store, stores)), default=0)
-        replaced = run.replaced(number, store.name)
+        replaced = partial(_is_replaced, without, run.replaced(number, store.name))
         yield from _found(partial(damages, store, replaced, rows=True), store.path)
+
+
+def _copied(run: RunDirectory) -> tuple[str, set[Path]]:
+    """The run that the first rounds were copied from, and the files and folders that no run makes again."""
+    try:
+        number = begun_after(run.path)
+        origin, record = copied_from(run.path)
+    except Damaged:
+        return "", set()
+    planned = run.planned_rounds()
+    made = {store.path for each, stores in planned.items() if each > number for store in stores}
+    copied = {store.path for each, stores in planned.items() if each <= number for store in stores} - made
+    copied |= {run.path / "rounds" / str(each) for each in range(1, number + 1)}
+    while record:
+        copied.add(run.path / round_records.FOLDER / f"{record}.json")
+        try:
+            record = str(round_records.read(run.path, record)["parent"] or "")
+        except StoreError:
+            break
+    return origin, copied
 
 
 def _is_over(run: RunDirectory, number: int, stores: Iterable[StepStore], last: int) -> bool:
     """Must all files of a round exist, because it was decided or a later round exists?"""
     decided = kind(run.path / "rounds" / str(number) / "result.json") != "nothing"
     return decided or number < last or all(store.complete for store in stores)
+
+
+def _is_replaced(without: frozenset[str], replaced: Replaced, product: Product) -> bool:
+    """Was an export replaced by a later round, here or in the run that the first rounds were copied from?"""
+    return product.path in without or replaced(product)
 
 
 def _among(store: StepStore, stores: Iterable[StepStore]) -> bool:

@@ -1,8 +1,9 @@
 """Rounds as data: ``RUN/records/ID.json`` says what a round was made from, what it made, and what it cost.
 
-A record is written once and never changed. Its id is that of its content: the fingerprints of the steps, the
-decision, the students, and the id of the round before it. A round that runs again with an edited file has
-another record beside the first, so the records of a run are a tree.
+A record is written once and never changed. Its id is that of its content: the fingerprints of the steps and
+the counts of their rows, the decision, the students, and the id of the round before it. A round that runs
+again with an edited file, or with failed rows that now succeed, has another record beside the first, so the
+records of a run are a tree.
 """
 
 from __future__ import annotations
@@ -36,10 +37,12 @@ SHAPE: Shape = {
 
 def identity(record: Mapping[str, Any]) -> str:
     """The id of a record, 12 hex digits."""
+    steps: Mapping[str, Mapping[str, Any]] = record["steps"]
     content = {
         "round": record["round"],
         "parent": record["parent"],
-        "steps": {name: step["fingerprint"] for name, step in record["steps"].items()},
+        # Failed rows that are tried again change the counts of a step's rows, and not its fingerprint.
+        "steps": {name: [step["fingerprint"], step.get("rows", {})] for name, step in steps.items()},
         "decision": record["verdict"]["decision"],
         "carry": {model: each["digest"] for model, each in record["carry"].items()},
     }

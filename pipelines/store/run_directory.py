@@ -12,6 +12,7 @@ from typing import Any
 from ...contracts.durable import kind, remove
 from ...contracts.errors import StoreError
 from ...contracts.inference import Usage
+from .beginning import begun_after
 from .damage import Damaged, set_aside
 from .files import TEMPORARY, check_folder, disk, make_directory
 from .lock import RunLock
@@ -236,10 +237,14 @@ class RunDirectory:
     def mend(self) -> list[str]:
         """Set damaged records of the run aside, so that the run that holds the lock writes them again.
 
-        Returns one sentence per record. Raises StoreError if one cannot be read.
+        Those of rounds that were copied from another run are left: no run writes them again. Returns one
+        sentence per record. Raises StoreError if one cannot be read.
         """
         told = []
+        copied = [self._plan(number).parent for number in range(1, begun_after(self.path) + 1)]
         for damaged in list(self.damages()):
+            if any(damaged.path.is_relative_to(folder) for folder in copied):
+                continue
             aside = set_aside(damaged.path, self.path)
             if aside is not None:
                 told.append(

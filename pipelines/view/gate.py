@@ -25,12 +25,17 @@ def gate_lines(gate: Mapping[str, Any]) -> Iterator[str]:
         looks = f", look {line['looks']} of {line['of_looks']}" if line["of_looks"] > 1 else ""
         failed = f", {line['failed']:,} failed" if line["failed"] else ""
         needed = f"; about {line['needed']:,} would settle it" if line["needed"] else ""
-        gain = "" if line["gain"] is None else f"{line['gain']:+.3f} "
         yield (
-            f"{line['name']:<20} {role:<13} {STATES[line['state']]:<10} {gain}"
-            f"[{_end(line['ci_low'])}, {_end(line['ci_high'])}] at {1 - 2 * line['level']:.4g}, "
+            f"{line['name']:<20} {role:<13} {STATES[line['state']]:<10} {gain_of(line)} "
+            f"at {1 - 2 * line['level']:.4g}, "
             f"{counted(line['n'], 'item')}{failed}{looks}{needed}"
         )
+
+
+def gain_of(line: Mapping[str, Any]) -> str:
+    """The difference on a yardstick with its interval."""
+    gain = "" if line["gain"] is None else f"{line['gain']:+.3f} "
+    return f"{gain}[{_end(line['ci_low'])}, {_end(line['ci_high'])}]"
 
 
 def whole_loop(since: Sequence[Mapping[str, Any]], promoted: int, rounds: int) -> Iterator[str]:

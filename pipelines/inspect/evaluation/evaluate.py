@@ -37,7 +37,7 @@ def evaluate(
     if len(set(models)) < len(models):
         raise DataError("a model is named twice: name each once")
     files = tasks_of(tasks)
-    file = Path(f"{run}.yaml")
+    file = Path(f"{Path(run)}.yaml")  # also for a folder that is given with a slash at its end
     file.parent.mkdir(parents=True, exist_ok=True)
     content = document(models, files, **settings)
     file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110))

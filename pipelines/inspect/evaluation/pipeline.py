@@ -48,22 +48,34 @@ def document(
     max_tokens: int | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The pipeline file. ``limit``: at most so many items of each file, drawn by the seed."""
+    """The pipeline file. ``limit``: at most so many items of each file, drawn by the seed.
+
+    Raises GristmillError if a file has the name of a step that is made for another.
+    """
     steps: dict[str, Any] = {}
+
+    def add(name: str, step: dict[str, Any], of: Tasks) -> str:
+        if name in steps:
+            raise GristmillError(
+                f"two steps would be called {name!r}, one of them for {of.path}: name that file, as in "
+                f"other={of.path}"
+            )
+        steps[name] = step
+        return name
+
     for each in tasks:
-        steps[each.name] = {"source": "jsonl", "path": str(Path(each.path).absolute())}
-        items = each.name
+        items = add(each.name, {"source": "jsonl", "path": str(Path(each.path).absolute())}, each)
         if limit is not None:
-            items = f"{each.name}_drawn"
-            steps[items] = {"select": "random", "rows": limit, "seed": seed, "from": each.name}
+            drawn = {"select": "random", "rows": limit, "seed": seed, "from": items}
+            items = add(f"{each.name}_drawn", drawn, each)
         if each.family.compute:
-            steps[f"{each.name}_items"] = {"compute": dict(each.family.compute), "from": items}
-            items = f"{each.name}_items"
+            computed = {"compute": dict(each.family.compute), "from": items}
+            items = add(f"{each.name}_items", computed, each)
         tokens = (
             {} if each.family.max_tokens is None else {"max_tokens": max_tokens or each.family.max_tokens}
         )
         for number in range(len(models)):
-            steps[step_of(each, number)] = {
+            evaluation = {
                 **each.family.evaluate,
                 **tokens,
                 "tasks": items,
@@ -72,6 +84,7 @@ def document(
                 # Items that fail are counted by the comparison.
                 "on_failure": "accept",
             }
+            add(step_of(each, number), evaluation, each)
     served = {_model_name(number): model_of(model, engine) for number, model in enumerate(models)}
     return {"gristmill": 1, "name": "eval", "models": served, "steps": steps}
 

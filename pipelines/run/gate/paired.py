@@ -52,12 +52,12 @@ class Differences:
         return bool(np.isin(self.values, (-1.0, 0.0, 1.0)).all())
 
     @cached_property
-    def _wins(self) -> int:
-        return int((self.values == 1.0).sum())
+    def _wins(self) -> float:
+        return float((self.values == 1.0).sum())
 
     @cached_property
-    def _losses(self) -> int:
-        return int((self.values == -1.0).sum())
+    def _losses(self) -> float:
+        return float((self.values == -1.0).sum())
 
     def above(self, value: float) -> float:
         """The evidence that the mean exceeds ``value``, as a z-score: 1.96 is a one-sided p of 0.025."""
@@ -77,6 +77,10 @@ class Differences:
             return -inf
         if not self.is_binary:
             return _student_bound(self.mean, *self.error(), z)
+        return self._reached(z)
+
+    def _reached(self, z: float) -> float:
+        """The largest value in -1..1 that the mean exceeds with the evidence ``z``."""
         low, high = -1.0, 1.0
         for _ in range(50):
             middle = (low + high) / 2.0
@@ -105,9 +109,41 @@ class StudentsDifferences(Differences):
     ``students``: the differences of each, float64 ``(students, items)``; ``values`` is their mean. The
     variance of the mean is that of choosing the items plus that of choosing the seeds, with the degrees of
     freedom of Satterthwaite (1946, "An approximate distribution of estimates of variance components").
+
+    If every item is passed or failed, there is no more evidence than Tango's test finds for a student with
+    the average number of wins and losses. Where few items differ, or none, their variance is far too small.
     """
 
     students: NDArray[np.float64]
+
+    @cached_property
+    def spread(self) -> float:
+        found = super().spread
+        if not self._is_counted:
+            return found
+        return max(found, (self._wins + self._losses + 1) / (self.n + 1) - self.mean**2)
+
+    @cached_property
+    def _is_counted(self) -> bool:
+        """Is every item passed or failed, by at least two students?"""
+        return self.n > 0 and len(self.students) > 1 and Differences(self.students).is_binary
+
+    @cached_property
+    def _wins(self) -> float:
+        return float((self.students == 1.0).sum()) / len(self.students)
+
+    @cached_property
+    def _losses(self) -> float:
+        return float((self.students == -1.0).sum()) / len(self.students)
+
+    def above(self, value: float) -> float:
+        if not self._is_counted:
+            return super().above(value)
+        counted = tango(self._wins, self._losses, self.n, value)
+        return min(counted, super().above(value)) if self.error()[1] else counted
+
+    def low(self, z: float) -> float:
+        return self._reached(z) if self._is_counted else super().low(z)
 
     @cached_property
     def is_binary(self) -> bool:

@@ -105,12 +105,12 @@ class Yardstick:
         """How many items would show that the mean is above ``value``, with a chance of 80 %.
 
         If the true mean is the one that was measured, at the same share of failed items. None if it is not
-        above ``value``, or if it takes more than a million items.
+        above ``value``, if nothing is known of how items differ, or if it takes more than a million items.
         """
         if not self.looks:
             return None
         found = self.looks[-1].bounded(-1.0)
-        if found.n < 2 or found.mean <= value:
+        if found.n < 2 or found.mean <= value or not found.spread:
             return None
         z = boundaries(level, self.shares)[-1] + POWER_Z
         items = ceil(found.spread * (z / (found.mean - value)) ** 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from gristmill.pipelines.plan.make import make_plan
 from gristmill.pipelines.plan.nodes import Carry, Plan
 from gristmill.pipelines.plan.record import as_record
 from gristmill.pipelines.plan.show import show
+from gristmill.pipelines.run.serving import ModelTable
+from gristmill.pipelines.store.run_directory import RunDirectory
 
 Planner = Callable[..., Plan]
 
@@ -89,6 +92,27 @@ def test_a_promoted_member_changes_the_combined_model(plan_of: Planner, tmp_path
     assert plain.models["up"].digest != carried.models["up"].digest
 
 
+def test_a_member_can_be_a_model_as_the_file_has_it(plan_of: Planner, tmp_path: Path) -> None:
+    """What promoted students have learned, added to a large model."""
+    text = FILE.replace("plus: student, minus: small,", "plus: small, minus: small@0,")
+    first = plan_of(text)
+    assert first.models["up"].members == {"base": ("large",), "plus": ("small",), "minus": ("small",)}
+    assert "small@0" not in first.models
+    later = plan_of(text, round=2, carry={"small": Carry(tmp_path, "f" * 64, "student")})
+    assert later.models["up"].members["minus"] == ("small@0",)
+    before, now = later.models["small@0"], later.models["small"]
+    assert (before.adapter, now.adapter) == (None, tmp_path)
+    assert before.digest == first.models["small"].digest != now.digest
+    assert later.models["up"].digest != first.models["up"].digest
+    # The run finds its weights, without the promoted adapter.
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "config.json").write_text("{}")
+    (tmp_path / "s" / "model.safetensors").write_bytes(b"")
+    here = replace(before, reference=str(tmp_path / "s"))
+    table = ModelTable(replace(later, models={**later.models, "small@0": here}), RunDirectory(tmp_path))
+    assert (table.weights("small@0").path, table.weights("small@0").adapter) == (tmp_path / "s", None)
+
+
 def test_a_plan_tells_the_formula_and_why_it_differs(plan_of: Planner) -> None:
     plan = plan_of(FILE)
     shown = show(plan, estimate(plan, None), run=None)
@@ -131,6 +155,7 @@ def test_the_memory_of_a_step_holds_every_member(plan_of: Planner, tmp_path: Pat
         ),
         (["steps.student.model=up"], "'up' is served by 'combined': training needs weights"),
         (["steps.taught.model=up"], "cycle of steps: "),
+        (["steps.answers.model=up@0"], "'up' is combined of other models, and 'up@0' is not what it was in"),
         (["steps.answers.json_schema={}"], "'up' is served by 'combined', which does not support json"),
         (["loop={promote: {student: up}, when: a.b > 0}"], "'up' is served by 'combined', which cannot take"),
     ],
@@ -184,3 +209,17 @@ def test_other_tokens_are_found_before_anything_runs(plan_of: Planner, tmp_path:
     assert "'end' is token 2 and token 3" in str(problem)
     # A model that is not on this machine yet is compared when it is loaded.
     make_plan(loads(text.replace(f"path: {small}", "path: org/small")), file="f", digest_of=lambda model: "d")
+
+
+def test_a_promoted_student_that_a_combined_model_cannot_load_is_refused() -> None:
+    """Its base is only a member: no step asks it."""
+    text = FILE.replace("plus: student, minus: small,", "plus: small, minus: small@0,")
+    text = text.replace("model: small}\n  rows", "model: large}\n  rows")
+    text += "loop: {rounds: 2, promote: {student: small}, when: 'student.loss < 1'}\n"
+    [found] = problems(text, "steps.student.adapter={kind: delta}")
+    assert found.endswith(
+        "which the engine 'combined' cannot load: merge the student in a step (`merge: task-arithmetic`) and "
+        "name that, or train an adapter"
+    )
+    assert "loop.promote.student: 'student' is trained with adapter: {kind: delta}" in found
+    loads(text, "f.yaml")

@@ -124,6 +124,44 @@ def test_rows_that_come_in_parts_cannot_be_read_by_another_step(plan_of: Planner
     assert plan_of(TEXT.replace("GATE", "{promote: verdict}").replace("loop:", more)).step("again")
 
 
+def test_a_list_that_names_rows_in_parts_is_refused(plan_of: Planner) -> None:
+    more = "  shown: {decontaminate: [evals, verdict], from: rows}\nloop:"
+    text = TEXT.replace("loop:", more)
+    with pytest.raises(SpecError, match="so 'shown' cannot read them"):
+        plan_of(text.replace("GATE", THREE))
+    assert plan_of(text.replace("GATE", "{promote: verdict}")).step("shown")
+
+
+def test_seeds_need_yardsticks_that_evaluate_a_promoted_student(plan_of: Planner) -> None:
+    """Any other has one student, whose noise of training would not be in its interval."""
+    text = TEXT.replace("loop:", "  other: {train: sft, from: prompts, model: base}\nloop:")
+    text = text.replace("tasks: others, model: student", "tasks: others, model: other")
+    told = "retain.suite: `seeds` judges the students of `promote` (student); 'suite' evaluates 'other'"
+    with pytest.raises(SpecError) as error:
+        plan_of(text.replace("GATE", "{promote: verdict, retain: {suite: 0.05}, seeds: 2}"))
+    assert told in str(error.value)
+    with_one = "{promote: verdict, retain: {suite: 0.05}}"
+    assert told not in problems(plan_of, text.replace("GATE", with_one))
+
+
+def problems(plan_of: Planner, text: str) -> str:
+    try:
+        plan_of(text)
+    except SpecError as error:
+        return str(error)
+    return ""
+
+
+def test_a_figure_that_comes_in_parts_cannot_be_watched(plan_of: Planner) -> None:
+    text = TEXT.replace("gate: GATE", "gate: GATE, watch: {NAME.model.strict: {falls: 0.2}}")
+    told = problems(plan_of, text.replace("GATE", THREE).replace("NAME", "suite"))
+    assert "loop.watch.suite.model.strict: 'suite' comes in 3 parts (`loop.gate.looks`)" in told
+    one = text.replace("GATE", "{promote: verdict, retain: {suite: 0.05}}")
+    assert problems(plan_of, one.replace("NAME", "suite")) == ""
+    two = text.replace("GATE", "{promote: verdict, looks: 3}")
+    assert problems(plan_of, two.replace("NAME", "suite")) == ""
+
+
 def test_several_seeds_train_several_students_and_evaluate_each(plan_of: Planner) -> None:
     plan = plan_of(TEXT.replace("GATE", "{promote: verdict, retain: {suite: 0.05}, seeds: 3, looks: 2}"))
     students = [plan.step(name) for name in ("student", "student_seed2", "student_seed3")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from gristmill.pipelines.inspect.rounds.fork import fork
 from gristmill.pipelines.run.events import Event, RoundDone, StepDone
 from gristmill.pipelines.store.damage import Damaged
 from gristmill.pipelines.store.integrity import check
+from gristmill.pipelines.store.products import Product
 from gristmill.pipelines.store.round_records import keep, read, records
 from gristmill.pipelines.store.run_directory import RunDirectory
 
@@ -131,12 +133,14 @@ def test_a_record_is_written_once_and_another_round_has_another(tmp_path: Path) 
     assert (tmp_path / "records" / f"{name}.json").read_bytes() == before
     others = [
         record(steps={"a": {"fingerprint": "g"}}),
+        # As after `--retry-failed`.
+        record(steps={"a": {"fingerprint": "f", "rows": {"kept": 4, "failed": 0}}}),
         record(parent=name),
         record(verdict={"decision": "promoted"}),
         record(carry={"base": {"digest": "d"}}),
     ]
-    assert len({name, *(keep(tmp_path, other) for other in others)}) == 5
-    assert len(records(tmp_path)) == 5
+    assert len({name, *(keep(tmp_path, other) for other in others)}) == 6
+    assert len(records(tmp_path)) == 6
 
 
 def test_a_changed_record_is_told_and_made_again(tmp_path: Path) -> None:
@@ -147,6 +151,85 @@ def test_a_changed_record_is_told_and_made_again(tmp_path: Path) -> None:
         read(tmp_path, name)
     assert keep(tmp_path, record()) == name
     assert read(tmp_path, name)["verdict"]["decision"] == "kept"
+
+
+def recorded(built: RunDirectory, path: Path) -> RunDirectory:
+    """A copy of a run, with a record of each round."""
+    shutil.copytree(built.path, path)
+    made, parent = RunDirectory.open(path), None
+    for each in made.rounds():
+        stores = {store.name: store for store in made.planned_rounds()[each.number]}
+        steps = {
+            name: {
+                "fingerprint": step["fingerprint"],
+                "parts": {part["file"]: part["digest"] for part in stores[name].manifest["parts"]},
+            }
+            for name, step in each.plan["steps"].items()
+        }
+        assert each.result is not None
+        parent = keep(path, record(round=each.number, parent=parent, steps=steps))
+        made.write_result(each.number, {**each.result, "record": parent})
+    return made
+
+
+def test_a_round_that_was_planned_again_cannot_be_forked(built_run: RunDirectory, tmp_path: Path) -> None:
+    made = recorded(built_run, tmp_path / "run")
+    fork(made, 2, tmp_path / "new")
+    plan = made.rounds()[0].plan
+    # As `run --until` leaves it.
+    made.write_plan(1, {**plan, "steps": dict(list(plan["steps"].items())[:1])})
+    with pytest.raises(GristmillError, match=r"round 1 of .* was planned again .* run it to its end first"):
+        fork(made, 2, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_fork_has_nothing_of_the_rounds_after_it(built_run: RunDirectory, tmp_path: Path) -> None:
+    made = recorded(built_run, tmp_path / "run")
+    place = made.exports("dataset") / "rows.jsonl"
+    for number, stores in made.planned_rounds().items():
+        store = next(each for each in stores if each.name == "unique")
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(f"of round {number}")
+        exported = [Product.of(place, made.path)]
+        store.finish(operator="export", one_to_one=False, seconds=1.0, summary={}, products=exported)
+    made.write_seconds(999.0, "failed", "no disk")
+    assert list(check(made)) == []
+    fork(made, 1, tmp_path / "first")
+    first = RunDirectory.open(tmp_path / "first")
+    assert [each["round"] for each in records(first.path)] == [1]
+    assert not (first.path / "exports/dataset").exists(), "round 2 has replaced it"
+    assert list(check(first)) == []
+    seconds = sum(store.manifest["seconds"] for store in made.planned_rounds()[1])
+    assert (first.seconds(), first.ended()) == (seconds, ("", ""))
+    fork(made, 2, tmp_path / "second")
+    second = RunDirectory.open(tmp_path / "second")
+    assert [each["round"] for each in records(second.path)] == [1, 2]
+    assert (second.path / "exports/dataset/rows.jsonl").read_text() == "of round 2"
+    assert list(check(second)) == []
+    (second.path / "exports/dataset/rows.jsonl").write_text("of nobody")
+    assert [each.path.name for each in check(second)] == ["rows.jsonl"]
+
+
+def test_what_was_copied_is_not_made_again(built_run: RunDirectory, tmp_path: Path) -> None:
+    made = recorded(built_run, tmp_path / "run")
+    fork(made, 1, tmp_path / "new")
+    new = RunDirectory.open(tmp_path / "new")
+    before = {each.path for each in check(new)}
+    [name, *_] = [each["record"] for each in records(new.path)]
+    unique = next(store for store in new.planned_rounds()[1] if store.name == "unique")
+    damaged = [new.path / "rounds/1/result.json", new.path / f"records/{name}.json", unique.files()[0]]
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:-9] + b"damaged!!")
+    found = {each.path: each for each in check(new) if each.path not in before}
+    assert set(found) == set(damaged)
+    assert {each.remedy.partition(": ")[2] for each in found.values()} == {f"fork again from {made.path}"}
+    assert not any(each.can_be_moved for each in found.values())
+    assert new.mend() == []
+    # What the run has made itself is made again.
+    new.write_spec("damaged")
+    (new.path / "clock.json").write_text("damaged")
+    assert [each.can_be_moved for each in check(new) if each.path.name == "clock.json"] == [True]
+    assert len(new.mend()) == 1
 
 
 def test_what_cannot_be_forked_or_compared_is_told(built_run: RunDirectory, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from gristmill.pipelines.cli.main import main
 from gristmill.pipelines.inspect.evaluation.evaluate import evaluate
 from gristmill.pipelines.inspect.evaluation.families import family_of
 from gristmill.pipelines.inspect.evaluation.paired import ModelScore, with_marks
-from gristmill.pipelines.inspect.evaluation.pipeline import model_of, tasks_of
+from gristmill.pipelines.inspect.evaluation.pipeline import document, model_of, tasks_of
 from gristmill.pipelines.run.gate.paired import Differences
 
 IFEVAL = [
@@ -115,6 +115,27 @@ def test_a_file_of_unknown_fields_and_a_model_that_is_none_are_told(tmp_path: Pa
     with pytest.raises(DataError, match="a model is named twice"):
         evaluate(["a", "a"], [], tmp_path / "run")
     assert model_of("org/name", "vllm") == {"engine": "vllm", "path": "org/name"}
+
+
+def test_steps_of_two_files_with_one_name_are_told(tmp_path: Path) -> None:
+    paths = [tmp_path / "math.jsonl", tmp_path / "math_drawn.jsonl"]
+    for path in paths:
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in NUMBERS))
+    tasks = tasks_of([str(path) for path in paths])
+    assert document(["a"], tasks)["steps"]["math_drawn"]["source"] == "jsonl"
+    for given in (tasks, tasks[::-1]):
+        with pytest.raises(GristmillError, match=r"two steps would be called 'math_drawn'.*as in other="):
+            document(["a"], given, limit=5)
+    named = tasks_of([str(paths[0]), f"other={paths[1]}"])
+    assert document(["a"], named, limit=5)["steps"]["math_drawn"]["from"] == "math"
+
+
+def test_the_file_is_beside_a_run_that_is_given_with_a_slash(tmp_path: Path) -> None:
+    (tmp_path / "math.jsonl").write_text(json.dumps(NUMBERS[0]))
+    with pytest.raises(GristmillError):
+        evaluate([str(tmp_path / "none")], [str(tmp_path / "math.jsonl")], f"{tmp_path}/eval/")
+    assert (tmp_path / "eval.yaml").exists()
+    assert not (tmp_path / "eval/.yaml").exists()
 
 
 def test_a_student_of_a_run_is_named_by_its_step(built_run: Any) -> None:

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 import gristmill
+from gristmill.pipelines.cli.main import main
 from gristmill.pipelines.run.events import Event, Notice, RoundDone, StepDone
 from gristmill.pipelines.store.integrity import check
+from gristmill.pipelines.store.round_records import read
 
 PIPELINE = """
 gristmill: 1
@@ -94,7 +96,9 @@ def case(tmp_path: Path, make_model: Callable[..., Path], teach: Callable[..., A
     return Case(tmp_path, make_model(max_position_embeddings=1024), teach)
 
 
-def test_a_clear_gain_is_promoted_after_a_part_of_the_items(case: Case) -> None:
+def test_a_clear_gain_is_promoted_after_a_part_of_the_items(
+    case: Case, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     made, log = case.run("{promote: verdict, looks: 4}")
     assert log.done[0].decision == "promoted"
     assert [step for step in log.ran if step.startswith("verdict")] == ["verdict_1of4"]
@@ -106,6 +110,15 @@ def test_a_clear_gain_is_promoted_after_a_part_of_the_items(case: Case) -> None:
     # The steps of looks that were not needed are no part of the run, which is complete without them.
     assert "verdict_2of4" not in made.directory.rounds()[0].plan["steps"]
     assert list(check(made.directory)) == []
+    # The record of the round keeps what the gate found.
+    record = read(made.directory.path, str(made.results[0]["record"]))
+    assert record["verdict"]["gate"] == made.results[0]["gate"]
+    monkeypatch.setenv("COLUMNS", "300")
+    capsys.readouterr()
+    assert main(["loop", "show", str(made.directory.path)]) == 0
+    shown = capsys.readouterr().out
+    assert f"verdict +1.000 [{line['ci_low']:+.3f}, {line['ci_high']:+.3f}]" in shown
+    assert "verdict_1of4" not in shown
     page = made.report().read_text()
     assert "whole loop: verdict pass_rate 0.000 -&gt; 1.000, +1.000" in page
     assert "better on verdict" in page

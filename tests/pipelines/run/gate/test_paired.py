@@ -84,3 +84,22 @@ def test_students_that_agree_are_judged_by_their_items() -> None:
     assert same.low(1.96) == pytest.approx(Differences(values).low(1.96), abs=1e-9)
     assert same.high(1.96) == pytest.approx(Differences(values).high(1.96), abs=1e-9)
     assert StudentsDifferences(values, values[None, :]).above(0.0) == 0.0
+
+
+def test_students_that_differ_on_no_item_are_shown_to_have_held_once_there_are_enough() -> None:
+    """Of 40 items of which a twentieth is lost, none differs in 13 of 100 draws; of 200, in none."""
+
+    def ties(items: int, differing: float = 0.0) -> StudentsDifferences:
+        students = np.zeros((3, items))
+        students[0, 0] = differing
+        return StudentsDifferences(students.mean(axis=0), students)
+
+    for differing in (0.0, -1.0):
+        for items in (40, 60, 70):
+            assert ties(items, differing).above(-0.05) < 1.96
+        assert ties(200, differing).above(-0.05) > 1.96
+        low = ties(200, differing).low(1.96)
+        assert -0.05 < low < 0.0
+        assert ties(200, differing).above(low) == pytest.approx(1.96, abs=1e-6)
+    assert ties(200).above(0.0) == ties(200).below(0.0) == 0.0
+    assert ties(200).spread == pytest.approx(1 / 201)

@@ -152,3 +152,12 @@ def test_a_gain_elsewhere_is_claimed_only_beside_the_promoting_ones() -> None:
     assert states == {"promote": "open", "transfer": "open"}
     states = {line.name: line.state for line in verdict(promote=GAIN, transfer=GAIN).lines}
     assert states == {"promote": "better", "transfer": "better"}
+
+
+def test_no_number_of_items_is_told_where_nothing_is_known_of_how_they_differ() -> None:
+    same = np.full((2, 32), 0.25)
+    constant = Yardstick("suite", "retain", (Measured(same[0], students=same),), margin=0.05)
+    assert constant.needed(-0.05, 0.025) is None
+    none = np.zeros((2, 30))
+    ties = Yardstick("suite", "retain", (Measured(none[0], students=none),), margin=0.05)
+    assert (ties.needed(-0.05, 0.025) or 0) > 30
