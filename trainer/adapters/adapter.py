@@ -38,13 +38,6 @@ class Adapter(nn.Module, ABC):
     def over(cls, linear: Linear, settings: AdapterSettings, rank: int, generator: torch.Generator) -> Self:
         """Make a new adapter over ``linear``. ``rank``: that of this layer. ``generator``: its own."""
 
-    def begin(self, factors: Factors, weight: Tensor) -> None:
-        """Start from the ``factors`` of an initialization. ``weight`` (N, K): the base's.
-
-        Every kind that takes an initialization overrides it.
-        """
-        raise NotImplementedError
-
     @abstractmethod
     def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
         """Return the output (tokens, N) of the adapted layer for ``x`` (tokens, K).
@@ -109,3 +102,11 @@ class Adapter(nn.Module, ABC):
                 if state[name].shape != parameter.shape:
                     raise RuntimeError(f"{name} is {list(state[name].shape)}, not {list(parameter.shape)}")
                 parameter.copy_(state[name])
+
+
+class InitializedAdapter(Adapter):
+    """An adapter that can start from the factors of an initialization."""
+
+    @abstractmethod
+    def begin(self, factors: Factors, weight: Tensor) -> None:
+        """Start from ``factors``. ``weight`` (N, K): the base's."""

@@ -16,6 +16,7 @@ from ..model.model_config import ModelConfig
 from ..model.trained_parts import Part
 from ..model.trained_tensors import train_parts
 from ..sparse.delta_files import SparseDelta
+from .adapter import InitializedAdapter
 from .adapter_settings import AdapterSettings
 from .adapter_table import INITS
 from .initialization import NO_DATA, InitializationData
@@ -71,6 +72,7 @@ def load_adapted(
             linear.unit = model.config.head_size
         adapter = make_adapter(linear, name, settings, rank, first_seed(weights, seed))
         if begin is not None:
+            assert isinstance(adapter, InitializedAdapter)  # the settings refuse `init` for other kinds
             adapter.begin(begin, linear.weight())
         linear.adapter = adapter
     train_parts(model, parts)

@@ -16,7 +16,7 @@ from torch.nn.functional import dropout
 
 from ...kernels.lora_linear import lora_linear
 from ...kernels.products import Weight
-from .adapter import Adapter, Layout
+from .adapter import InitializedAdapter, Layout
 from .rounded_factors import RoundedFactors
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .initialization import Factors
 
 
-class LoRA(Adapter):
+class LoRA(InitializedAdapter):
     """``B A`` of rank ``rank`` over a linear layer of ``shape`` (N, K), in float32.
 
     Scaled by alpha / rank, or by alpha / sqrt(rank) if ``rank_stabilized`` (rsLoRA). A is initialized
@@ -85,7 +85,6 @@ class LoRA(Adapter):
         return 2 * settings.rank * shape[1] if settings.freeze_a else 0
 
     def begin(self, factors: Factors, weight: Tensor) -> None:
-        """Start from ``factors`` instead. ``weight`` (N, K): the base's weight."""
         with torch.no_grad():
             self.a.copy_(factors.a)
             self.b.copy_(factors.b)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ...contracts.errors import ModelError
 from ..model.decoder import Decoder
 from ..model.linear import Linear
-from .adapter import Adapter
+from .adapter import InitializedAdapter
 from .data_initialization import DataInitialization
 from .initialization import Factors, InitializationData
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .adapter_settings import AdapterSettings
 
 
-class WeLore(Adapter):
+class WeLore(InitializedAdapter):
     """Trains the factors of a low-rank weight ``B A``, which takes the place of the original one.
 
     ``a`` (r, K), ``b`` (N, r): both are float32, of equal norms at the start.

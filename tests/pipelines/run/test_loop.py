@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import gristmill
-from gristmill.pipelines.run.events import Event, Notice, RoundDone, StepDone
+
+from .event_log import Log
 
 PIPELINE = """
 gristmill: 1
@@ -31,21 +32,6 @@ steps:
 loop: {{rounds: 2, promote: {{student: base}}, when: "{when}"}}
 """
 pytestmark = pytest.mark.engine
-
-
-class Log:
-    def __init__(self) -> None:
-        self.decisions: list[str] = []
-        self.ran: list[tuple[int, str]] = []
-        self.notices: list[str] = []
-
-    def on(self, event: Event) -> None:
-        if isinstance(event, RoundDone):
-            self.decisions.append(event.decision)
-        if isinstance(event, Notice):
-            self.notices.append(event.text)
-        if isinstance(event, StepDone) and not event.reused:
-            self.ran.append((len(self.decisions) + 1, event.step))
 
 
 @pytest.fixture
@@ -73,15 +59,15 @@ def test_a_promoted_student_generates_in_the_next_round(tmp_path: Path, model: P
         assert after.plan["models"]["base"]["adapter"] == str(student.model)
         assert (student.model / "adapter_model.safetensors").exists()
     # The step with its own seed runs once; the prompts are drawn again in each round.
-    assert [number for number, step in log.ran if step == "evals"] == [1]
-    assert [number for number, step in log.ran if step == "prompts"] == [1, 2]
+    assert [number for number, step in log.made_in if step == "evals"] == [1]
+    assert [number for number, step in log.made_in if step == "prompts"] == [1, 2]
     ledger = made["student"].store.ledger()
     assert (ledger.rows_in, ledger.kept) == (6, 6)
     # A finished loop runs nothing again, and an edit of training keeps the first round's rows.
     _, log = run(tmp_path, model, "verdict.n > 0")
-    assert log.ran == []
+    assert log.made == []
     _, log = run(tmp_path, model, "verdict.n > 0", epochs=2)
-    assert [step for number, step in log.ran if number == 1] == ["student", "verdict"]
+    assert [step for number, step in log.made_in if number == 1] == ["student", "verdict"]
 
 
 def test_a_student_that_the_test_cannot_tell_apart_is_not_promoted(tmp_path: Path, model: Path) -> None:

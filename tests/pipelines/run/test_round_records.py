@@ -15,12 +15,13 @@ import gristmill
 from gristmill.contracts.errors import GristmillError
 from gristmill.pipelines.cli.main import main
 from gristmill.pipelines.inspect.rounds.fork import fork
-from gristmill.pipelines.run.events import Event, RoundDone, StepDone
 from gristmill.pipelines.store.damage import Damaged
 from gristmill.pipelines.store.integrity import check
 from gristmill.pipelines.store.products import Product
 from gristmill.pipelines.store.round_records import keep, read, records
 from gristmill.pipelines.store.run_directory import RunDirectory
+
+from .event_log import Log
 
 FILE = """
 gristmill: 1
@@ -39,18 +40,6 @@ steps:
   verdict: {{evaluate: likelihood, tasks: evals, model: student, against: base}}
 loop: {{rounds: {rounds}, promote: {{student: sampler}}, when: "verdict.n > 0"}}
 """
-
-
-class Log:
-    def __init__(self) -> None:
-        self.ran: list[tuple[int, str]] = []
-        self.done: list[int] = []
-
-    def on(self, event: Event) -> None:
-        if isinstance(event, RoundDone):
-            self.done.append(event.round)
-        if isinstance(event, StepDone) and not event.reused:
-            self.ran.append((len(self.done), event.step))
 
 
 def run(folder: Path, model: Path, into: Path, rounds: int = 2, most: int = 4) -> tuple[gristmill.Run, Log]:
@@ -84,8 +73,8 @@ def test_a_fork_begins_after_a_round_and_pays_for_nothing_again(
         main(["loop", "fork", str(made.directory.path), "--round", "1", "--into", str(tmp_path / "new")]) == 0
     )
     other, log = run(tmp_path, model, tmp_path / "new", most=6)
-    assert log.done == [2]
-    assert {step for _, step in log.ran} == {"said", "student", "verdict"}, "sources are reused"
+    assert [each.round for each in log.rounds] == [2]
+    assert set(log.made) == {"said", "student", "verdict"}, "sources are reused"
     rounds = other.directory.rounds()
     assert [each.number for each in rounds] == [1, 2]
     student = other.directory.step("student", rounds[0].plan["steps"]["student"]["fingerprint"])

@@ -11,8 +11,9 @@ from pydantic import ValidationError
 import gristmill
 from gristmill.contracts.errors import GristmillError, SpecError
 from gristmill.pipelines.file.watch import WatchSpec
-from gristmill.pipelines.run.events import Event, Notice
 from gristmill.pipelines.run.watch import alarms, figure
+
+from .event_log import Log
 
 FALLS = {"balance.after.distinct_2": WatchSpec(falls=0.3)}
 
@@ -69,15 +70,6 @@ loop: {rounds: 3, watch: WATCH}
 """
 
 
-class Log:
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def on(self, event: Event) -> None:
-        if isinstance(event, Notice):
-            self.told.append(event.text)
-
-
 def test_a_run_tells_and_records_its_alarms(tmp_path: Path) -> None:
     file, log = tmp_path / "watched.yaml", Log()
     file.write_text(PIPELINE.replace("WATCH", "{some.shortest_chosen: {falls: 0.001, rises: 0.001}}"))
@@ -88,7 +80,7 @@ def test_a_run_tells_and_records_its_alarms(tmp_path: Path) -> None:
     assert [number for number, result in enumerate(made.results, 1) if result["alarms"]] == changed
     raised = made.results[changed[0] - 1]["alarms"][0]
     assert (raised["first"], raised["now"]) == (first, later[changed[0] - 2])
-    assert f"alarm in round {changed[0]}: {raised['told']}" in log.told
+    assert f"alarm in round {changed[0]}: {raised['told']}" in log.notices
     assert raised["told"] in made.report().read_text()
 
 

@@ -12,9 +12,10 @@ import pytest
 
 import gristmill
 from gristmill.pipelines.cli.main import main
-from gristmill.pipelines.run.events import Event, Notice, RoundDone, StepDone
 from gristmill.pipelines.store.integrity import check
 from gristmill.pipelines.store.round_records import read
+
+from ..event_log import Log
 
 PIPELINE = """
 gristmill: 1
@@ -37,21 +38,6 @@ loop: {{rounds: 1, promote: {{student: base}}, gate: {gate}}}
 """
 pytestmark = pytest.mark.engine
 ITEMS = 96
-
-
-class Log:
-    def __init__(self) -> None:
-        self.done: list[RoundDone] = []
-        self.ran: list[str] = []
-        self.notices: list[str] = []
-
-    def on(self, event: Event) -> None:
-        if isinstance(event, RoundDone):
-            self.done.append(event)
-        if isinstance(event, Notice):
-            self.notices.append(event.text)
-        if isinstance(event, StepDone) and not event.reused:
-            self.ran.append(event.step)
 
 
 class Case:
@@ -100,12 +86,12 @@ def test_a_clear_gain_is_promoted_after_a_part_of_the_items(
     case: Case, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, log = case.run("{promote: verdict, looks: 4}")
-    assert log.done[0].decision == "promoted"
-    assert [step for step in log.ran if step.startswith("verdict")] == ["verdict_1of4"]
-    line = log.done[0].gate["yardsticks"][0]
+    assert log.rounds[0].decision == "promoted"
+    assert [step for step in log.made if step.startswith("verdict")] == ["verdict_1of4"]
+    line = log.rounds[0].gate["yardsticks"][0]
     assert (line["n"], line["looks"], line["of_looks"], line["state"]) == (24, 1, 4, "better")
-    assert made.results[0]["since_start"] == log.done[0].since_start
-    (since,) = log.done[0].since_start
+    assert made.results[0]["since_start"] == log.rounds[0].since_start
+    (since,) = log.rounds[0].since_start
     assert (since["start"], since["now"], since["mean"], since["n"]) == (0.0, 1.0, 1.0, 24)
     # The steps of looks that were not needed are no part of the run, which is complete without them.
     assert "verdict_2of4" not in made.directory.rounds()[0].plan["steps"]
@@ -123,7 +109,7 @@ def test_a_clear_gain_is_promoted_after_a_part_of_the_items(
     assert "whole loop: verdict pass_rate 0.000 -&gt; 1.000, +1.000" in page
     assert "better on verdict" in page
     again, log = case.run("{promote: verdict, looks: 4}", again=True)
-    assert log.ran == []
+    assert log.made == []
     assert again.results == made.results
 
 
@@ -133,15 +119,15 @@ def test_a_round_that_stays_open_asks_for_every_part(case: Case) -> None:
         pupil=lambda n: n % 8 == 0,
         rival=lambda n: n % 12 == 0,
     )
-    assert log.done[0].decision == "abstained"
-    assert [step for step in log.ran if step.startswith("verdict")] == [f"verdict_{n}of3" for n in (1, 2, 3)]
-    verdict, kept = log.done[0].gate["yardsticks"]
+    assert log.rounds[0].decision == "abstained"
+    assert [step for step in log.made if step.startswith("verdict")] == [f"verdict_{n}of3" for n in (1, 2, 3)]
+    verdict, kept = log.rounds[0].gate["yardsticks"]
     assert (verdict["n"], verdict["looks"], verdict["state"]) == (ITEMS, 3, "open")
     assert verdict["needed"] > ITEMS
-    assert f"about {verdict['needed']:,} would settle it" in log.done[0].why
+    assert f"about {verdict['needed']:,} would settle it" in log.rounds[0].why
     # What is settled is not asked about again.
     assert (kept["state"], kept["looks"]) == ("held", 2)
-    assert [step for step in log.ran if step.startswith("kept")] == ["kept_1of3", "kept_2of3"]
+    assert [step for step in log.made if step.startswith("kept")] == ["kept_1of3", "kept_2of3"]
     assert [each for each in log.notices if each.startswith("not decided yet: verdict shows no gain")]
     assert made.results[0]["carry"] == {}
     rows = [row for n in (1, 2, 3) for row in made[f"verdict_{n}of3"].to_arrow()["prompt"].to_pylist()]
@@ -158,12 +144,12 @@ def test_items_that_fail_count_against_a_promotion(case: Case) -> None:
         return n >= 20
 
     made, log = case.run("{promote: verdict}", pupil, rival)
-    assert log.done[0].decision == "promoted"
+    assert log.rounds[0].decision == "promoted"
     made, log = case.run("{promote: verdict}", pupil, rival, refused=range(80, 96))
-    assert log.done[0].decision == "abstained"
+    assert log.rounds[0].decision == "abstained"
     line = made.results[0]["gate"]["yardsticks"][0]
     assert (line["n"], line["failed"]) == (ITEMS, 16)
-    assert "96 items, of which 16 failed" in log.done[0].why
+    assert "96 items, of which 16 failed" in log.rounds[0].why
 
 
 def test_a_gain_on_items_that_the_student_was_trained_on_is_blocked(case: Case) -> None:
@@ -171,7 +157,7 @@ def test_a_gain_on_items_that_the_student_was_trained_on_is_blocked(case: Case) 
     leaked = [{"prompt": f"What is {n} + 1?", "response": str(n + 1)} for n in range(4)]
     (case.folder / "leaked.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in leaked))
     made, log = case.run("{promote: kept, looks: 2}", text=text)
-    assert log.done[0].decision == "contaminated"
+    assert log.rounds[0].decision == "contaminated"
     assert made.results[0]["carry"] == {}
     assert "are in the rows that the student was trained on" in made.results[0]["why"]
 
@@ -180,11 +166,11 @@ def test_shuffled_verdicts_are_not_promoted(case: Case) -> None:
     """A clear gain, and the same answers of which a coin says whose they are."""
     coin = [int(byte) & 1 for byte in random.Random(4).randbytes(ITEMS)]
     _, log = case.run("{promote: verdict}", pupil=lambda n: n % 3 > 0, rival=lambda n: False)
-    assert log.done[0].decision == "promoted"
+    assert log.rounds[0].decision == "promoted"
     _, log = case.run(
         "{promote: verdict}", lambda n: n % 3 > 0 and coin[n] == 1, lambda n: n % 3 > 0 and coin[n] == 0
     )
-    assert log.done[0].decision == "abstained"
+    assert log.rounds[0].decision == "abstained"
 
 
 def test_several_students_are_trained_and_judged_together(case: Case) -> None:
@@ -194,13 +180,13 @@ def test_several_students_are_trained_and_judged_together(case: Case) -> None:
         "loop: {{rounds: 1, promote: {{student: base}}, gate: {gate}}}\n"
     )
     made, log = case.run("{promote: verdict, seeds: 2, looks: 8}", text=text)
-    assert {"student", "student_seed2", "verdict_1of8", "verdict_seed2_1of8"} <= set(log.ran)
+    assert {"student", "student_seed2", "verdict_1of8", "verdict_seed2_1of8"} <= set(log.made)
     weights = [
         (made[name].store.model / "adapter_model.safetensors").read_bytes()
         for name in ("student", "student_seed2")
     ]
     assert weights[0] != weights[1]
-    (line,) = log.done[0].gate["yardsticks"]
+    (line,) = log.rounds[0].gate["yardsticks"]
     # A random model passes nothing, and equal scores decide nothing.
-    assert (log.done[0].decision, line["n"], line["failed"], line["gain"]) == ("abstained", ITEMS, 0, 0.0)
-    assert log.done[0].since_start[0]["mean"] == 0.0
+    assert (log.rounds[0].decision, line["n"], line["failed"], line["gain"]) == ("abstained", ITEMS, 0, 0.0)
+    assert log.rounds[0].since_start[0]["mean"] == 0.0
