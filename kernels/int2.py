@@ -17,15 +17,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from .cost import KernelCost
+from .grouped import GROUP, GroupedTensor
 
-#: Number of weights that share a scale and a zero point.
-GROUP = 64
 #: Bytes per weight, including its share of the group's scale and zero point.
 BYTES_PER_WEIGHT = 0.25 + 4 / GROUP
 LARGEST = 3
@@ -40,28 +40,19 @@ SHIFTS = (6, 4, 2, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class INT2Tensor:
-    """A weight in INT2.
+class INT2Tensor(GroupedTensor):
+    """A weight in INT2, four codes per byte."""
 
-    ``packed``: uint8 (ceil(n/4),) for n weights. ``scales``: bfloat16 (ceil(n/group),). ``zeros``: float16
-    (ceil(n/group),). ``shape``: shape of the weight. ``group``: number of weights that share a scale.
-    """
+    largest: ClassVar[int] = LARGEST
 
-    packed: Tensor
-    scales: Tensor
-    zeros: Tensor
-    shape: tuple[int, ...]
-    group: int = GROUP
+    @staticmethod
+    def pack(codes: Tensor) -> Tensor:
+        fours = pad(codes, (0, -codes.numel() % 4)).view(-1, 4)
+        return (fours[:, 0] << 6) | (fours[:, 1] << 4) | (fours[:, 2] << 2) | fours[:, 3]
 
-    @property
-    def device(self) -> torch.device:
-        """Device of the weight."""
-        return self.packed.device
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of codes, scales and zero points."""
-        return self.packed.nbytes + self.scales.nbytes + self.zeros.nbytes
+    def codes(self) -> Tensor:
+        parts = [(self.packed >> shift) & LARGEST for shift in SHIFTS]
+        return torch.stack(parts, dim=1).view(-1)[: math.prod(self.shape)]
 
 
 def quantize(weight: Tensor, *, group: int = GROUP) -> INT2Tensor:
@@ -77,7 +68,7 @@ def quantize(weight: Tensor, *, group: int = GROUP) -> INT2Tensor:
     each = max(1, PART // group) * group
     found = [_quantize(part, group) for part in torch.split(flat, each)]
     codes, scales, zeros = (torch.cat(part) for part in zip(*found))
-    return INT2Tensor(pack(codes), scales, zeros, tuple(weight.shape), group)
+    return INT2Tensor(INT2Tensor.pack(codes), scales, zeros, tuple(weight.shape), group)
 
 
 def _quantize(flat: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,28 +92,12 @@ def _quantize(flat: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor]:
     return best.to(torch.uint8).view(-1)[:count], scales[:, 0].bfloat16(), zeros[:, 0].half()
 
 
-def pack(codes: Tensor) -> Tensor:
-    """Pack ``codes``, uint8 (n,), four per byte."""
-    fours = pad(codes, (0, -codes.numel() % 4)).view(-1, 4)
-    return (fours[:, 0] << 6) | (fours[:, 1] << 4) | (fours[:, 2] << 2) | fours[:, 3]
-
-
-def unpack(weight: INT2Tensor) -> Tensor:
-    """Return the codes, uint8 (n,)."""
-    parts = [(weight.packed >> shift) & LARGEST for shift in SHIFTS]
-    return torch.stack(parts, dim=1).view(-1)[: math.prod(weight.shape)]
-
-
 def dequantize(weight: INT2Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return the dequantized weight, of ``weight.shape``.
 
     Computes ``(code - zero) * scale`` in float32, rounded once to ``dtype``.
     """
-    codes = unpack(weight).float()
-    count = codes.numel()
-    groups = pad(codes, (0, -count % weight.group)).view(-1, weight.group)
-    values = groups.sub_(weight.zeros.float()[:, None]).mul_(weight.scales.float()[:, None])
-    return values.view(-1)[:count].to(dtype).view(weight.shape)
+    return weight.dequantized(dtype)
 
 
 def cost(count: int, itemsize: int, group: int = GROUP) -> KernelCost:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,9 +22,8 @@ from torch.nn.functional import pad
 
 from . import dispatch
 from .cost import KernelCost
+from .grouped import GROUP, GroupedTensor
 
-#: Number of weights that share a scale and a zero point.
-GROUP = 64
 #: Bytes per weight, including its share of the group's scale and zero point.
 BYTES_PER_WEIGHT = 0.5 + 4 / GROUP
 LARGEST = 15
@@ -36,28 +36,18 @@ SMALLEST_SCALE = 1e-30
 
 
 @dataclass(frozen=True, slots=True)
-class INT4Tensor:
-    """A weight in INT4.
+class INT4Tensor(GroupedTensor):
+    """A weight in INT4, two codes per byte."""
 
-    ``packed``: uint8 (ceil(n/2),) for n weights. ``scales``: bfloat16 (ceil(n/group),). ``zeros``: float16
-    (ceil(n/group),). ``shape``: shape of the weight. ``group``: number of weights that share a scale.
-    """
+    largest: ClassVar[int] = LARGEST
 
-    packed: Tensor
-    scales: Tensor
-    zeros: Tensor
-    shape: tuple[int, ...]
-    group: int = GROUP
+    @staticmethod
+    def pack(codes: Tensor) -> Tensor:
+        pairs = pad(codes, (0, codes.numel() % 2)).view(-1, 2)
+        return (pairs[:, 0] << 4) | pairs[:, 1]
 
-    @property
-    def device(self) -> torch.device:
-        """Device of the weight."""
-        return self.packed.device
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of codes, scales and zero points."""
-        return self.packed.nbytes + self.scales.nbytes + self.zeros.nbytes
+    def codes(self) -> Tensor:
+        return torch.stack([self.packed >> 4, self.packed & 15], dim=1).view(-1)[: math.prod(self.shape)]
 
 
 def quantize(weight: Tensor, *, group: int = GROUP, rounds: int = ROUNDS) -> INT4Tensor:
@@ -96,18 +86,7 @@ def _plain_quantize(flat: Tensor, group: int, rounds: int) -> tuple[Tensor, Tens
     scales = ((high - low) / LARGEST).clamp(min=SMALLEST_SCALE).bfloat16()
     zeros = _zero_points(groups, scales.float(), -low / scales.float(), rounds).half()
     codes = _codes(groups, scales.float(), zeros.float()).to(torch.uint8).view(-1)[:count]
-    return pack(codes), scales[:, 0], zeros[:, 0]
-
-
-def pack(codes: Tensor) -> Tensor:
-    """Pack ``codes``, uint8 (n,), two per byte."""
-    pairs = pad(codes, (0, codes.numel() % 2)).view(-1, 2)
-    return (pairs[:, 0] << 4) | pairs[:, 1]
-
-
-def unpack(weight: INT4Tensor) -> Tensor:
-    """Return the codes, uint8 (n,)."""
-    return torch.stack([weight.packed >> 4, weight.packed & 15], dim=1).view(-1)[: math.prod(weight.shape)]
+    return INT4Tensor.pack(codes), scales[:, 0], zeros[:, 0]
 
 
 def _codes(groups: Tensor, scales: Tensor, zeros: Tensor) -> Tensor:
@@ -141,16 +120,13 @@ def dequantize(weight: INT4Tensor, dtype: torch.dtype = torch.float32) -> Tensor
 
     Computes ``(code - zero) * scale`` in float32, rounded once to ``dtype``.
     """
-    count = math.prod(weight.shape)
     if dispatch.on_triton(weight.packed):
         from .gpu import integers as gpu
 
         out = torch.empty(weight.shape, dtype=dtype, device=weight.packed.device)
         gpu.dequantize_int4(weight.packed, weight.scales, weight.zeros, out, weight.group)
         return out
-    groups = pad(unpack(weight).float(), (0, -count % weight.group)).view(-1, weight.group)
-    values = groups.sub_(weight.zeros.float()[:, None]).mul_(weight.scales.float()[:, None])
-    return values.view(-1)[:count].to(dtype).view(weight.shape)
+    return weight.dequantized(dtype)
 
 
 def quantize_cost(count: int, itemsize: int, group: int = GROUP, rounds: int = ROUNDS) -> KernelCost:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gristmill.kernels import int2
+from gristmill.kernels.grouped import GROUP
 
 
 def _random(*shape: int, seed: int = 0) -> Tensor:
@@ -26,10 +27,10 @@ def test_packs_the_first_weight_into_the_highest_bits() -> None:
 @given(st.integers(1, 400), st.integers(0, 2**31), st.sampled_from([1e-20, 1e-2, 1e20]))
 def test_codes_go_through_packing_and_the_size_is_exact(count: int, seed: int, scale: float) -> None:
     found = int2.quantize(_random(count, seed=seed) * scale)
-    codes = int2.unpack(found)
+    codes = found.codes()
     assert codes.shape == (count,)
-    assert torch.equal(int2.pack(codes), found.packed)
-    assert found.nbytes == -(-count // 4) + 4 * -(-count // int2.GROUP)
+    assert torch.equal(found.pack(codes), found.packed)
+    assert found.nbytes == -(-count // 4) + 4 * -(-count // GROUP)
     assert torch.isfinite(int2.dequantize(found)).all()
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gristmill.kernels import dispatch, int4, nf4
+from gristmill.kernels.grouped import GROUP
 
 
 def _random(*shape: int, seed: int = 0) -> Tensor:
@@ -61,7 +62,7 @@ def test_no_group_gets_worse_by_searching() -> None:
     sizes = []
     for rounds in (0, 1, 5, 20):
         error = int4.dequantize(int4.quantize(weight, rounds=rounds)) - weight
-        sizes.append(error.abs().pow(int4.NORM).view(-1, int4.GROUP).mean(1))
+        sizes.append(error.abs().pow(int4.NORM).view(-1, GROUP).mean(1))
     for fewer, more in itertools.pairwise(sizes):
         # A zero point is rounded to 11 bits after the search.
         assert (more <= fewer * 1.05).all()
@@ -105,7 +106,7 @@ def test_both_forms_search_equally_well(device: torch.device) -> None:
     for form in ("plain", "triton"):
         with dispatch.use(form):
             error = int4.dequantize(int4.quantize(weight)) - weight
-        sizes[form] = error.abs().pow(int4.NORM).view(-1, int4.GROUP).mean(1)
+        sizes[form] = error.abs().pow(int4.NORM).view(-1, GROUP).mean(1)
     assert (sizes["triton"] <= 1.05 * sizes["plain"] + 1e-6).all()
     assert sizes["triton"].mean() <= 1.002 * sizes["plain"].mean()
 

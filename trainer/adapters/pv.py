@@ -14,14 +14,12 @@ from torch.nn.functional import linear as product
 from torch.nn.functional import pad
 
 from ...contracts.errors import ModelError
-from ...kernels import int2, int4
+from ...kernels.grouped import GROUP, GroupedTensor
 from .adapter import Adapter
 
 if TYPE_CHECKING:
     from ..model.linear import Linear
     from .adapter_settings import AdapterSettings
-
-Grouped = int2.INT2Tensor | int4.INT4Tensor
 
 
 class GroupedWeight(Adapter):
@@ -35,7 +33,7 @@ class GroupedWeight(Adapter):
     reads_base: ClassVar[bool] = False
     packed: Tensor
 
-    def __init__(self, base: Grouped) -> None:
+    def __init__(self, base: GroupedTensor) -> None:
         super().__init__()
         self.base, self.wanted = base, False
         self.gradient: Tensor | None = None
@@ -45,14 +43,14 @@ class GroupedWeight(Adapter):
 
     @classmethod
     def over(cls, linear: Linear, settings: AdapterSettings, rank: int, generator: torch.Generator) -> Self:
-        if not isinstance(linear.base, Grouped):
+        if not isinstance(linear.base, GroupedTensor):
             raise ModelError("kind 'pv' needs a base of integers in groups: give quantize: int2 or int4")
         return cls(linear.base)
 
     @property
     def largest(self) -> int:
         """The largest code."""
-        return int2.LARGEST if isinstance(self.base, int2.INT2Tensor) else int4.LARGEST
+        return self.base.largest
 
     @property
     def integers(self) -> int:
@@ -61,14 +59,11 @@ class GroupedWeight(Adapter):
 
     def codes(self) -> Tensor:
         """Return the codes, uint8 (N, K)."""
-        base = self.base
-        flat = int2.unpack(base) if isinstance(base, int2.INT2Tensor) else int4.unpack(base)
-        return flat.view(base.shape)
+        return self.base.codes().view(self.base.shape)
 
     def set_codes(self, codes: Tensor) -> None:
         """Make ``codes``, uint8 (N, K), those of the base."""
-        pack = int2.pack if isinstance(self.base, int2.INT2Tensor) else int4.pack
-        self.packed.copy_(pack(codes.flatten()))
+        self.packed.copy_(self.base.pack(codes.flatten()))
 
     def groups(self, values: Tensor) -> Tensor:
         """Return ``values`` (N, K) as float32 (groups, group), with zeros for what the last lacks."""
@@ -91,7 +86,7 @@ class GroupedWeight(Adapter):
 
     @classmethod
     def count(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:
-        return 2 * -(-shape[0] * shape[1] // int4.GROUP)
+        return 2 * -(-shape[0] * shape[1] // GROUP)
 
     def state(self, over: str = "original") -> dict[str, Tensor]:
         return {"scales": self.scales.detach(), "zeros": self.zeros.detach(), "packed": self.packed}
