@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pyarrow.parquet as pq
 
-from gristmill.contracts.operators import Context
+from gristmill.contracts.context import Context
 from gristmill.contracts.outcomes import TableResult
 from gristmill.contracts.stored_rows import TableRows
 from gristmill.filters.dedup.minhash import MinHashDedup

@@ -1,4 +1,4 @@
-"""The kinds of operator, and the context they run in.
+"""The kinds of operator.
 
 An operator is a frozen pydantic model: its fields are the parameters that a pipeline file gives,
 its methods do the work. Modules that define operators import nothing heavy at the top (torch,
@@ -15,12 +15,12 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 
 from .column_types import check_types
-from .errors import EngineError
+from .context import Context
 from .frozen import Frozen
-from .inference import Capability, Completion, Engine, ModelWeights, Request, StoredEmbedder
+from .inference import Capability
 from .mistakes import Collected, ColumnError
 from .nearest import did_you_mean
 from .outcomes import NewRows, Outcome, TableResult
@@ -30,61 +30,6 @@ from .stored_rows import StoredRows, TableRows
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-# --- the context of a running operator -----------------------------------------------------------
-
-
-class Context(Protocol):
-    """The context that the runner passes to an operator.
-
-    ``seed``: derived from the file's seed, the round and the step. ``workdir``: a folder private to this
-    step that survives a resume (for checkpoints) and is removed when the step is done.
-    """
-
-    @property
-    def step(self) -> str: ...
-
-    @property
-    def seed(self) -> int: ...
-
-    @property
-    def workdir(self) -> Path: ...
-
-    def engine(self, model: str) -> Engine:
-        """The engine that serves the model (or trained student) named by a parameter."""
-        ...
-
-    def ask(self, model: str, requests: Sequence[Request]) -> list[Completion | EngineError]:
-        """Ask the engine of a model and wait for all answers, or for the error of each request (asking.py).
-
-        For an operator that decides about all rows.
-        """
-        ...
-
-    def weights(self, model: str) -> ModelWeights:
-        """The weights on disk of the model (or trained student) named by a parameter."""
-        ...
-
-    def embedder(self, model: str | None) -> StoredEmbedder:
-        """The embedding model named by a parameter, with the run's stored vectors; None: the packaged
-        default."""
-        ...
-
-    def table(self, step: str) -> pa.Table:
-        """The kept rows of another step named by a parameter."""
-        ...
-
-    def progress(self, done: float, total: float, unit: str, **figures: float) -> None:
-        """Report the progress of a long operation.
-
-        ``unit``: "rows", "tokens", "steps", or in several words what is done: "loading the model".
-        """
-        ...
-
-    def check(self) -> None:
-        """Raise if the run is stopping (Ctrl-C, a budget). Long operations call this regularly."""
-        ...
-
 
 Apply: TypeAlias = Callable[[list[Row]], Awaitable[list[list[Outcome]]]]
 TableApply: TypeAlias = "Callable[[pa.Table], TableResult]"

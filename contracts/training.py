@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
+from .context import Context
 from .counting import counted
 from .errors import DataError
 from .inference import Capability
-from .operators import Context, ModelRef, Operator, as_list
+from .operators import ModelRef, Operator, as_list
 from .rows import Row
 
 if TYPE_CHECKING:

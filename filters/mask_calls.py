@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import field_validator
 
-from ..contracts.operators import Apply, Context, Map
+from ..contracts.context import Context
+from ..contracts.operators import Apply, Map
 from ..contracts.outcomes import Failed, Filtered, Kept, Outcome
 from ..contracts.rows import Row, without_nulls
 from ..contracts.turns import Turn, turns_from

@@ -16,7 +16,7 @@ from ..contracts.rows import Row
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..contracts.operators import Context
+    from ..contracts.context import Context
 
 #: The name of the called tool, and where its arguments begin.
 _NAME = re.compile(r'"name"\s*:\s*"((?:[^"\\]|\\.)*)"')

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..contracts.context import Context
 from ..contracts.errors import DataError
-from ..contracts.operators import Context
 from .columns import joined_texts
 from .embeddings.embed_column import embed
 from .select.random import draw

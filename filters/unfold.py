@@ -14,7 +14,7 @@ from ..contracts.rows import Row
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..contracts.operators import Context
+    from ..contracts.context import Context
 
 
 class Unfold(Map):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from ..contracts.context import Context
 from ..contracts.errors import DataError
 from ..contracts.exchanges import ANSWERS, QUESTIONS, exchange
-from ..contracts.operators import Apply, Context, Map
+from ..contracts.operators import Apply, Map
 from ..contracts.outcomes import Failed, Kept, Outcome
 from ..contracts.rows import Row
 

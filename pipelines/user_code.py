@@ -30,7 +30,7 @@ from .sources.types import fitted, plain, refuse_unholdable
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..contracts.operators import Context
+    from ..contracts.context import Context
 
 _BATCH_ROWS = 8192
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from ..contracts.context import Context
 from ..contracts.inference import ModelWeights, derive_seed
-from ..contracts.operators import Context
 from ..contracts.training import Trained
 from .adapters.adapter import Adapter
 from .adapters.initialization import InitializationData

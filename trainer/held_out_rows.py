@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from ..contracts.context import Context
 from ..contracts.errors import DataError
 from ..contracts.inference import derive_seed
-from ..contracts.operators import Context
 from .best_weights import BestWeights
 from .data.encode import Encoded, RowEncoder
 from .data.encode_table import encode_table

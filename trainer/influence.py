@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
+from ..contracts.context import Context
 from ..contracts.inference import derive_seed
-from ..contracts.operators import Context, ModelRef, StepRef, WholeTable
+from ..contracts.operators import ModelRef, StepRef, WholeTable
 from ..contracts.outcomes import TableResult
 from ..contracts.rows import check_chat_form
 from .methods.sft import SupervisedFineTuning

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..contracts.operators import Context
+from ..contracts.context import Context
 from .adapters.initialization import NO_DATA
 from .data.encode import encode_rows
 from .data.encoder import Encoder

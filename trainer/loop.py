@@ -21,9 +21,9 @@ from pathlib import Path
 
 import torch
 
+from ..contracts.context import Context
 from ..contracts.errors import DataError, GristmillError
 from ..contracts.inference import derive_seed
-from ..contracts.operators import Context
 from .adapters.draws import begin_step
 from .adapters.penalties import add_penalties
 from .adapters.rounded_factors import round_factors

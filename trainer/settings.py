@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from ..contracts.context import Context
 from ..contracts.inference import Capability
-from ..contracts.operators import Context, StepRef
+from ..contracts.operators import StepRef
 from ..contracts.rows import Row
 from ..contracts.training import Train
 from .adapters.adapter_names import Target

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from ..contracts.operators import Context, Estimate
+from ..contracts.context import Context
+from ..contracts.operators import Estimate
 from ..contracts.training import Trained
 
 if TYPE_CHECKING:

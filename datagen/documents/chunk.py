@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from tokenizers import Tokenizer
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 #: Chunks of a document that estimates assume while it is unread.
 _CHUNKS = 20

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, PositiveInt
 
 from ...contracts.column_types import check_held, holds_truth, reads_as_text
+from ...contracts.context import Context
 from ...contracts.errors import DataError
 from ...contracts.mistakes import Collected
-from ...contracts.operators import Context, Estimate, WholeTable
+from ...contracts.operators import Estimate, WholeTable
 from ...contracts.outcomes import Failed, Filtered, NewRows
 from ...contracts.rows import Row
 from .near_misses import ProgramTokens, closest, differing, tokens

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
+from ...contracts.context import Context
 from ...contracts.inference import Capability
-from ...contracts.operators import Apply, Context, Estimate
+from ...contracts.operators import Apply, Estimate
 from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ..generate.generator import Generator

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import PositiveInt
 
+from ...contracts.context import Context
 from ...contracts.inference import Request
-from ...contracts.operators import Context
 from ...contracts.outcomes import Kept, Outcome
 from ...contracts.rows import Row
 from ..generate.answer_check import AnswerCheck

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from ...contracts import registry
+from ...contracts.context import Context
 from ...contracts.inference import Capability
-from ...contracts.operators import Apply, Context, Estimate, Map
+from ...contracts.operators import Apply, Estimate, Map
 from ...contracts.outcomes import Kept, Outcome
 from ...contracts.rows import Row
 from .paired import PairedEvaluation

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from ...contracts.context import Context
 from ...contracts.errors import DataError
-from ...contracts.operators import Apply, Context, Evaluate, StepRef, check_names
+from ...contracts.operators import Apply, Evaluate, StepRef, check_names
 from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from .paired import BOOTSTRAP_SEED

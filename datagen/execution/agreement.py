@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
+from ...contracts.context import Context
 from ...contracts.errors import DataError, SandboxDied
-from ...contracts.operators import Context, Estimate, WholeTable
+from ...contracts.operators import Estimate, WholeTable
 from ...contracts.outcomes import Failed, TableResult
 from ..sandbox.jobs import RunTests
 from ..sandbox.pool import Sandbox

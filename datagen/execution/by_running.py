@@ -18,7 +18,7 @@ from .verdict import RunsJobs, encodable
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 
 __all__ = ["ByRunning", "encodable", "lacking"]

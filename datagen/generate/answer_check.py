@@ -15,7 +15,7 @@ from ...contracts.rows import Row
 from ...contracts.validation import told
 
 if TYPE_CHECKING:
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 PASSED = "passed"
 

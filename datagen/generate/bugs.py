@@ -28,7 +28,7 @@ from ..sandbox.results import JobResult, Status
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 
 class InjectBugs(Map):

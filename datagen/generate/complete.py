@@ -13,7 +13,7 @@ from .sampling_loop import Answer, ToRequest
 from .template import Template, system_prompt
 
 if TYPE_CHECKING:
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 
 class Complete(Template):

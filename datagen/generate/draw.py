@@ -22,7 +22,7 @@ from .samplers import Depending, Number, Weights, category, drawing, type_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 #: The columns that the operator itself adds.
 _COPY, _EXAMPLES = "copy", "examples"

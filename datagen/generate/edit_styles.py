@@ -18,7 +18,7 @@ from ..edits.diffs import applied, unified
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 
 class EditStyles(Map):

@@ -20,7 +20,7 @@ from .sampling_policies import AnyPolicy, Fixed, Policy, Trial
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 #: Prompt length that estimates assume while it is unknown (tokens).
 _PROMPT_TOKENS = 128

@@ -21,7 +21,7 @@ from ..edits.lint import error_lines, outside_names
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 
 class LintSeq(Map):

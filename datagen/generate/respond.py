@@ -21,7 +21,7 @@ from .tools import call_type, tools_in, tools_text
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 
 class Respond(Generator):

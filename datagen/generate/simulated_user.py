@@ -22,7 +22,7 @@ from .sampling_loop import Answer, ToRequest
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 
 class SimulatedUser(Generator):

@@ -23,7 +23,7 @@ from .sampling_loop import Answer, ToRequest
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 #: Columns that describe the answer to the parent's prompt. They do not apply to a new prompt.
 _STALE = (

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from ...contracts.context import Context
 from ...contracts.errors import DataError
 from ...contracts.inference import derive_seed
-from ...contracts.operators import Context, Estimate, Source
+from ...contracts.operators import Estimate, Source
 from ..constraints.compose import Split, Task, compose
 from ..constraints.kinds import KINDS
 

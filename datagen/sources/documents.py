@@ -22,7 +22,7 @@ from ..execution.limited_processes import CallLimitReached, shared
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 #: Documents that are read before their rows are written: enough for every core.
 _BATCH = 64

@@ -20,7 +20,7 @@ from .python_functions import functions
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 _BATCH_ROWS = 512
 #: Trailers at the end of a message.

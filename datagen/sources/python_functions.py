@@ -19,7 +19,7 @@ from ..parsers.python_source import parse_python
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 _BATCH_ROWS = 2048
 _PRELUDE = """from __future__ import annotations

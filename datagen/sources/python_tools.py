@@ -15,7 +15,7 @@ from ..tools.source_file import digest_of, source_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 
 class PythonTools(Source):

@@ -18,7 +18,7 @@ from .git_repository import Repository, RepositoryFile
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 _BATCH_ROWS = 2048
 _LICENSES = ("license", "licence", "copying", "unlicense")

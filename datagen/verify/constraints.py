@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from ...contracts.context import Context
 from ...contracts.errors import DataError
-from ...contracts.operators import Apply, Context, Map
+from ...contracts.operators import Apply, Map
 from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ..constraints.of_rows import checks_of

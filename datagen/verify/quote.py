@@ -16,7 +16,7 @@ from .quoted_places import quoted_places
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 
 class VerifyQuote(Map):

@@ -18,7 +18,7 @@ from ..execution.limited_processes import CallLimitReached, LimitedProcesses, sh
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 _FENCE = re.compile(r"```(?:\w+)?[ \t]*\n(.*?)```", re.DOTALL)
 

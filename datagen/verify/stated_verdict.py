@@ -15,7 +15,7 @@ from ...contracts.rows import Row
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 _RIGHT = ("correct", "right", "yes", "true", "valid", "accurate", "passed", "passes")
 _WRONG = ("incorrect", "wrong", "no", "false", "invalid", "inaccurate", "failed", "fails", "flawed")

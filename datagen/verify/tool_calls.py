@@ -29,7 +29,7 @@ from ..tools.source_file import ENDING, digest_of, source_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 #: Limits on checking the arguments of a row: processor time in seconds, memory in bytes.
 _SECONDS, _MEMORY = 5, 1 << 30

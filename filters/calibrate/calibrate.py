@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
+from ...contracts.context import Context
 from ...contracts.counting import counted
 from ...contracts.errors import DataError
-from ...contracts.operators import Context, StepRef, WholeTable, check_names
+from ...contracts.operators import StepRef, WholeTable, check_names
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..columns import number_column

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...contracts.context import Context
 from ...contracts.errors import EngineError
 from ...contracts.inference import Completion, Request, Sampling, derive_seed
-from ...contracts.operators import Context
 
 #: Texts that the model sees of each cluster, and characters of each.
 TEXTS, CHARACTERS = 8, 300

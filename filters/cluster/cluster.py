@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ...contracts.operators import Context, EmbedderRef, Estimate, ModelRef, WholeTable
+from ...contracts.context import Context
+from ...contracts.operators import EmbedderRef, Estimate, ModelRef, WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..embeddings.embed_column import embed_rows

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field
 
 from ...contracts.column_types import reads_as_text
+from ...contracts.context import Context
 from ...contracts.errors import DataError
-from ...contracts.operators import Context, EmbedderRef, StepRef, WholeTable, as_list
+from ...contracts.operators import EmbedderRef, StepRef, WholeTable, as_list
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows, TableRows
 from ..columns import text_column

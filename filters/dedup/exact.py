@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field, model_validator
 from xxhash import xxh3_64_hexdigest
 
-from ...contracts.operators import Context, WholeTable
+from ...contracts.context import Context
+from ...contracts.operators import WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import ROW, StoredRows
 from ..columns import is_text, require_named

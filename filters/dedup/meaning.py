@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...contracts.operators import Context
+from ...contracts.context import Context
 from ..embeddings.embed_column import embed
 from .evaluation_items import SEMANTIC, Matched
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ...contracts.operators import Context, WholeTable
+from ...contracts.context import Context
+from ...contracts.operators import WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import ROW, StoredRows
 from ..columns import number_column, text_column

@@ -7,7 +7,8 @@ from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from ...contracts.operators import Context, WholeTable
+from ...contracts.context import Context
+from ...contracts.operators import WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import ROW, StoredRows
 from ...contracts.turns import ordered_json, turns_from

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ...contracts.operators import Context, WholeTable
+from ...contracts.context import Context
+from ...contracts.operators import WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..columns import joined_texts, require_named

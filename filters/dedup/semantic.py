@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ...contracts.operators import Context, EmbedderRef, WholeTable
+from ...contracts.context import Context
+from ...contracts.operators import EmbedderRef, WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..embeddings.duplicates import greedy_duplicates

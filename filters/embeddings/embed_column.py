@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ...contracts.context import Context
 from ...contracts.inference import EMBED_CHUNK, StoredEmbedder
-from ...contracts.operators import Context
 from ...contracts.stored_rows import StoredRows
 from ..columns import joined_texts, require_named
 

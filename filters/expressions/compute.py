@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
 
+from ...contracts.context import Context
 from ...contracts.errors import DataError
 from ...contracts.mistakes import Collected
-from ...contracts.operators import Context, TableApply, TableMap
+from ...contracts.operators import TableApply, TableMap
 from ...contracts.outcomes import TableResult
 from .sql_binding import Binding
 from .sql_functions import is_aggregate

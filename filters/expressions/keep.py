@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
 
+from ...contracts.context import Context
 from ...contracts.mistakes import at
-from ...contracts.operators import Context, WholeTable
+from ...contracts.operators import WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..calibrate import precision

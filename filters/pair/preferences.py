@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, FiniteFloat, PositiveInt
 
+from ...contracts.context import Context
 from ...contracts.exchanges import ViewedRows
 from ...contracts.inference import derive_seed
-from ...contracts.operators import Context, Estimate, WholeTable
+from ...contracts.operators import Estimate, WholeTable
 from ...contracts.outcomes import Failed, Filtered, NewRows
 from ...contracts.rows import Row
 from ...contracts.stored_rows import StoredRows, TableRows

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import PositiveInt
 
+from ...contracts.context import Context
 from ...contracts.errors import DataError
 from ...contracts.nearest import suggestion
-from ...contracts.operators import Context, ModelRef
+from ...contracts.operators import ModelRef
 from .text_score import TextScore, TextScorer
 
 if TYPE_CHECKING:

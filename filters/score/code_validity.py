@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ...contracts.context import Context
 from ...contracts.errors import DataError
 from ...contracts.nearest import suggestion
-from ...contracts.operators import Context
 from .language import LEAST_PROSE
 from .prose import prose, visible_characters
 from .text_score import TextScore, TextScorer

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from ...contracts.operators import Context, StepRef, TableApply, TableMap, check_names
+from ...contracts.context import Context
+from ...contracts.operators import StepRef, TableApply, TableMap, check_names
 from ...contracts.outcomes import TableResult
 from ..columns import joined_texts
 from ..towards import reference_texts

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ...contracts.operators import Context, EmbedderRef, WholeTable
+from ...contracts.context import Context
+from ...contracts.operators import EmbedderRef, WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..columns import joined_texts, require_named

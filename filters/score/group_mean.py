@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import Field
 
-from ...contracts.operators import Context, WholeTable
+from ...contracts.context import Context
+from ...contracts.operators import WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..select.groups import group_labels

@@ -16,7 +16,7 @@ from .rubric import Criterion, comparison
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 #: Length of a question that estimates assume while it is unknown (tokens).
 _QUESTION_TOKENS = 512

@@ -20,7 +20,7 @@ from ...contracts.outcomes import Failed, Outcome
 from ...contracts.rows import Row
 
 if TYPE_CHECKING:
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 #: The likeliest tokens that are read: as many as most servers report at most.
 _TOKENS = 20

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ...contracts.context import Context
 from ...contracts.errors import DataError
 from ...contracts.nearest import suggestion
-from ...contracts.operators import Context
 from .prose import prose, visible_characters
 from .text_score import TextScore, TextScorer
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from ...contracts.context import Context
 from ...contracts.errors import DataError
-from ...contracts.operators import Context, EmbedderRef, WholeTable
+from ...contracts.operators import EmbedderRef, WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..embeddings.embed_column import embed_rows

@@ -21,7 +21,7 @@ from .responses import answered, check_response_columns, plain
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 #: Lengths that estimates assume while they are unknown (tokens).
 _PROMPT_TOKENS = 128

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PositiveInt
 
-from ...contracts.operators import Context, EmbedderRef, WholeTable
+from ...contracts.context import Context
+from ...contracts.operators import EmbedderRef, WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..embeddings.embed_column import embed_rows

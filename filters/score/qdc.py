@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from ...contracts.operators import Context, EmbedderRef, StepRef, WholeTable, check_names
+from ...contracts.context import Context
+from ...contracts.operators import EmbedderRef, StepRef, WholeTable, check_names
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows, TableRows
 from ..columns import joined_texts, require_named

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from ...contracts.operators import Context
+from ...contracts.context import Context
 from .language import LEAST_PROSE
 from .prose import prose, visible_characters
 from .text_score import TextScore, TextScorer, each

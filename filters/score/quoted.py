@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, PositiveInt
 
+from ...contracts.context import Context
 from ...contracts.errors import DataError
-from ...contracts.operators import Context, StepRef, TableApply, TableMap, check_names
+from ...contracts.operators import StepRef, TableApply, TableMap, check_names
 from ...contracts.outcomes import TableResult
 from ..columns import joined_texts
 

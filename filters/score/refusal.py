@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, ClassVar
 
-from ...contracts.operators import Context
+from ...contracts.context import Context
 from .prose import prose
 from .text_score import TextScore, TextScorer
 

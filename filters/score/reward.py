@@ -17,7 +17,7 @@ from .responses import answered, check_response_columns
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 #: Length of a conversation that estimates assume while it is unknown (tokens).
 _TOKENS = 256

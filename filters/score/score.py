@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, field_validator
 
 from ...contracts import registry
+from ...contracts.context import Context
 from ...contracts.counting import counted
 from ...contracts.errors import DataError, GristmillError
 from ...contracts.mistakes import Collected
 from ...contracts.nearest import did_you_mean
-from ...contracts.operators import Context, TableApply, TableMap, as_list
+from ...contracts.operators import TableApply, TableMap, as_list
 from ...contracts.outcomes import TableResult
 from ...contracts.user_function import is_reference, load, source_digest, takes_table, type_hints
 from ..columns import without_nan

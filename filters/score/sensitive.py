@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 from pydantic import Field
 
 from ...contracts.column_types import check_held
+from ...contracts.context import Context
 from ...contracts.errors import DataError
-from ...contracts.operators import Context, TableApply, TableMap
+from ...contracts.operators import TableApply, TableMap
 from ...contracts.outcomes import TableResult
 from ..columns import is_text, require_columns
 

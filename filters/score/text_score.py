@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from pydantic import Field
 
-from ...contracts.operators import Context, TableApply, TableMap
+from ...contracts.context import Context
+from ...contracts.operators import TableApply, TableMap
 from ...contracts.outcomes import TableResult
 from ..columns import text_column, without_nan
 

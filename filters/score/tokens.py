@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import model_validator
 
-from ...contracts.operators import Context, ModelRef
+from ...contracts.context import Context
+from ...contracts.operators import ModelRef
 from ...contracts.tokenizers import tokenizer_file, tokenizer_of_file, tokenizer_of_weights
 from .text_score import TextScore, TextScorer
 

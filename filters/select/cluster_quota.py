@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ...contracts.operators import Context, EmbedderRef, Estimate, WholeTable
+from ...contracts.context import Context
+from ...contracts.operators import EmbedderRef, Estimate, WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..embeddings.cosine import nearest_cosine

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from ...contracts.operators import Context, EmbedderRef, StepRef, WholeTable, check_names
+from ...contracts.context import Context
+from ...contracts.operators import EmbedderRef, StepRef, WholeTable, check_names
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..columns import joined_texts

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import Field, PositiveInt
 
-from ...contracts.operators import Context, Estimate, WholeTable
+from ...contracts.context import Context
+from ...contracts.operators import Estimate, WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..stored_columns import text_lengths

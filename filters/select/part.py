@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from pydantic import Field, model_validator
 
-from ...contracts.operators import Context, Estimate, WholeTable
+from ...contracts.context import Context
+from ...contracts.operators import Estimate, WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from ...contracts.operators import Context, Estimate, WholeTable
+from ...contracts.context import Context
+from ...contracts.operators import Estimate, WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..stored_columns import numbers

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from ...contracts.operators import Context, EmbedderRef, Estimate, StepRef, WholeTable, check_names
+from ...contracts.context import Context
+from ...contracts.operators import EmbedderRef, Estimate, StepRef, WholeTable, check_names
 from ..towards import reference_vectors
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ...contracts.operators import Context
+from ...contracts.context import Context
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..embeddings.embed_column import embed_rows

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, PositiveInt
 
 from ...contracts.column_types import check_held, holds_plain_values
+from ...contracts.context import Context
 from ...contracts.errors import DataError
 from ...contracts.mistakes import Collected
-from ...contracts.operators import Context, WholeTable
+from ...contracts.operators import WholeTable
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..columns import number_column, require_named

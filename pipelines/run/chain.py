@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from ...contracts.context import Context
 from ...contracts.errors import EngineError, of_step
 from ...contracts.exchanges import view, view_of_rows, viewed
 from ...contracts.inference import Usage
-from ...contracts.operators import Apply, Context, Map, TableApply, TableMap
+from ...contracts.operators import Apply, Map, TableApply, TableMap
 from ..plan.nodes import PlannedStep
 from .meter import STEP_USAGE, StepUsage
 from .occupancy import Span

@@ -1,4 +1,4 @@
-"""The runner's implementation of the :class:`~gristmill.contracts.operators.Context` of an operator."""
+"""The runner's implementation of the :class:`~gristmill.contracts.context.Context` of an operator."""
 
 from __future__ import annotations
 

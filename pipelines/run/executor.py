@@ -8,7 +8,8 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from ...contracts.operators import Context, Map
+from ...contracts.context import Context
+from ...contracts.operators import Map
 from ...contracts.training import Train, Trained
 from ..plan.nodes import Plan
 from .chain import Chain, Emit

@@ -20,6 +20,7 @@ import pyarrow as pa
 import ray
 
 from ...contracts import secrets, user_function
+from ...contracts.context import Context
 from ...contracts.errors import EngineError, GristmillError, ModelError
 from ...contracts.guard import guard_worker
 from ...contracts.inference import (
@@ -31,7 +32,6 @@ from ...contracts.inference import (
     Request,
     StoredEmbedder,
 )
-from ...contracts.operators import Context
 from ...contracts.training import Train, Trained
 from ..plan.nodes import Plan
 from .chain import Chain, Emit, StepResult

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ...contracts.context import Context
 from ...contracts.errors import GristmillError
 from ...contracts.inference import Usage
-from ...contracts.operators import Context
 from ...contracts.training import INPUT
 from ..plan.nodes import Plan, PlannedStep
 from ..store.parts import FAILED, Part

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ...contracts.context import Context
 from ...contracts.durable import remove, replace_directory
 from ...contracts.errors import of_step
 from ...contracts.exchanges import ViewedRows, viewed
 from ...contracts.inference import Usage
-from ...contracts.operators import Context, Operator, Sink, Source, WholeTable
+from ...contracts.operators import Operator, Sink, Source, WholeTable
 from ...contracts.outcomes import NewRows, TableResult
 from ...contracts.training import Train, Trained
 from ..sinks.placing import local_files

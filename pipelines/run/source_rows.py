@@ -9,8 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from ...contracts.context import Context
 from ...contracts.cutting import cut
-from ...contracts.operators import Context, Source
+from ...contracts.operators import Source
 from ..store.parts import Part
 from ..store.step_store import StepStore
 from .source_parts import PART_ROWS, source_tasks, write_source_part

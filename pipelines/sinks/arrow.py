@@ -9,9 +9,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...contracts.context import Context
 from ...contracts.errors import DataError
 from ...contracts.mistakes import at
-from ...contracts.operators import Context, Written
+from ...contracts.operators import Written
 from ...contracts.stored_rows import StoredRows
 from .card import data_card
 from .export import FILE_ROWS, Export, file_names

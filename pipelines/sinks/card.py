@@ -16,7 +16,7 @@ from ...contracts.printable import shown
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 #: Columns with the origin of rows, if the steps wrote them.
 _ORIGINS = ("model", "template", "kind", "style", "finish", "language", "source_package")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from pydantic import Field
 
+from ...contracts.context import Context
 from ...contracts.errors import DataError
-from ...contracts.operators import Context, Written
+from ...contracts.operators import Written
 from ...contracts.stored_rows import StoredRows
 from .card import data_card
 from .export import FILE_ROWS, Export, file_names

@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from ...contracts.context import Context
 from ...contracts.errors import DataError
-from ...contracts.operators import Context, Written
+from ...contracts.operators import Written
 from ...contracts.stored_rows import StoredRows
 from .export import Export
 from .layout import Layout

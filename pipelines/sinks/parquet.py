@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...contracts.operators import Context, Written
+from ...contracts.context import Context
+from ...contracts.operators import Written
 from ...contracts.stored_rows import StoredRows
 from .export import Export
 from .layout import Layout

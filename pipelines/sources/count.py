@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
-from ...contracts.operators import Context, Estimate, Source
+from ...contracts.context import Context
+from ...contracts.operators import Estimate, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -24,7 +24,7 @@ from .types import plain
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 _BATCH_ROWS = 8192
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -19,7 +19,7 @@ from .types import refuse_unholdable
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...contracts.operators import Context
+    from ...contracts.context import Context
 
 
 @dataclass(frozen=True)

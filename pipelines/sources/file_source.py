@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveInt
 
+from ...contracts.context import Context
 from ...contracts.layouts import Format, RowReader
 from ...contracts.mistakes import at
-from ...contracts.operators import Context, Estimate, Source
+from ...contracts.operators import Estimate, Source
 from ...contracts.source_pieces import CarryOut, SourcePiece
 from .column_options import final_names, known_types, renamed
 from .file_pieces import read_in_order

@@ -8,9 +8,10 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from ...contracts.context import Context
 from ...contracts.errors import DataError
 from ...contracts.layouts import RowReader, unreadable_column
-from ...contracts.operators import FAILURE, Context
+from ...contracts.operators import FAILURE
 from ...contracts.rows import Row
 from ...contracts.source_pieces import CarryOut, SourcePiece
 from .file_pieces import Columns, FilePiece, Found

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import model_validator
 
+from ...contracts.context import Context
 from ...contracts.errors import DataError
 from ...contracts.layouts import RowReader
 from ...contracts.mistakes import at
-from ...contracts.operators import FAILURE, Context
+from ...contracts.operators import FAILURE
 from ...contracts.source_pieces import CarryOut, SourcePiece
 from .batch_requests import BatchAnswers
 from .column_options import final_names

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...contracts.operators import Context
+from ...contracts.context import Context
 from ...contracts.source_pieces import CarryOut, SourcePiece
 from .batch_reader import BatchReader
 from .damaged_files import check_count, damage_told, refuse_impossible_times, validate

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from ...contracts.context import Context
 from ...contracts.errors import GristmillError
-from ...contracts.operators import Context
 from ..parallel import Processes
 from .encode import Encoded, RowEncoder, check_encoded
 from .encoding_processes import EncodedBatch, EncodingJob, encode_in_processes, processes_for

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ...contracts import secrets, user_function
+from ...contracts.context import Context
 from ...contracts.guard import guard_worker
 from ...contracts.inference import ModelWeights
-from ...contracts.operators import Context
 from .encode import RowEncoder
 from .stored_examples import batch_of
 from .unfit import LeftOut

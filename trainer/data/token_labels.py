@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...contracts.context import Context
 from ...contracts.errors import DataError
-from ...contracts.operators import Context
 from ..model.model_config import ModelConfig
 from ..settings import TrainSettings
 from .encode import encode_rows, show_labels

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from ...contracts.operators import Context, Estimate
+from ...contracts.context import Context
+from ...contracts.operators import Estimate
 from ...contracts.rows import check_chat_form
 from ...contracts.training import Merge, Trained
 from .merge_step import base_of, no_history, student_of

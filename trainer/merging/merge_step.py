@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
+from ...contracts.context import Context
 from ...contracts.errors import DataError, ModelError
-from ...contracts.operators import Context, Estimate
+from ...contracts.operators import Estimate
 from ...contracts.training import Merge, Trained
 from .source_weights import why_not
 

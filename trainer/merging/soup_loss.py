@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ...contracts.operators import Context
+from ...contracts.context import Context
 from ..data.encode import RowEncoder
 from ..data.encode_table import encode_table
 from ..data.lazy_examples import tokens_of

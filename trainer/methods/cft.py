@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ...contracts.context import Context
 from ...contracts.inference import Message
-from ...contracts.operators import Context
 from ...contracts.rows import Critique, Row, record_of
 from ..data.read_rows import check_conversation, check_finished, read_messages
 from ..step import TrainStep

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from ...contracts.operators import Context, ModelRef
+from ...contracts.context import Context
+from ...contracts.operators import ModelRef
 from ..model.quantization import Quantization
 from .sft import SupervisedFineTuning
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ...contracts.context import Context
 from ...contracts.errors import DataError
-from ...contracts.operators import Context, no_column
+from ...contracts.operators import no_column
 from ...contracts.rows import Row
 from ..data.read_rows import read_asked, read_group, read_reward, read_sampled, row_weight
 from ..data.turns import read_turns

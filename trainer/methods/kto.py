@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from ...contracts.operators import Context
+from ...contracts.context import Context
 from ...contracts.rows import Row, check_chat_form
 from ..data.read_rows import check_conversation, check_finished, read_desirable, read_messages
 from ..step import TrainStep

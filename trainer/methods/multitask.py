@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from ...contracts.operators import Context, check_names
+from ...contracts.context import Context
+from ...contracts.operators import check_names
 from .sft import SupervisedFineTuning
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from ...contracts.operators import Context
+from ...contracts.context import Context
 from .preference import PreferenceTraining
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ...contracts.operators import Context
+from ...contracts.context import Context
 from ...contracts.rows import Row, check_chat_form
 from ..data.read_rows import ReadScored, check_conversation, read_scored_pair, read_strength, read_target
 from ..step import TrainStep

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...contracts.operators import Context
+from ...contracts.context import Context
 from ...contracts.rows import Row, check_chat_form
 from ..data.chat import ChatEncoder, TrainOn
 from ..data.read_rows import check_conversation, check_finished, read_messages

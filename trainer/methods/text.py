@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import model_validator
 
-from ...contracts.operators import Context
+from ...contracts.context import Context
 from ...contracts.rows import Row
 from ..data.read_rows import read_text, row_weight
 from ..data.text import TextEncoder

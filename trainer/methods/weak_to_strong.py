@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from ...contracts.operators import Context
+from ...contracts.context import Context
 from .sft import SupervisedFineTuning
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from ....contracts.operators import Context
+from ....contracts.context import Context
 from ....contracts.training import Train, Trained
 from .group import gpus
 from .job import TrainingJob

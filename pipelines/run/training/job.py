@@ -12,10 +12,10 @@ from typing import NoReturn
 import pyarrow as pa
 
 from ....contracts import secrets, user_function
+from ....contracts.context import Context
 from ....contracts.errors import ModelError
 from ....contracts.guard import guard_worker
 from ....contracts.inference import ModelWeights
-from ....contracts.operators import Context
 from ....contracts.training import Train, Trained
 from ...store.files import disk
 from ..context import OnProgress, OperatorContext, never, no_progress

@@ -18,8 +18,8 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import ray
 
+from ....contracts.context import Context
 from ....contracts.errors import GristmillError, StoreError
-from ....contracts.operators import Context
 from ....contracts.training import Train, Trained
 from ...store.files import disk
 from ..budget import Interrupted

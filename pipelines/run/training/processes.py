@@ -20,8 +20,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import IO, Any
 
+from ....contracts.context import Context
 from ....contracts.errors import GristmillError
-from ....contracts.operators import Context
 from ....contracts.printable import shown
 from ....contracts.training import Trained
 from .job import TrainingJob, packed

@@ -9,8 +9,8 @@ from typing import Any
 
 import ray
 
+from ....contracts.context import Context
 from ....contracts.errors import GristmillError
-from ....contracts.operators import Context
 from ....contracts.training import Train
 from .group import backend
 

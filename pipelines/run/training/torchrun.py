@@ -10,8 +10,8 @@ import os
 import signal
 from collections.abc import Callable
 
+from ....contracts.context import Context
 from ....contracts.errors import GristmillError
-from ....contracts.operators import Context
 from ....contracts.training import Trained
 from .group import PATIENCE, gpus
 from .job import TrainingJob, packed, unpacked

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ....contracts.operators import Context
+from ....contracts.context import Context
 from ...store.damage import Damaged, set_aside
 from ...store.seal import digest
 from ...store.spill import Spill, open_spill
