@@ -97,7 +97,8 @@ def measure(
         ]
         started = time.monotonic()
         answers = asyncio.run(engine.generate(requests))  # type: ignore[arg-type]
-        return sum(len(answer.tokens) for answer in answers), time.monotonic() - started  # type: ignore[union-attr]
+        tokens = sum(len(answer.tokens) for answer in answers)  # type: ignore[union-attr]
+        return tokens, time.monotonic() - started
 
     try:
         call(2)

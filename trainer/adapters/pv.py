@@ -77,7 +77,8 @@ class GroupedWeight(Adapter):
         return values.view(-1)[: rows * columns].view(rows, columns)
 
     def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
-        y: Tensor = _GroupedLinear.apply(x, bias, self.scales, self.zeros, self)  # type: ignore[no-untyped-call]
+        given = (x, bias, self.scales, self.zeros, self)
+        y: Tensor = _GroupedLinear.apply(*given)  # type: ignore[no-untyped-call]
         return y
 
     def merged(self, weight: Tensor) -> Tensor:

@@ -41,7 +41,8 @@ class QEFT(OWQ):
         weights = {name: self.sensitivity(name, each, squares[name]) for name, each in linears.items()}
         names, rank = model.config.linears, self.settings.rank
         reading = (*names.inputs, *names.gates)
-        stream = weak_last(sum(each for name, each in weights.items() if name.endswith(reading)), rank)  # type: ignore[arg-type]
+        read = [each for name, each in weights.items() if name.endswith(reading)]
+        stream = weak_last(torch.stack(read).sum(0), rank)
         _reorder(model, stream)
         found = {}
         for number in range(model.config.layers):

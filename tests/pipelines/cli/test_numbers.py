@@ -27,7 +27,8 @@ def _numbers() -> list[tuple[str, argparse.Action]]:
         importlib.import_module(f"gristmill.pipelines.cli.{command}").configure(parser)
         for action in parser._actions:
             try:
-                number = action.type is not None and isinstance(action.type("1"), (int, float))  # type: ignore[operator]
+                made = None if action.type is None else action.type("1")  # type: ignore[operator]
+                number = isinstance(made, (int, float))
             except (TypeError, ValueError, argparse.ArgumentTypeError):
                 continue
             if number:

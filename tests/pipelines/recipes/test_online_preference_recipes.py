@@ -48,7 +48,8 @@ def test_online_dpo_prefers_the_best_of_two_temperatures_and_learns_all_turns_fr
     steps = load("online_dpo").steps
     for turn in (1, 2, 3):
         student = steps[f"student_{turn}"]
-        assert (student.operator.model, student.inputs) == ("base", (f"pool_{turn}",))  # type: ignore[attr-defined]
+        assert student.operator.model == "base"  # type: ignore[attr-defined]
+        assert student.inputs == (f"pool_{turn}",)
     assert steps["answers_3"].operator.model == "student_2"  # type: ignore[attr-defined]
     assert steps["pool_3"].inputs == ("pool_2", "pairs_3")
 
@@ -80,7 +81,8 @@ def test_the_on_policy_study_changes_one_thing_at_a_time() -> None:
         assert steps[f"best_answers_{turn}"].operator.model == imitated  # type: ignore[attr-defined]
         assert steps[f"pair_answers_{turn}"].operator.model == preferred  # type: ignore[attr-defined]
     offline = steps["prompts"].operator.rows  # type: ignore[attr-defined]
-    assert offline == sum(steps[f"pair_prompts_{turn}"].operator.rows for turn in (1, 2))  # type: ignore[attr-defined]
+    online = [steps[f"pair_prompts_{turn}"].operator for turn in (1, 2)]
+    assert offline == sum(each.rows for each in online)  # type: ignore[attr-defined]
     compared = {name: (each.operator.model, each.operator.against)  # type: ignore[attr-defined]
                 for name, each in steps.items() if each.verb == "evaluate"}  # fmt: skip
     assert compared["negative_gradient"] == ("online_pairs_2", "online_best_2")

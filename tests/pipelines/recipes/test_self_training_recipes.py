@@ -128,7 +128,9 @@ def test_s3ft_learns_own_right_answers_then_own_words_then_the_reference(recipe:
         return said[prompt]
 
     def judge(prompt: str, seed: int) -> str:
-        wanted, other = re.search(r"Right answer:\n(.*)\n\nOther answer:\n(.*)\n", prompt).groups()  # type: ignore[union-attr]
+        found = re.search(r"Right answer:\n(.*)\n\nOther answer:\n(.*)\n", prompt)
+        assert found is not None
+        wanted, other = found.groups()
         return "Yes." if wanted.rstrip(".") in other else "No."
 
     run = recipe(
@@ -232,4 +234,5 @@ def test_list_weighs_pseudo_labels_by_what_they_do_for_the_labeled_rows(recipe: 
     probed = steps["probed_2"].operator
     assert (steps["probed_2"].value, probed.towards) == ("influence", "labeled")  # type: ignore[attr-defined]
     assert steps["student_2"].inputs == ("labeled", "weighed_2")
-    assert steps["student_2"].operator.adapter.kind == "lora", "the backbone is frozen"  # type: ignore[attr-defined]
+    adapter = steps["student_2"].operator.adapter  # type: ignore[attr-defined]
+    assert adapter.kind == "lora", "the backbone is frozen"

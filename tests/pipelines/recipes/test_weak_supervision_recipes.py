@@ -95,7 +95,8 @@ def test_only_the_ceiling_learns_the_truth_of_the_questions_that_are_labeled() -
 
 def test_a_label_budget_is_spent_in_three_ways_at_one_price(recipe: Any) -> None:
     values = load("label_budget").steps
-    cost = {name: values[name].operator.rows for name in ("asked", "dear_labels", "some_cheap", "some_dear")}  # type: ignore[attr-defined]
+    operators = {name: values[name].operator for name in ("asked", "dear_labels", "some_cheap", "some_dear")}
+    cost = {name: each.rows for name, each in operators.items()}  # type: ignore[attr-defined]
     assert cost["asked"] == 10 * cost["dear_labels"]
     assert cost["some_cheap"] + 10 * cost["some_dear"] == cost["asked"]
     both = values["both"]
@@ -200,7 +201,8 @@ def test_the_repair_loop_learns_repairs_that_pass_and_is_judged_on_another_packa
 ) -> None:
     steps = load("code_repair_loop").steps
     assert steps["verdict"].inputs == ("held_out",)
-    package = {name: steps[name].operator.package for name in ("functions", "unseen")}  # type: ignore[attr-defined]
+    sources = {name: steps[name].operator for name in ("functions", "unseen")}
+    package = {name: each.package for name, each in sources.items()}  # type: ignore[attr-defined]
     assert package["functions"] != package["unseen"]
     source = 'def add(a, b):\n    """Add.\n\n    >>> add(1, 2)\n    3\n    """\n    return a + b\n'
     other = source.replace("add", "take").replace("3\n", "-1\n").replace("a + b", "a - b")

@@ -218,7 +218,9 @@ def test_a_turn_whose_content_is_no_text_fails_its_row(content: object, tmp_path
     ]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     source = Jsonl(path=[str(tmp_path / "rows.jsonl")])
-    batches = [batch for piece in source.pieces(None) for batch in piece.read()]  # type: ignore[arg-type, union-attr]
+    pieces = source.pieces(None)  # type: ignore[arg-type]
+    assert pieces is not None
+    batches = [batch for piece in pieces for batch in piece.read()]
     made = pa.Table.from_batches(batches).to_pylist()
     assert [row["n"] for row in made] == [0, 1, 2, 3]
     assert [row["messages"] for row in made] == [None, good, None, None]
