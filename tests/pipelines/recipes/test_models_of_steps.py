@@ -158,9 +158,9 @@ SEVERAL = {
     },
     "code_repair_loop": {"sampler": "repaired verdict.against", "base": "student", "student": "verdict"},
     "self_train": {
-        "sampler": "answers verdict.against",
-        "base": "replayed student since_base.against transfer.against retention.against",
-        "student": "verdict since_base transfer retention",
+        "sampler": "answers verdict.against transfer.against retention.against",
+        "base": "replayed student",
+        "student": "verdict transfer retention",
     },
 }  # fmt: skip
 #: Recipes with a loop: the step whose student replaces a model.

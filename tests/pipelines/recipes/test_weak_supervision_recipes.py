@@ -231,11 +231,15 @@ def test_self_train_learns_passing_answers_without_the_system_prompt_beside_plai
     ifeval = [{"key": 1, "prompt": "Write without commas.", "instruction_id_list": ["punctuation:no_comma"],
                "kwargs": [{}]}]  # fmt: skip
     run = recipe("self_train", said, common, "loop={rounds: 1}", "steps.prompts.kinds=[no_commas]",
-                 "steps.prompts.max_constraints=1", until="clean", model="sampler",
+                 "steps.prompts.max_constraints=1", "steps.retention.against=base", until="clean",
+                 model="sampler",
                  plain=plain, ifeval=ifeval)  # fmt: skip
     learnt = rows(run, "clean")
     assert {row["response"] for row in learnt} == {"One and two."}
     assert {row["system"] for row in learnt} == {None}
     steps = load("self_train").steps
     assert steps["student"].inputs == ("clean", "replayed")
-    assert steps["since_base"].operator.against == "base"  # type: ignore[attr-defined]
+    gate = load("self_train").loop.gate
+    assert gate is not None
+    assert dict(gate.yardsticks()) == {"verdict": "promote", "transfer": "transfer", "retention": "retain"}
+    assert {steps[name].operator.against for name, _ in gate.yardsticks()} == {"sampler"}  # type: ignore[attr-defined]
