@@ -101,7 +101,7 @@ class UserMap(Map, _UserStep):
         judge = _one if not self.makes_rows else _many
         if inspect.iscoroutinefunction(inspect.unwrap(load(self.map))):
             return _asynchronous(call, judge, self.concurrency)
-        return _synchronous(call, judge)
+        return _synchronous(call, judge, context.check)
 
 
 class UserMake(UserMap):
@@ -267,13 +267,17 @@ def _is_many(hint: object) -> bool:
 Judge = Callable[[Row, Any], list[Outcome]]
 
 
-def _synchronous(call: Callable[[Row], Any], judge: Judge) -> Apply:
-    """Process rows one after another in a thread: the event loop stays free, and calls never overlap."""
+def _synchronous(call: Callable[[Row], Any], judge: Judge, check: Callable[[], None]) -> Apply:
+    """Process rows one after another in a thread: the event loop stays free, and calls never overlap.
+
+    ``check``: raises between two rows if the run is stopping.
+    """
     turn = asyncio.Lock()
 
     def answers(rows: list[Row]) -> list[list[Outcome]]:
         found: list[list[Outcome]] = []
         for row in rows:
+            check()
             try:
                 found.append(judge(row, call(dict(row))))
             except Exception as error:

@@ -146,6 +146,8 @@ PIPELINE = """
 import os, time, gristmill
 os.chdir({folder!r})
 def slow(row):
+    with open("called", "a") as log:
+        log.write("x")
     time.sleep({seconds})
     return {{"twice": 2 * row["n"]}}
 pipeline = gristmill.Pipeline("widget")
@@ -181,3 +183,6 @@ def test_an_interrupted_kernel_stops_the_run_cleanly(kernel: Any, tmp_path: Path
     assert "committed results are kept" in error["evalue"]
     last = [each for each in found if each["type"] == "update_display_data"][-1]["data"]
     assert last["text/plain"].startswith("widget: stopped after ")
+    called = tmp_path / "called"
+    calls = len(called.read_text()) if called.exists() else 0
+    assert calls < 40, "it stops between two rows of a micro-batch"

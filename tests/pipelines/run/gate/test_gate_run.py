@@ -179,8 +179,8 @@ def test_several_students_are_trained_and_judged_together(case: Case) -> None:
         "             parser: {{kind: text, column: response}}, check: {{verify: number}}}}\n"
         "loop: {{rounds: 1, promote: {{student: base}}, gate: {gate}}}\n"
     )
-    made, log = case.run("{promote: verdict, seeds: 2, looks: 8}", text=text)
-    assert {"student", "student_seed2", "verdict_1of8", "verdict_seed2_1of8"} <= set(log.made)
+    made, log = case.run("{promote: verdict, seeds: 2, looks: 2}", text=text)
+    assert {"student", "student_seed2", "verdict_1of2", "verdict_seed2_1of2"} <= set(log.made)
     weights = [
         (made[name].store.model / "adapter_model.safetensors").read_bytes()
         for name in ("student", "student_seed2")
