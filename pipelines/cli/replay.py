@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ...contracts.counting import counted
+from .arguments import add_trust
 
 if TYPE_CHECKING:
     from ..inspect.replay.replay import ReplayedStep
@@ -15,7 +16,7 @@ List the steps of RUN that give the same bytes whenever they are made again, and
 that asks a model, trains one, or runs programs whose times are measured. With --verify, each of the first is
 made again from the stored rows of the steps before it, in a temporary folder, and compared with what is
 stored. `gristmill check` finds files that changed since they were written; this also finds rows that the
-steps do not make.
+steps do not make. The file that the run keeps is loaded, with the functions that it names.
 Exit codes: 0 all steps that were made again are equal; 1 one differs."""
 
 WORDS = {"can be": "deterministic", "not": "not deterministic", "unknown": "not known"}
@@ -26,14 +27,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="a run directory")
     parser.add_argument("--verify", action="store_true", help="make the steps again, and compare the bytes")
     parser.add_argument("--json", action="store_true", help="print JSON: one object per step")
+    add_trust(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     from ..inspect.replay.replay import replay
     from ..store.run_directory import RunDirectory
     from .printing import print_json
+    from .trust import make_sure
 
-    found = list(replay(RunDirectory.open(args.run), verify=args.verify))
+    run = RunDirectory.open(args.run)
+    make_sure(str(run.path / "spec.yaml"), (), trusted=args.trust)
+    found = list(replay(run, verify=args.verify))
     if args.json:
         print_json(found)
     else:

@@ -71,7 +71,9 @@ def test_every_deterministic_step_comes_out_the_same(
     ]  # fmt: skip
     assert {each.why for each in told if each.step == "said"} == {"asked a model (writer)"}
     assert {path: path.read_bytes() for path in finished.parent.rglob("*") if path.is_file()} == before
-    assert main(["replay", str(finished)]) == 0
+    assert main(["replay", str(finished)]) == 2, "its file is loaded, and is not below this directory"
+    assert "add --trust" in capsys.readouterr().err
+    assert main(["replay", str(finished), "--trust"]) == 0
     out = capsys.readouterr().out
     assert "16 steps can be made again (--verify does it); 2 steps not deterministic" in out
 
@@ -121,7 +123,7 @@ def test_a_row_that_no_step_makes_is_found_though_every_seal_is_sound(run: RunDi
 def test_an_export_that_was_changed_is_told(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     [file] = (run.path / "exports" / "inside").rglob("*.parquet")
     file.write_bytes(file.read_bytes()[:-1] + b"?")
-    assert main(["replay", str(run.path), "--verify"]) == 1
+    assert main(["replay", str(run.path), "--verify", "--trust"]) == 1
     out = capsys.readouterr().out
     assert f"inside: {file.relative_to(run.path)}: its bytes are not those that were written" in out
     assert "16 steps made again: 15 equal, 1 different; 2 steps not deterministic" in out
