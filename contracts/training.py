@@ -90,6 +90,10 @@ class Train(Operator):
         """What an engine must support to serve the student, each with the setting that brings it."""
         return {"adapter": "an adapter"}
 
+    def why_not_merged(self) -> str | None:
+        """Why the student cannot be merged into its base; None if it can."""
+        return None
+
     @abstractmethod
     def fit(self, table: pa.Table, context: Context) -> Trained:
         """Train on the rows of ``table``. Resumes from the checkpoints of an earlier call in ``workdir``.

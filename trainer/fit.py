@@ -318,7 +318,7 @@ def _save(
         gather_deltas(model)
         if processes.first:
             save_delta(model, directory, base_reference(weights)["base_model_name_or_path"])
-    elif step.adapter.merged_only:
+    elif step.adapter.own_layout:
         if processes.first:
             save_own(model, directory, base_reference(weights)["base_model_name_or_path"], record)
     elif processes.first or is_sharded(model):

@@ -16,6 +16,7 @@ from ..contracts.inference import Capability
 from ..contracts.operators import StepRef
 from ..contracts.rows import Row
 from ..contracts.training import Train
+from .adapters.adapted_layers import check_layers
 from .adapters.adapter_names import Target
 from .adapters.adapter_settings import AdapterSettings
 from .base_checks import check_base
@@ -251,7 +252,7 @@ class TrainSettings(Train):
 
     @model_validator(mode="after")
     def _parts_beside(self) -> Self:
-        if self.parts() and self.adapter.merged_only and self.adapter.kind != "delta":
+        if self.parts() and self.adapter.own_layout and self.adapter.kind != "delta":
             raise ValueError(
                 f"train_{self.parts()[0]} needs an adapter of kind lora, rslora, dora or delta, not "
                 f"{self.adapter.kind!r}: remove it, or give another kind"
@@ -293,6 +294,8 @@ class TrainSettings(Train):
     def student_needs(self) -> Mapping[Capability, str]:
         if self.adapter.merged_only:
             return {"delta": f"adapter: {{kind: {self.adapter.kind}}}"}
+        if self.adapter.unmerged:
+            return {"added_modules": f"adapter: {{kind: {self.adapter.kind}}}"}
         needs = dict(super().student_needs())
         if self.adapter.kind == "dora":
             needs["dora"] = "adapter: {kind: dora}"
@@ -302,6 +305,11 @@ class TrainSettings(Train):
             needs["reward"] = "the head of a reward model"
         return needs
 
+    def why_not_merged(self) -> str | None:
+        if self.adapter.unmerged:
+            return f"an adapter of kind {self.adapter.kind!r} is no change of the weights"
+        return None
+
     def check_weights(self, weights: Mapping[str, Sequence[Path]]) -> None:
         from .model.checkpoint_check import check_checkpoint
 
@@ -309,8 +317,8 @@ class TrainSettings(Train):
             for path in dict.fromkeys(paths):
                 config = check_checkpoint(path)
                 config.check_length(self.max_length, f"the {field} {getattr(self, field)!r}")
-                if field == "model" and self.adapter.targets != "all-linear":
-                    config.check_targets(self.adapter.targets)
+                if field == "model":
+                    check_layers(self.adapter, config, self.max_length)
 
     @field_validator("chat_template_kwargs")
     @classmethod
