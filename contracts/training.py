@@ -23,7 +23,7 @@ from .rows import Row
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: A column of the rows of a training whose step has ``mix``: which of its inputs each row is from, as a
+#: A column of the rows of a step with ``by_input``, such as a training with ``mix``: which of its inputs each row is from, as a
 #: dictionary array of their names in the order of ``from``.
 INPUT = "_input"
 
@@ -67,6 +67,11 @@ class Train(Operator):
     mix: Annotated[tuple[Weight, ...], Field(min_length=2)] | None = None
     """Weights of the steps in `from`, in their order: the share of each in the tokens that are trained on,
     relative to the others. By default, all rows are trained on alike."""
+
+    @property
+    def by_input(self) -> bool:
+        """Whether it must know which of its inputs each row is from."""
+        return self.mix is not None
 
     def check_inputs(self, names: Sequence[str]) -> None:
         if self.mix is not None and len(self.mix) != len(names):

@@ -74,6 +74,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
             other = check_checkpoint(context.weights(name).path)
             other.check_length(step.max_length, f"the {field} {name!r}")
     config, device = ModelConfig.read(weights.path), choose_device(step.device)
+    OPTIMIZERS[step.optimizer].check_device(device)
     objective, encoder = step.objective(context), step.encoder(weights.path)
     rows = RowEncoder.of(step, objective, encoder, config.vocabulary)
     table, apart = split_off(step, table, context)

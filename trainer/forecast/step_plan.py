@@ -125,7 +125,9 @@ def plan_step(
     held = _frozen_values(config, adapter) * step.torch_dtype().itemsize
     if step.sparse is not None:
         held += POLICIES[step.sparse.kind].held_bytes * trained_weights(step, config)
-    return replace(plan, base=plan.base + held, rows=size_of(examples) if on_cpu else 0)
+    by_losses = int(state_bytes(step, config) * resting_weights(step, config)) if step.optimizer == "mezo" else 0
+    rows = size_of(examples) if on_cpu else 0
+    return replace(plan, base=plan.base + held, adapters=plan.adapters + by_losses, rows=rows)
 
 
 def trained_weights(step: TrainSettings, config: ModelConfig) -> int:

@@ -1,7 +1,7 @@
 """MeZO: Malladi et al., "Fine-Tuning Language Models with Just Forward Passes" (arXiv 2305.17333).
 
-With its sparse form, Sparse-MeZO (Liu et al., arXiv 2402.15751), and those of ZO-Bench (Zhang et al.,
-"Revisiting Zeroth-Order Optimization for Memory-Efficient LLM Fine-Tuning", arXiv 2402.11592).
+With its sparse form, Sparse-MeZO (Liu et al., arXiv 2402.15751), and the forms and rules of ZO-Bench (Zhang et
+al., "Revisiting Zeroth-Order Optimization for Memory-Efficient LLM Fine-Tuning", arXiv 2402.11592).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from ...contracts.errors import ModelError
 from ...contracts.inference import derive_seed
 from ...kernels.top_k import Threshold, mask_above, threshold
 from ..adapters.delta import DenseDelta
-from .mezo_settings import Entries
+from .mezo_rules import STATES, fresh, moved
+from .mezo_settings import Entries, Rule
 from .optimizer import Optimizer, State
 
 if TYPE_CHECKING:
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
 
 
 class MeZO(Optimizer):
-    """Descent along random directions, by the losses of two perturbed models: no backward pass, no state.
+    """Descent along random directions, by the losses of two perturbed models: no backward pass.
 
     With noise z of the normal distribution, g = (L(w + eps z) - L(w - eps z)) / (2 eps) and
     w = (1 - lr d) w - lr g z. The weights are perturbed in place, and z is drawn again from its seed each
     time, for one parameter after the other: no noise is held. ``epsilon``: eps.
 
+    - ``rule``: what is done with g z, in place of subtracting it, see :mod:`.mezo_rules`.
     - ``entries``: "small" perturbs only the weights of the smallest magnitude in the base, a share
       ``density`` of each matrix (Sparse-MeZO); "random" a share drawn anew in each step (ZO-Bench's sparse
       gradients).
@@ -42,12 +44,13 @@ class MeZO(Optimizer):
     """
 
     by_losses: ClassVar[bool] = True
-    state_bytes: ClassVar[float] = 0
+    state_bytes: ClassVar[float] = 0  # of the rules without moments
 
     def __init__(
         self,
         groups: Sequence[Mapping[str, Any]],
         *,
+        rule: Rule = "sgd",
         epsilon: float = 1e-3,
         entries: Entries = "all",
         density: float = 0.25,
@@ -55,6 +58,7 @@ class MeZO(Optimizer):
         first_order_blocks: int = 0,
         **options: Any,
     ) -> None:
+        self.rule = rule
         super().__init__(groups, **options)
         self.epsilon, self.entries, self.density = epsilon, entries, density
         self.blockwise, self.first_order_blocks = blockwise, first_order_blocks
@@ -67,6 +71,10 @@ class MeZO(Optimizer):
     @classmethod
     def options(cls, step: TrainSettings) -> dict[str, Any]:
         return step.mezo.model_dump()
+
+    @classmethod
+    def state_size(cls, shape: tuple[int, int], *, rule: Rule = "sgd", **options: Any) -> float:
+        return 4.0 * len(STATES[rule]) * shape[0] * shape[1]
 
     @torch.no_grad()
     def prepare(self, model: Decoder) -> None:
@@ -116,10 +124,26 @@ class MeZO(Optimizer):
             if not math.isfinite(slope):
                 return slope
             squares += slope * slope
+            if self.rule == "conservative":
+                slope = self._tried(part, noise, slope, rate, loss)
             for parameter, direction in self._directions(part, noise):
                 own = rate * self._rates[parameter]
-                parameter.mul_(1 - own * self.weight_decay).add_(direction, alpha=-own * slope)
+                change = moved(self.rule, direction.mul_(slope), self.states[parameter], self.beta1, self.beta2)
+                parameter.mul_(1 - own * self.weight_decay).add_(change, alpha=-own)
         return math.sqrt(squares)
+
+    def _tried(
+        self, part: Sequence[nn.Parameter], seed: int, slope: float, rate: float, loss: Callable[[], float]
+    ) -> float:
+        """Return ``slope``, its opposite or 0: the one whose step has the lowest loss. Weights stay."""
+        losses, place = {}, 0.0
+        for step in (0.0, slope, -slope):
+            for parameter, direction in self._directions(part, seed):
+                parameter.add_(direction, alpha=-rate * self._rates[parameter] * (step - place))
+            losses[step], place = loss(), step
+        for parameter, direction in self._directions(part, seed):
+            parameter.add_(direction, alpha=rate * self._rates[parameter] * place)
+        return min(losses, key=lambda step: math.inf if math.isnan(losses[step]) else losses[step])
 
     def _shift(self, part: Sequence[nn.Parameter], seed: int, distance: float) -> None:
         for parameter, direction in self._directions(part, seed):
@@ -148,7 +172,7 @@ class MeZO(Optimizer):
             yield parameter, noise
 
     def start(self, parameter: Tensor) -> State:
-        return {}
+        return fresh(self.rule, parameter)
 
     def update(
         self, weights: Sequence[Tensor], gradients: Sequence[Tensor], states: Sequence[State], rate: float
@@ -158,4 +182,5 @@ class MeZO(Optimizer):
             weight.mul_(1 - rate * self.weight_decay).add_(gradient, alpha=-rate)
 
     def forget(self, parameter: nn.Parameter, kept: Tensor) -> None:
-        """Do nothing: there are no moments."""
+        for name in STATES[self.rule]:
+            self.states[parameter][name].masked_fill_(~kept, 0.0)

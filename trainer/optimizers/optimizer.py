@@ -66,6 +66,10 @@ class Optimizer(ABC):
         """Return the bytes of state of a weight of ``shape``, for the memory plan."""
         return cls.state_bytes * shape[0] * shape[1]
 
+    @classmethod
+    def check_device(cls, device: torch.device) -> None:  # noqa: B027 (most rules run anywhere)
+        """Raise ModelError if the rule does not run on ``device``. Called before the model is loaded."""
+
     def prepare(self, model: Decoder) -> None:  # noqa: B027 (most rules need nothing)
         """Look at the model. Called once, before the training."""
 

@@ -6,6 +6,12 @@ from typing import TYPE_CHECKING, get_args
 
 from .optimizer_names import OptimizerName
 
+#: Why a paged optimizer does not train on a CPU.
+ON_GPU = (
+    "pages its states between a CUDA GPU and the host's memory, and this training is on a CPU: give optimizer: "
+    "adamw, or adamw8bit, which has a quarter of the state"
+)
+
 if TYPE_CHECKING:
     from ..settings import TrainSettings
 
@@ -24,6 +30,8 @@ def check_options(step: TrainSettings) -> None:
         raise ValueError("optimizer: qft and adapter: {kind: qft} belong together: give both, or neither")
     if step.optimizer == "mezo":
         _check_mezo(step)
+    if step.optimizer == "paged_adamw" and step.device == "cpu":
+        raise ValueError(f"optimizer: paged_adamw {ON_GPU}")
 
 
 def _check_galore(step: TrainSettings) -> None:

@@ -226,7 +226,7 @@ def test_transformers_serves_what_was_trained_and_nothing_merges_it(
 
 
 def test_what_does_not_fit_a_model_is_refused_before_training(make_model) -> None:
-    path = make_model("phi3")
+    path = make_model("phi3", pad_token_id=None)
     with pytest.raises(ModelError, match="but this model has qkv_proj"):
         _load(path, "prefix")
     path = make_model("mistral", sliding_window=16, name="mistral")

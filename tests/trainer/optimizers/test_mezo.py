@@ -50,6 +50,47 @@ def test_a_step_goes_along_the_noise_by_its_slope() -> None:
     assert all(not state for state in optimizer.states.values())
 
 
+@pytest.mark.parametrize("rule", ["sign", "momentum", "adam"])
+def test_a_rule_moves_by_its_formula(rule: Any) -> None:
+    owned, rate, decay = _parameters((3, 4)), 0.01, 0.1
+    optimizer = MeZO([{"params": owned, "rate": 2.0}], rule=rule, epsilon=0.1, weight_decay=decay)
+    w = owned[0].detach().clone()
+    first, second = torch.zeros_like(w), torch.zeros_like(w)
+    for step in (1, 2, 3):
+        z = _noise(w.shape, step, 0, 0)
+        g = float(2 * (w * z).sum()) * z
+        first = 0.9 * first + (g if rule == "momentum" else 0.1 * g)
+        second = 0.999 * second + 0.001 * g * g
+        adam = first / (1 - 0.9**step) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
+        change = {"sign": g.sign(), "momentum": first, "adam": adam}[rule]
+        w = (1 - 2 * rate * decay) * w - 2 * rate * change
+        optimizer.descend(_quadratic(owned), rate, step)
+        torch.testing.assert_close(owned[0].detach(), w)
+    size = {"sign": 0, "momentum": 4, "adam": 8}[rule]
+    assert MeZO.state_size((3, 4), rule=rule) == size * 12
+
+
+@pytest.mark.parametrize(("best", "wanted"), [("none", 0.0), ("forward", 1.0), ("opposite", -1.0)])
+def test_a_conservative_step_is_the_best_of_three(best: str, wanted: float) -> None:
+    """The losses that the estimate is from are of the sum of squares; those of the steps are given."""
+    owned, rate = _parameters((3, 4)), 0.01
+    w, z = owned[0].detach().clone(), _noise(owned[0].shape, 7, 0, 0)
+    step = rate * float(2 * (w * z).sum()) * z
+    places = {"none": w, "forward": w - step, "opposite": w + step}
+    asked: list[str] = []
+
+    def loss() -> float:
+        if len(asked) < 2:
+            asked.append("estimate")
+            return _quadratic(owned)()
+        asked.append(next(name for name, at in places.items() if torch.allclose(owned[0].detach(), at)))
+        return 0.0 if asked[-1] == best else 1.0
+
+    MeZO([{"params": owned, "rate": 1.0}], rule="conservative", epsilon=0.1).descend(loss, rate, 7)
+    assert asked[2:] == ["none", "forward", "opposite"]
+    torch.testing.assert_close(owned[0].detach(), w - wanted * step)
+
+
 def test_a_slope_that_is_not_finite_changes_nothing() -> None:
     owned = _parameters((3,))
     before = owned[0].detach().clone()
@@ -127,6 +168,10 @@ RUNS: dict[str, dict[str, Any]] = {
     "random": {"mezo": {"entries": "random", "density": 0.5}},
     "blockwise": {"mezo": {"blockwise": True}, "train_embeddings": True},
     "hybrid": {"mezo": {"first_order_blocks": 1}},
+    "momentum": {"mezo": {"rule": "momentum"}},
+    "adam": {"mezo": {"rule": "adam", "blockwise": True}},
+    "conservative": {"mezo": {"rule": "conservative"}},
+    "sign": {"mezo": {"rule": "sign"}},
 }
 
 
