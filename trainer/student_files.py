@@ -79,8 +79,7 @@ def _card(weights: ModelWeights, step: TrainSettings, name: str, rows: int) -> s
         f"tags:\n- gristmill\n- {step.adapter.kind}",
         "---\n",
         f"# {name}\n",
-        f"{what_it_is} over `{base}`, trained by Gristmill "
-        f"{__version__} on {counted(rows, 'row')}. {what}\n",
+        f"{what_it_is} over `{base}`, trained by Gristmill {__version__} on {counted(rows, 'row')}. {what}\n",
         *(["The chat template in this directory is that of the training.\n"] if step.conversational else []),
         "## Use\n",
         f"{use}\n",

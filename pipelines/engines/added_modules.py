@@ -1,7 +1,7 @@
 """Adapters that compute beside the weights, attached to a model of transformers in memory.
 
-Bottlenecks around sublayers, in series (arXiv 1902.00751) or parallel (arXiv 2110.04366), and prefixes of keys
-and values (arXiv 2101.00190), as the trainer writes them.
+Bottlenecks around sublayers, in series (arXiv 1902.00751) or parallel (arXiv 2110.04366), and prefixes of
+keys and values (arXiv 2101.00190), as the trainer writes them.
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ def _before(attention: Any, keys: torch.Tensor, values: torch.Tensor) -> None:
     """Give an attention layer its prefix. ``keys`` and ``values``: (P, key heads * D) each."""
     if keys.shape != values.shape or keys.shape[1] != attention.k_proj.out_features:
         raise KeyError("rows")
-    heads = partial(lambda size, rows: rows.view(len(rows), -1, size).transpose(0, 1)[None], attention.head_dim)
+    heads = partial(
+        lambda size, rows: rows.view(len(rows), -1, size).transpose(0, 1)[None], attention.head_dim
+    )
     attention.prefix = heads(keys), heads(values)
 
 

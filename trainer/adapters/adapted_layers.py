@@ -22,17 +22,18 @@ def check_layers(settings: AdapterSettings, config: ModelOptions, max_length: in
     layers = {name for name in settings.names() if name in config.adaptable()}
     if settings.prefixed and not set(PREFIXED) <= layers:
         raise ModelError(
-            f"adapter kind {settings.kind!r} puts rows before the outputs of {' and '.join(PREFIXED)}, but this "
-            f"model has {', '.join(config.adaptable())}: give another kind"
+            f"adapter kind {settings.kind!r} puts rows before the outputs of {' and '.join(PREFIXED)}, but "
+            f"this model has {', '.join(config.adaptable())}: give another kind"
         )
     if settings.kind == "mam" and not layers & set(OUTPUTS):
         raise ModelError(
-            "adapter kind 'mam' has a bottleneck at the MLP, but the MLP of this model is a mixture of experts, "
-            "which takes no adapter: give kind: prefix"
+            "adapter kind 'mam' has a bottleneck at the MLP, but the MLP of this model is a mixture of "
+            "experts, which takes no adapter: give kind: prefix"
         )
     windows = [block.window for block in config.blocks if block.window is not None]
     if settings.prefixed and windows and settings.prefix_tokens + max_length > min(windows):
         raise ModelError(
             f"a prefix of {settings.prefix_tokens} tokens and max_length = {max_length} are over the sliding "
-            f"window of {min(windows)} tokens of this model, beyond which a prefix is not seen: lower one of them"
+            f"window of {min(windows)} tokens of this model, beyond which a prefix is not seen: lower one of "
+            "them"
         )

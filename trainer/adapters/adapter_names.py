@@ -87,7 +87,10 @@ TARGETS_OF: dict[Kind, tuple[tuple[Target, ...], str]] = {
     "s2ft": (OUTPUTS, "trains columns of layers whose inputs are heads or channels"),
     "bottleneck": (OUTPUTS, "is around the sublayers that these layers end"),
     "prefix": (PREFIXED, "puts rows before keys and values"),
-    "mam": ((*PREFIXED, "down_proj", "output_linear"), "has a prefix at attention and is parallel to the MLP"),
+    "mam": (
+        (*PREFIXED, "down_proj", "output_linear"),
+        "has a prefix at attention and is parallel to the MLP",
+    ),
 }
 #: The form of a bottleneck, and its non-linearity.
 BottleneckForm = Literal["parallel", "series"]
@@ -108,8 +111,7 @@ UNSCALED: frozenset[Kind] = frozenset({"miss", "weak_columns"})
 #: Fields that only some kinds or initializations use, by the names of these.
 USED_BY: dict[str, frozenset[str]] = {
     "init": frozenset({"lora", "rslora", "dora", "lora_dropout", "kasa", "loram", "weak_columns", "welore"}),
-    "rank": LOW_RANK
-    | {"miss", "bone", "loldu", "dota", "weak_columns", "l4q", "dsee", "bottleneck", "mam"},
+    "rank": LOW_RANK | {"miss", "bone", "loldu", "dota", "weak_columns", "l4q", "dsee", "bottleneck", "mam"},
     "alpha": LOW_RANK | {"l4q", "dsee", "bottleneck", "mam"},
     "dropout": LOW_RANK,
     "b_rate": LOW_RANK,

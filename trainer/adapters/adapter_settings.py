@@ -179,7 +179,8 @@ class AdapterSettings(Frozen):
                 )
         if self.prefixed and not set(PREFIXED) <= set(self.names()):
             raise ValueError(
-                f"kind {self.kind!r} has as many keys as values: give targets with both {' and '.join(PREFIXED)}"
+                f"kind {self.kind!r} has as many keys as values: give targets with both "
+                f"{' and '.join(PREFIXED)}"
             )
         return self
 

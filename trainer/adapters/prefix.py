@@ -1,4 +1,5 @@
-"""Prefix tuning: Li & Liang, "Prefix-Tuning: Optimizing Continuous Prompts for Generation" (arXiv 2101.00190).
+"""Prefix tuning: Li & Liang, "Prefix-Tuning: Optimizing Continuous Prompts for Generation" (arXiv
+2101.00190).
 
 The rows are trained themselves, without the paper's network that computes them in training.
 """

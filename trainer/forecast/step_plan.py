@@ -125,9 +125,12 @@ def plan_step(
     held = _frozen_values(config, adapter) * step.torch_dtype().itemsize
     if step.sparse is not None:
         held += POLICIES[step.sparse.kind].held_bytes * trained_weights(step, config)
-    by_losses = int(state_bytes(step, config) * resting_weights(step, config)) if step.optimizer == "mezo" else 0
-    rows = size_of(examples) if on_cpu else 0
-    return replace(plan, base=plan.base + held, adapters=plan.adapters + by_losses, rows=rows)
+    plan = replace(plan, base=plan.base + held, rows=size_of(examples) if on_cpu else 0)
+    if step.optimizer == "mezo":  # moments of weights without a gradient; noise and tangents of forward mode
+        estimated, forward = resting_weights(step, config), step.mezo.estimate == "forward"
+        more = int((state_bytes(step, config) + 4 * forward) * estimated)
+        plan = replace(plan, adapters=plan.adapters + more, activations=plan.activations * (1 + forward))
+    return plan
 
 
 def trained_weights(step: TrainSettings, config: ModelConfig) -> int:

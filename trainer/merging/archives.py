@@ -56,7 +56,7 @@ class Elite:
 
 @dataclass
 class Archives:
-    """One archive for each task: cells of a grid over the losses on the other tasks, with the best model each.
+    """One archive for each task: cells of a grid over the losses on the other tasks, with the best model.
 
     ``edges``: of each task, the lowest and the highest loss of the grid; a loss beyond it counts as its edge.
     ``cells``: number of steps of the grid.

@@ -36,10 +36,10 @@ class CycleQD(Merge):
 
     Each task has an archive of models, which holds the best one for each behavior: its losses on the other
     tasks, on a grid. In each generation it is another task's turn: two models of its archive are merged, with
-    weights around 1/2, and random shares of the singular components of this task's expert are added. The child is
-    measured on all tasks and goes into each archive in which it is the best of its cell. In the end, the best
-    models of all archives are merged, each with a weight of exp(quality) (Kuroki et al., "Agent Skill Acquisition
-    for Large Language Models via CycleQD", arXiv 2410.14735).
+    weights around 1/2, and random shares of the singular components of this task's expert are added. The
+    child is measured on all tasks and goes into each archive in which it is the best of its cell. In the end,
+    the best models of all archives are merged, each with a weight of exp(quality) (Kuroki et al., "Agent
+    Skill Acquisition for Large Language Models via CycleQD", arXiv 2410.14735).
 
     The paper's quality is a task's success rate, from 0 to 1. Here it is exp(-loss), with the loss of `train:
     sft` on the task's rows, which takes no generation. The experts give the edges of the grid.
@@ -137,7 +137,11 @@ class CycleQD(Merge):
         from ..methods.sft import SupervisedFineTuning
 
         return SupervisedFineTuning(
-            model=self.model, max_length=self.max_length, dtype=self.dtype, device=self.device, quantize="none"
+            model=self.model,
+            max_length=self.max_length,
+            dtype=self.dtype,
+            device=self.device,
+            quantize="none",
         )
 
 

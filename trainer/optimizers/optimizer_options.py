@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
+from ..adapters.adapter_names import Kind
+from ..model.quantization import OWN_PRODUCTS
 from .optimizer_names import OptimizerName
 
+#: Kinds of adapters that PyTorch's forward mode goes through.
+FORWARD_KINDS: frozenset[Kind] = frozenset(
+    {"lora", "rslora", "dora", "delta", "svft", "bottleneck", "prefix", "mam"}
+)
 #: Why a paged optimizer does not train on a CPU.
 ON_GPU = (
     "pages its states between a CUDA GPU and the host's memory, and this training is on a CPU: give optimizer: "
@@ -58,3 +64,14 @@ def _check_mezo(step: TrainSettings) -> None:
         raise ValueError(
             "mezo: {entries: small} chooses among the base's weights: give adapter: {kind: delta}"
         )
+    if step.mezo.estimate == "forward":
+        if step.adapter.kind not in FORWARD_KINDS:
+            raise ValueError(
+                f"mezo: {{estimate: forward}} does not go through adapter kind {step.adapter.kind!r}: give one of "
+                f"{', '.join(sorted(FORWARD_KINDS))}, or estimate: difference"
+            )
+        if step.quantize in OWN_PRODUCTS:
+            raise ValueError(
+                f"mezo: {{estimate: forward}} does not go through the products of quantize: {step.quantize}: give "
+                "another format, or estimate: difference"
+            )

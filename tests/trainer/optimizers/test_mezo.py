@@ -17,10 +17,13 @@ from gristmill.contracts.inference import ModelWeights, derive_seed
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.adapters.parameter_groups import parameter_groups
-from gristmill.trainer.forecast.step_plan import resting_weights, state_bytes, trained_weights
+from gristmill.trainer.data.examples import Example, TokenSequence
+from gristmill.trainer.forecast.step_plan import plan_step, resting_weights, state_bytes, trained_weights
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 from gristmill.trainer.model.model_config import ModelConfig
 from gristmill.trainer.optimizers.mezo import MeZO
+
+EXAMPLES = [Example(name, (TokenSequence(tuple(range(9)), (False, *[True] * 8)),)) for name in ("one", "two")]
 
 
 def _parameters(*shapes: tuple[int, ...]) -> list[nn.Parameter]:
@@ -172,6 +175,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "adam": {"mezo": {"rule": "adam", "blockwise": True}},
     "conservative": {"mezo": {"rule": "conservative"}},
     "sign": {"mezo": {"rule": "sign"}},
+    "forward": {"mezo": {"estimate": "forward"}, "adapter": {"kind": "mam", "rank": 4, "prefix_tokens": 3}},
 }
 
 
@@ -231,6 +235,16 @@ def test_the_plan_has_no_gradients_and_no_states(make_model) -> None:
     assert state_bytes(step, config) == 0
     assert resting_weights(step, config) == trained_weights(step, config)
     assert resting_weights(hybrid, config) == trained_weights(step, config) // 2
+    adam = SupervisedFineTuning.model_validate(
+        {"model": "base", "optimizer": "mezo", "mezo": {"rule": "adam", "estimate": "forward"}}
+    )
+    plans = [
+        plan_step(each, config, torch.device("cpu"), False, EXAMPLES, [[[0], [1]]], 0, 0)
+        for each in (step, adam)
+    ]
+    # Two moments, and the noise; tangents beside the activations.
+    assert plans[1].adapters - plans[0].adapters == 12 * trained_weights(step, config)
+    assert plans[1].activations == 2 * plans[0].activations
 
 
 @pytest.mark.parametrize(
@@ -241,6 +255,18 @@ def test_the_plan_has_no_gradients_and_no_states(make_model) -> None:
         ({"optimizer": "mezo", "mezo": {"density": 0.5}}, "density needs entries"),
         ({"optimizer": "mezo", "adapter": {"kind": "delta"}, "sparse": {}}, "remove sparse"),
         ({"optimizer": "mezo", "shard": True}, "perturbs whole weights"),
+        (
+            {"optimizer": "mezo", "mezo": {"estimate": "forward"}, "adapter": {"kind": "bone"}},
+            "not go through adapter",
+        ),
+        (
+            {"optimizer": "mezo", "mezo": {"estimate": "forward"}, "quantize": "halo"},
+            "products of quantize: halo",
+        ),
+        (
+            {"optimizer": "mezo", "mezo": {"rule": "adam", "first_order_blocks": 1}},
+            "beside rule: sgd, not adam",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_refused(given: dict[str, Any], message: str) -> None:
