@@ -23,8 +23,8 @@ from .rows import Row
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: A column of the rows of a step with ``by_input``, such as a training with ``mix``: which of its inputs each row is from, as a
-#: dictionary array of their names in the order of ``from``.
+#: A column of the rows of a step with ``by_input``, such as a training with ``mix``: which of its inputs each
+#: row is from, as a dictionary array of their names in the order of ``from``.
 INPUT = "_input"
 
 

@@ -109,10 +109,10 @@ class TrainSettings(Train):
     """`adamw` (arXiv 1711.05101) with 8 bytes of state per trained weight, `adamw8bit` (arXiv 2110.02861)
     with 2, `lion` (arXiv 2302.06675) with 4, or `galore`: AdamW over gradients of low rank, with far less
     (arXiv 2403.03507), for `adapter: {kind: delta}`. `mezo` computes losses and no gradients (arXiv
-    2305.17333): it takes the memory of inference, and many more steps. `clip` does not apply, and
-    `betas` only to its `rule`s `momentum` and `adam`. `qft` is Lion over integers (arXiv 2310.07147), for `adapter: {kind: qft}`; `clip` does not apply.
-    `paged_adamw` is `adamw` on a GPU, with states that CUDA moves to the host's memory where there is no room
-    (QLoRA, arXiv 2305.14314)."""
+    2305.17333): it takes the memory of inference, and many more steps; `clip` does not apply to it, and
+    `betas` only to its `rule`s `momentum` and `adam`. `qft` is Lion over integers (arXiv 2310.07147), for
+    `adapter: {kind: qft}`; `clip` does not apply. `paged_adamw` is `adamw` on a GPU, with states that CUDA
+    moves to the host's memory where there is no room (QLoRA, arXiv 2305.14314)."""
     galore: GaLoreSettings = GaLoreSettings()
     """Options of `optimizer: galore`."""
     mezo: MeZOSettings = MeZOSettings()

@@ -65,8 +65,8 @@ def _card(weights: ModelWeights, step: TrainSettings, name: str, rows: int) -> s
         "model = AutoPeftModelForCausalLM.from_pretrained(DIRECTORY)\n"
         "tokenizer = AutoTokenizer.from_pretrained(DIRECTORY)\n```"
         if peft
-        else "`gristmill chat DIRECTORY` talks to it, and `engine: transformers` serves it over its base. It cannot "
-        "be merged into a whole model."
+        else "`gristmill chat DIRECTORY` talks to it, and `engine: transformers` serves it over its base. It "
+        "cannot be merged into a whole model."
         if step.adapter.unmerged
         else "`gristmill merge BASE DIRECTORY --out MODEL` makes a whole model of it."
     )

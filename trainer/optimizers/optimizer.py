@@ -79,6 +79,7 @@ class Optimizer(ABC):
     @classmethod
     def check_device(cls, device: torch.device) -> None:
         """Raise ModelError if the rule does not run on ``device``. Called before the model is loaded."""
+        return
 
     def prepare(self, model: Decoder) -> None:  # noqa: B027 (most rules need nothing)
         """Look at the model. Called once, before the training."""

@@ -14,8 +14,8 @@ FORWARD_KINDS: frozenset[Kind] = frozenset(
 )
 #: Why a paged optimizer does not train on a CPU.
 ON_GPU = (
-    "pages its states between a CUDA GPU and the host's memory, and this training is on a CPU: give optimizer: "
-    "adamw, or adamw8bit, which has a quarter of the state"
+    "pages its states between a CUDA GPU and the host's memory, and this training is on a CPU: give "
+    "optimizer: adamw, or adamw8bit, which has a quarter of the state"
 )
 
 if TYPE_CHECKING:
@@ -67,11 +67,11 @@ def _check_mezo(step: TrainSettings) -> None:
     if step.mezo.estimate == "forward":
         if step.adapter.kind not in FORWARD_KINDS:
             raise ValueError(
-                f"mezo: {{estimate: forward}} does not go through adapter kind {step.adapter.kind!r}: give one of "
-                f"{', '.join(sorted(FORWARD_KINDS))}, or estimate: difference"
+                f"mezo: {{estimate: forward}} does not go through adapter kind {step.adapter.kind!r}: give "
+                f"one of {', '.join(sorted(FORWARD_KINDS))}, or estimate: difference"
             )
         if step.quantize in OWN_PRODUCTS:
             raise ValueError(
-                f"mezo: {{estimate: forward}} does not go through the products of quantize: {step.quantize}: give "
-                "another format, or estimate: difference"
+                f"mezo: {{estimate: forward}} does not go through the products of quantize: {step.quantize}: "
+                "give another format, or estimate: difference"
             )

@@ -236,7 +236,7 @@ def test_what_does_not_fit_a_model_is_refused_before_training(make_model) -> Non
     step.model_copy(update={"max_length": 11}).check_weights({"model": [path]})
     with pytest.raises(ValueError, match="give targets with both k_proj and v_proj"):
         AdapterSettings(kind="prefix", targets=("k_proj",))
-    with pytest.raises(ValueError, match="is around the sublayers that these layers end, .* not q_proj"):
+    with pytest.raises(ValueError, match=r"is around the sublayers that these layers end, .* not q_proj"):
         AdapterSettings(kind="bottleneck", targets=("q_proj",))
 
 
@@ -249,5 +249,5 @@ def test_an_adapter_of_another_model_is_named(make_model, tmp_path: Path) -> Non
     save_own(_load(path, "mam"), made, str(path), record)
     for changes in ({"num_hidden_layers": 1}, {"hidden_size": 32}):
         other = make_model(name=f"other-{changes}", **changes)
-        with pytest.raises(ModelError, match="fits no layer|does not fit the model"):
+        with pytest.raises(ModelError, match=r"fits no layer|does not fit the model"):
             attach(AutoModelForCausalLM.from_pretrained(other), made)
