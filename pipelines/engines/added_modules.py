@@ -6,18 +6,18 @@ keys and values (arXiv 2101.00190), as the trainer writes them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import ModelError
+from ...contracts.unmerged import unmerged_settings
 
 if TYPE_CHECKING:
     import torch
 
-SETTINGS, WEIGHTS = "own_adapter.json", "own_adapter.safetensors"
+WEIGHTS = "own_adapter.safetensors"
 #: The first linear layers of the sublayers that end with a layer: their input is that of the sublayer.
 FIRST = {
     "o_proj": ("q_proj", "qkv_proj"),
@@ -26,15 +26,6 @@ FIRST = {
 }
 #: The name that transformers knows attention with a prefix by.
 ATTENTION = "gristmill_prefix"
-
-
-def is_unmerged(adapter: Path) -> bool:
-    """Is it an adapter that cannot be merged, but is attached?"""
-    try:
-        settings = json.loads((adapter / SETTINGS).read_text())
-    except (OSError, ValueError):
-        return False
-    return isinstance(settings, dict) and "computes" in settings
 
 
 def attach(model: Any, adapter: Path) -> None:
@@ -47,9 +38,11 @@ def attach(model: Any, adapter: Path) -> None:
 
     try:
         tensors = load_file(str(adapter / WEIGHTS))
-        settings = json.loads((adapter / SETTINGS).read_text())["computes"]
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"{adapter} cannot be read ({error!r})") from None
+    settings = unmerged_settings(adapter)
+    if settings is None:
+        raise ModelError(f"{adapter} is no adapter that is attached to a model: merge it")
     modules = dict(model.named_modules())
     found: dict[str, dict[str, Any]] = {}
     for name, tensor in tensors.items():

@@ -16,7 +16,8 @@ from pydantic import Field
 
 from ...contracts.errors import EngineError, ModelError
 from ...contracts.inference import Capability, Completion, EngineSettings, ModelWeights, Request
-from .added_modules import attach, is_unmerged
+from ...contracts.unmerged import unmerged_settings
+from .added_modules import attach
 from .answers import AnswerReader
 from .batch import RequestBatch
 from .combining import JointModel
@@ -123,7 +124,8 @@ def load_model(weights: ModelWeights, options: DecodingOptions) -> Any:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"transformers cannot load {weights.name} ({weights.path}): {error}") from None
     if weights.adapter is not None:
-        (attach if is_unmerged(weights.adapter) else merge)(model, weights.adapter)
+        beside = unmerged_settings(weights.adapter) is not None
+        (attach if beside else merge)(model, weights.adapter)
     return model.eval()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...contracts.operators import Operator
-from ..engines.added_modules import is_unmerged
+from ...contracts.unmerged import unmerged_settings
 from ..file.model_kinds import WeightsModel
 from ..file.spec import PipelineSpec
 from ..file.training_file import BASE, STUDENT
@@ -52,7 +52,7 @@ def student(spec: PipelineSpec, run: RunDirectory) -> Student:
     adapted, own = ((store.model / name).exists() for name in (ADAPTER, OWN))
     into = _into(step.operator, adapted or own)
     merge = f"gristmill merge {shlex.quote(base.path)} {shlex.quote(str(path))} --out DIR{into}"
-    if own and is_unmerged(store.model):
+    if unmerged_settings(store.model) is not None:
         return Student("own", path, metrics, f"gristmill chat {shlex.quote(str(path))}", None)
     if not adapted:
         return Student("own" if own else "delta", path, metrics, None, merge)

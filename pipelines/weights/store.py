@@ -16,8 +16,8 @@ from pathlib import Path
 from ...contracts.errors import ModelError
 from ...contracts.inference import ModelWeights
 from ...contracts.nearest import did_you_mean
-from ..engines.added_modules import SETTINGS as UNMERGED
-from ..engines.added_modules import is_unmerged
+from ...contracts.unmerged import SETTINGS as UNMERGED
+from ...contracts.unmerged import unmerged_settings
 from . import download, hub
 from .cache import CachedModel, cached, commit, discard, file_digest, place, workplace
 from .catalogue import PACKAGED, Gguf, PackagedModel
@@ -251,7 +251,7 @@ def _adapter_settings(path: Path) -> str | None:
         return None
     if (path / "adapter_config.json").is_file():
         return "adapter_config.json"
-    return UNMERGED if is_unmerged(path) else None
+    return None if unmerged_settings(path) is None else UNMERGED
 
 
 def _base_of(adapter: Path) -> str:

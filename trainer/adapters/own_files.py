@@ -20,6 +20,7 @@ from torch import Tensor
 from ...contracts.durable import replace_directory
 from ...contracts.errors import ModelError
 from ...contracts.inference import ModelWeights, derive_seed
+from ...contracts.unmerged import COMPUTES, SETTINGS
 from ..model.decoder import Decoder
 from ..model.linear import Linear
 from ..model.tensor_files import content_digest
@@ -29,7 +30,7 @@ from .adapter_settings import AdapterSettings
 from .adapter_table import KINDS, class_over
 from .training_record import RECORD, TrainingRecord
 
-WEIGHTS, CONFIG = "own_adapter.safetensors", "own_adapter.json"
+WEIGHTS, CONFIG = "own_adapter.safetensors", SETTINGS
 FORMAT = "gristmill adapter 1"
 #: Suffix of the product of a layer's change with :func:`_probe`, and its largest relative difference.
 PRODUCT, TOLERANCE = "change_times_probe", 2e-2
@@ -68,7 +69,7 @@ def save_own(model: Decoder, directory: Path, base: str, record: TrainingRecord)
     digest = content_digest(tensors)
     config: dict[str, Any] = {"format": FORMAT, "base_model_name_or_path": base, "tensors": digest}
     if record.settings.unmerged:  # an engine computes with it
-        config["computes"] = record.settings.model_dump(mode="json")
+        config[COMPUTES] = record.settings.model_dump(mode="json")
     (temporary / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     (temporary / RECORD).write_text(json.dumps({"training": record.as_json()}) + "\n")
     if content_digest(OwnAdapter(temporary).tensors) != digest:

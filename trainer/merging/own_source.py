@@ -25,8 +25,8 @@ class OwnSource:
         if self.saved.record.settings.unmerged:
             raise ModelError(
                 f"{path}: an adapter of kind {self.saved.record.settings.kind!r} is no change of the "
-                "weights, so it cannot be merged into them or exported: serve it over its base with the engine "
-                "transformers"
+                "weights, so it cannot be merged into them or exported: serve it over its base with the "
+                "engine transformers"
             )
         self.names = frozenset(f"model.{layer}.weight" for layer in self.saved.layers)
 

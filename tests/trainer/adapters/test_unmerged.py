@@ -11,7 +11,8 @@ from torch import Tensor
 
 from gristmill.contracts.errors import ModelError
 from gristmill.contracts.inference import ModelWeights
-from gristmill.pipelines.engines.added_modules import attach, is_unmerged
+from gristmill.contracts.unmerged import unmerged_settings
+from gristmill.pipelines.engines.added_modules import attach
 from gristmill.pipelines.weights import resolve
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.bottleneck import Bottleneck
@@ -196,7 +197,7 @@ def test_transformers_serves_what_was_trained_and_nothing_merges_it(
     model = _train(_load(path, name, dtype=torch.float32))
     made = tmp_path / "adapter"
     save_own(model, made, str(path), TrainingRecord(_settings(name), 1, "none", (), "fp32"))
-    assert is_unmerged(made)
+    assert unmerged_settings(made) == _settings(name).model_dump(mode="json")
     found = resolve(str(made))
     assert (found.path, found.adapter) == (path, made)
     served = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
