@@ -8,10 +8,9 @@ from ..adapters.adapter_names import Kind
 from ..model.quantization import OWN_PRODUCTS
 from .optimizer_names import OptimizerName
 
-#: Kinds of adapters that PyTorch's forward mode goes through.
-FORWARD_KINDS: frozenset[Kind] = frozenset(
-    {"lora", "rslora", "dora", "delta", "svft", "bottleneck", "prefix", "mam"}
-)
+#: Kinds of adapters whose slope in forward mode is that of their gradient. DoRA's gradient leaves the norms'
+#: part out.
+FORWARD_KINDS: frozenset[Kind] = frozenset({"lora", "rslora", "delta", "svft", "bottleneck", "prefix", "mam"})
 #: Why a paged optimizer does not train on a CPU.
 ON_GPU = (
     "pages its states between a CUDA GPU and the host's memory, and this training is on a CPU: give "

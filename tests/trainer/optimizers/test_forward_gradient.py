@@ -23,10 +23,9 @@ IDS = torch.randint(0, 300, (24,), generator=torch.Generator().manual_seed(3))
 CASES: dict[str, tuple[str, dict[str, Any], str, tuple[Any, ...]]] = {
     "lora": ("llama", {"rank": 3}, "nf4", ()),
     "rslora": ("phi3", {"rank": 3, "kind": "rslora"}, "none", ()),
-    "dora": ("qwen3", {"rank": 3, "kind": "dora"}, "int8", ()),
     "delta": ("gemma2", {"kind": "delta"}, "none", ("norms", "embeddings")),
     "svft": ("llama", {"kind": "svft", "svft_band": 1}, "none", ()),
-    "bottleneck": ("qwen2", {"kind": "bottleneck", "rank": 3}, "none", ()),
+    "bottleneck": ("qwen3", {"kind": "bottleneck", "rank": 3}, "int8", ()),
     "prefix": ("llama", {"kind": "prefix", "prefix_tokens": 2}, "none", ()),
     "mam": ("llama", {"kind": "mam", "rank": 3, "prefix_tokens": 2}, "nf4", ()),
 }
@@ -34,11 +33,11 @@ CASES: dict[str, tuple[str, dict[str, Any], str, tuple[Any, ...]]] = {
 
 class _Loss:
     def __init__(self, model: Any, pairs: bool) -> None:
-        self.model, self.pairs = model, pairs
+        self.model, self.pairs = model, pairs or model.head.requires_grad
 
     def value(self) -> Tensor:
         hidden = self.model(IDS, (14, 10))[:-1]
-        if self.pairs or self.model.head.requires_grad:
+        if self.pairs:
             return -linear_log_probs(hidden, self.model.head, IDS[1:]).tanh().sum()
         weights = torch.linspace(0.5, 1.5, 23, dtype=torch.float64)
         return linear_cross_entropy(hidden, self.model.head, IDS[1:], weights)[0]
