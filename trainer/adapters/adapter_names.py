@@ -102,10 +102,17 @@ CALIBRATED_INITS: frozenset[Start] = frozenset({"quailora", "lq_lora", "owq", "q
 #: Kinds that are saved as factors A and B of a low-rank change, in PEFT's layout.
 LOW_RANK: frozenset[Kind] = frozenset({"lora", "rslora", "dora", "lora_dropout", "dylora", "kasa", "loram"})
 #: Kinds whose passes only multiply by the base's weight, and never read it.
-FACTOR_KINDS: frozenset[Kind] = frozenset(
-    {"lora", "rslora", "lora_dropout", "dylora", "kasa", "loram", "miss", "s2ft", "weak_columns"}
-    | UNMERGED_KINDS
-)
+FACTOR_KINDS: frozenset[Kind] = UNMERGED_KINDS | {
+    "lora",
+    "rslora",
+    "lora_dropout",
+    "dylora",
+    "kasa",
+    "loram",
+    "miss",
+    "s2ft",
+    "weak_columns",
+}
 #: Kinds whose factors are saved as a LoRA of scale 1.
 UNSCALED: frozenset[Kind] = frozenset({"miss", "weak_columns"})
 #: Fields that only some kinds or initializations use, by the names of these.
