@@ -53,7 +53,7 @@ def run(function: type[torch.autograd.Function], *inputs: Any) -> Any:
     """Call an autograd function: its forward pass alone, if tangents are carried."""
     if not _active:
         return function.apply(*inputs)  # type: ignore[no-untyped-call]
-    return function.forward(_NothingSaved(), *inputs)  # type: ignore[no-untyped-call]
+    return function.forward(_NothingSaved(), *inputs)
 
 
 class _NothingSaved:

@@ -87,7 +87,8 @@ def _around(
 
     def add(module: Any, given: tuple[torch.Tensor, ...], y: torch.Tensor) -> torch.Tensor:
         x = inputs.pop() if parallel else y
-        return y + scale * functional.linear(bend(functional.linear(x, down)), up)
+        change: torch.Tensor = scale * functional.linear(bend(functional.linear(x, down)), up)
+        return y + change
 
     if tuple(down.shape) != tuple(up.T.shape) or len(up) != modules[layer].out_features:
         raise KeyError(layer)

@@ -42,7 +42,8 @@ class PagedAdamW(AdamW):
         """Return zeros of the parameter's shape, float32, in managed memory."""
         from bitsandbytes.functional import get_paged
 
-        moments: Tensor = get_paged(*parameter.shape, dtype=torch.float32, device=parameter.device)
+        where = parameter.device
+        moments: Tensor = get_paged(*parameter.shape, dtype=torch.float32, device=where)  # type: ignore[no-untyped-call]
         return moments.zero_()
 
     def update(
