@@ -137,7 +137,7 @@ def _engine_args(weights: ModelWeights, options: VllmOptions, context: int, mark
         # A prompt prefilled in two parts makes vLLM 0.32 rewind the request's random generator, which
         # a CPU generator cannot do: the engine would die on the first seeded one. So: whole prompts.
         arguments |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(context, 4096)}
-        # Only whole blocks of a prompt are reused. vLLM's 128 tokens on a CPU are more than most prompts have.
+        # Only whole blocks of a prompt are reused. The usual 128 tokens are more than most prompts have.
         arguments["block_size"] = 32
     if options.thinking_tokens is not None:
         arguments["reasoning_config"] = ReasoningConfig(
