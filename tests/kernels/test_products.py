@@ -13,7 +13,7 @@ from gristmill.kernels.products import Packed, back, packable, times
 
 CPU = torch.device("cpu")
 native = pytest.mark.skipif(not packable(torch.bfloat16, CPU), reason="this CPU has no bfloat16 products")
-#: Dtypes, and whether the weight is packed: float64 never is, and oneDNN packs bfloat16 only where it computes it.
+#: Dtypes, and whether the weight is packed: float64 never is, bfloat16 where oneDNN multiplies it.
 CASES = [
     (torch.float64, False),
     (torch.float32, False),
