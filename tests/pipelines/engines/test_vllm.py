@@ -76,6 +76,14 @@ def test_the_samples_of_a_prompt_reuse_its_tokens(engine: Engine) -> None:
     assert second.prompt_tokens // 2 < second.cached_tokens < second.prompt_tokens
 
 
+def test_samples_of_a_short_prompt_reuse_its_tokens(engine: Engine) -> None:
+    prompt = "Write two short sentences about a mill by a river, without any comma. " * 3
+    (first,) = answers(engine, ask(prompt, 0, max_tokens=2))
+    (second,) = answers(engine, ask(prompt, 1, max_tokens=2))
+    assert first.prompt_tokens < 128
+    assert second.cached_tokens >= 32
+
+
 def test_more_seeded_prompts_than_one_step_can_read(engine: Engine) -> None:
     # Prompts prefilled in parts used to crash the engine (CPU generators cannot be rewound).
     requests = [
