@@ -166,7 +166,10 @@ NAMED: dict[str, dict[str, str]] = {
     "unfold": {
         "tool_turns": "filters.tool_turns:ToolTurns",
     },
-    "merge": {"greedy_soup": "trainer.merging.greedy_soup:GreedySoup"},
+    "merge": {
+        "greedy_soup": "trainer.merging.greedy_soup:GreedySoup",
+        "cycle_qd": "trainer.merging.cycle_qd:CycleQD",
+    },
     "evaluate": {
         "answers": "datagen.evaluate.answers:EvaluateAnswers",
         "constraints": "datagen.evaluate.constraints:EvaluateConstraints",
