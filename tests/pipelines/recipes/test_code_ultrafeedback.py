@@ -105,7 +105,9 @@ def test_the_student_learns_other_lessons_then_the_pairs_and_is_rated_beside_a_r
         f"models.base={{engine: transformers, path: '{model}', max_model_len: 512}}", "vars.max_tokens=4"
     )
     learnt = {row["prompt"] for row in run["others"].to_arrow().to_pylist()}
-    assert learnt == {f"Name the capital of country {n}." for n in range(6)}, "an instruction of the pairs goes"
+    assert learnt == {f"Name the capital of country {n}." for n in range(6)}, (
+        "an instruction of the pairs goes"
+    )
     held = {row["prompt"] for row in run["held_out"].to_arrow().to_pylist()}
     paired = {row["prompt"] for row in run["pairs"].to_arrow().to_pylist()}
     assert held and held | paired == {task["prompt"] for task in TASKS}
