@@ -69,7 +69,7 @@ def files(text: str) -> list[str]:
 
 
 def unnamed(names: Iterable[str], text: str) -> Iterator[tuple[int, str]]:
-    """(line, what is wrong) of each name that no row of a table in ``text`` has, whole, in its first column."""
+    """(line, what is wrong) of each name that no row of a table in ``text`` has in its first column."""
     rows = [line.strip("|").partition(" | ")[0] for line in text.splitlines() if line.startswith("|")]
     methods = "\n".join(rows).replace("**", "").casefold()
     for number, name in enumerate(names, 1):

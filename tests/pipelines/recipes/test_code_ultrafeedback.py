@@ -1,4 +1,4 @@
-"""CodeUltraFeedback: pairs by the rubric of one preference, a student, and its answers rated as a benchmark."""
+"""CodeUltraFeedback: pairs by the rubric of one preference, a student, and the rating of its answers."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ def test_the_best_answer_by_the_rubric_of_its_preference_is_chosen_over_the_wors
         assert (pair["chosen_score"], pair["rejected_score"]) == (1.0, 0.0)
         assert judge.rubrics[prompt] == {preference[prompt]} == {pair["preference"]}
 
-    cases = load("code_ultrafeedback").steps["aimed"].operator.depending["system"].cases  # type: ignore[attr-defined]
+    aimed: Any = load("code_ultrafeedback").steps["aimed"].operator
+    cases = aimed.depending["system"].cases
     assert set(cases) == PREFERENCES
     for writer in writers.values():
         assert all(told in cases[preference[prompt]] for prompt, told in writer.systems.items())
@@ -110,7 +111,8 @@ def test_the_student_learns_other_lessons_then_the_pairs_and_is_rated_beside_a_r
     )
     held = {row["prompt"] for row in run["held_out"].to_arrow().to_pylist()}
     paired = {row["prompt"] for row in run["pairs"].to_arrow().to_pylist()}
-    assert held and held | paired == {task["prompt"] for task in TASKS}
+    assert held
+    assert held | paired == {task["prompt"] for task in TASKS}
     assert not held & paired
     assert writers["weak"].asked.keys() == paired, "the held-out ones have a reference alone"
     first, second = ((run[name].store.model / "adapter_model.safetensors").read_bytes()
@@ -126,5 +128,6 @@ def test_the_student_learns_other_lessons_then_the_pairs_and_is_rated_beside_a_r
             (each["writer"], each["preference"]) == (row["writer"], row["preference"]) for each in ratings
         )
         told = [question.split("To rate:")[1] for question in judge.questions if row["prompt"] in question]
-        assert told and all("superb code of strong" in each for each in told)
+        assert told
+        assert all("superb code of strong" in each for each in told)
         assert judge.rubrics[row["prompt"]] == {row["preference"]}

@@ -12,7 +12,7 @@ from gristmill.pipelines.file.load import load
 
 Exported = Callable[[str], list[dict[str, Any]]]
 
-#: What each source says in turn -> its reward. Every answer of the first is worth more than any of the second.
+#: What each source says in turn -> its reward. Each answer of the first is worth more than any of the second.
 SAID = {
     "first": {"elegant": 9.0, "graceful": 8.0, "smooth": 7.0},
     "second": {"plain": 3.0, "crude": 1.0, "dull": 2.0},

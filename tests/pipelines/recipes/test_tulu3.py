@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -101,7 +102,7 @@ def test_each_stage_is_trained_on_its_ten_rows_from_the_model_of_the_one_before(
         assert not pair["rejected"].startswith("other said"), "an answer of the model after the first stage"
     stages = ("sft", "dpo", "student_1", "student_2")
     weights = {name: load_file(run[name].store.model / "adapter_model.safetensors") for name in stages}
-    for before, after in zip(stages, stages[1:], strict=False):
+    for before, after in itertools.pairwise(stages):
         assert any(not torch.equal(weights[before][key], weights[after][key]) for key in weights[after])
 
     # The last stage starts from the merged model, and its samples are that model's own.
