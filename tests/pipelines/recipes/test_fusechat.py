@@ -56,7 +56,7 @@ def fused(recipe: Any, teach: Any, scorer: Callable[..., str]) -> Callable[..., 
 def test_both_answers_of_a_pair_are_of_one_source_and_the_best_of_all_sources_is_learnt_first(
     fused: Callable[..., Any], exported: Exported
 ) -> None:
-    run = fused(until="dataset", prompts=PROMPTS)
+    fused(until="dataset", prompts=PROMPTS)
     pairs = exported("dataset")
     assert {(pair["source"], pair["chosen"], pair["rejected"]) for pair in pairs} == {
         ("first", "elegant", "smooth"),
@@ -64,7 +64,8 @@ def test_both_answers_of_a_pair_are_of_one_source_and_the_best_of_all_sources_is
     }
     paired = {pair["prompt"] for pair in pairs}
     assert len(pairs) == 2 * len(paired)
-    best = {row["prompt"]: row["response"] for row in run["best"].to_arrow().to_pylist()}
+    learnt = fused(until="best", prompts=PROMPTS)["best"].to_arrow().to_pylist()
+    best = {row["prompt"]: row["response"] for row in learnt}
     assert set(best.values()) == {"elegant"}
     assert not paired & set(best)
     assert paired | set(best) == {row["prompt"] for row in PROMPTS}
@@ -73,13 +74,14 @@ def test_both_answers_of_a_pair_are_of_one_source_and_the_best_of_all_sources_is
 def test_of_problems_only_right_solutions_are_learnt_and_preferred_to_wrong_ones(
     fused: Callable[..., Any], exported: Exported
 ) -> None:
-    run = fused(until="dataset", problems=PROBLEMS)
-    assert {row["response"] for row in run["best"].to_arrow().to_pylist()} == {"Surely the answer is 5"}
+    fused(until="dataset", problems=PROBLEMS)
     pairs = exported("dataset")
     assert {(pair["source"], pair["chosen"], pair["rejected"]) for pair in pairs} == {
         ("first", "Surely the answer is 5", "I feel that it is 6")
     }
-    assert len(pairs) + run["best"].to_arrow().num_rows == len(PROBLEMS)
+    best = fused(until="best", problems=PROBLEMS)["best"].to_arrow()
+    assert set(best["response"].to_pylist()) == {"Surely the answer is 5"}
+    assert len(pairs) + best.num_rows == len(PROBLEMS)
 
 
 @pytest.mark.engine
