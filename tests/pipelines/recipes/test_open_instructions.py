@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 
 Exported = Callable[[str], list[dict[str, Any]]]
 
@@ -51,14 +51,22 @@ def rate(question: str, seed: int) -> dict[str, float]:
     return {"1": 1.0} if revised else {"2": 1.0} if "amber" in told else {"4": 1.0}
 
 
-@pytest.mark.engine
 def test_the_best_way_stays_its_instructions_are_revised_where_that_helps_and_the_poor_ones_go(
     recipe: Any, exported: Exported, teach: Any
 ) -> None:
     writer = Open()
     judge = {"engine": "openai", "url": teach(rate).url, "model": "m"}
-    run = recipe("open_instructions", writer, {"requests": 4, "samples": 2, "least": 0.6},
-                 f"models.judge={judge}", model="open")  # fmt: skip
+    # Without the embedder, which is not the matter here.
+    ways = ["after_examples", "about_topics", "about_texts"]
+    distinct = {"dedup": "exact", "columns": ["prompt"], "from": ways}
+    run = recipe(
+        "open_instructions",
+        writer,
+        {"requests": 4, "samples": 2, "least": 0.6},
+        f"models.judge={json.dumps(judge)}",
+        f"steps.unique={json.dumps(distinct)}",
+        model="open",
+    )
     assert set(writer.requests.values()) == {4}, "each way has as many requests"
     compared = run["compared"].to_arrow().to_pylist()
     assert {row["way"] for row in compared} == {"examples", "topics", "texts"}
