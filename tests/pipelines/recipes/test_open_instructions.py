@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-
 Exported = Callable[[str], list[dict[str, Any]]]
 
 #: What is asked for in each way, by a phrase of its request, and how good its instructions are.
