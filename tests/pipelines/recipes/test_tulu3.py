@@ -46,8 +46,17 @@ def served(teach: Any) -> list[str]:
     ]
 
 
+#: A scripted model answers in place of the student; it gives no tokens, so that no student learns from them.
+SCRIPTED = (
+    "steps.answers_1.model=other",
+    "steps.answers.record_tokens=false",
+    "steps.answers.logprobs=null",
+    'steps.student={"train": "sft", "from": ["right", "obeyed"], "model": "aligned"}',
+)
+
+
 def test_an_answer_that_obeys_every_constraint_is_rewarded(recipe: Any) -> None:
-    """The model of the last stage is scripted: every second answer of it is right."""
+    """Every second answer does."""
     said = [("The answer is 3.", "all in small letters"), ("It is 3.", "Not SO")]
     asked: dict[str, int] = {}
 
@@ -55,13 +64,17 @@ def test_an_answer_that_obeys_every_constraint_is_rewarded(recipe: Any) -> None:
         asked[prompt] = asked.get(prompt, -1) + 1
         return said[asked[prompt] % 2]["step by step" not in prompt]
 
-    given = files()
     run = recipe(
-        "tulu3", say, {"turns": 1, "rows": 10, "kinds": ["lower_case"]},
-        "steps.answers_1.model=base", "steps.answers.record_tokens=false", "steps.answers.logprobs=null",
-        "steps.shaped.max_constraints=1", "steps.forms.max_constraints=1", until="obeyed_1", model="base",
-        **given,
-    )  # fmt: skip
+        "tulu3",
+        say,
+        {"turns": 1, "rows": 10, "kinds": ["lower_case"]},
+        *SCRIPTED,
+        "steps.shaped.max_constraints=1",
+        "steps.forms.max_constraints=1",
+        until="obeyed_1",
+        model="other",
+        **files(),
+    )
     obeyed = run["obeyed_1"].to_arrow().to_pylist()
     assert len(obeyed) == 80, "prompts with constraints alone"
     assert {(row["response"], row["passed"]) for row in obeyed} == {(said[0][1], True), (said[1][1], False)}
@@ -69,16 +82,18 @@ def test_an_answer_that_obeys_every_constraint_is_rewarded(recipe: Any) -> None:
 
 def test_a_right_number_is_rewarded_and_nothing_is_learnt_that_the_tests_contain(recipe: Any) -> None:
     given = files()
+    variables = {"turns": 1, "rows": 10}
     run = recipe(
-        "tulu3", lambda prompt, seed: "The answer is 3.", {"turns": 1, "rows": 10},
-        "steps.answers_1.model=base", "steps.answers.record_tokens=false", "steps.answers.logprobs=null",
-        until="right_1", model="base", **given,
+        "tulu3", lambda prompt, seed: "The answer is 3.", variables, *SCRIPTED,
+        until="right_1", model="other", **given,
     )  # fmt: skip
     right = {row["question"]: row["passed"] for row in run["right_1"].to_arrow().to_pylist()}
     assert right == {row["question"]: row["answer"] == 3 for row in given["problems"][:10]}
     for name, column in (("chats", "prompt"), ("prompts", "prompt"), ("problems", "question")):
-        until = recipe("tulu3", lambda prompt, seed: "", {}, until=f"clean_{name}", model=None, **given)
-        left = until[f"clean_{name}"].to_arrow()[column].to_pylist()
+        cleaned = recipe(
+            "tulu3", lambda prompt, seed: "", variables, until=f"clean_{name}", model=None, **given
+        )
+        left = cleaned[f"clean_{name}"].to_arrow()[column].to_pylist()
         assert left == [row[column] for row in given[name][:10]], "what holds most of a test goes"
 
 
@@ -90,7 +105,7 @@ def test_each_stage_is_trained_on_its_ten_rows_from_the_model_of_the_one_before(
     run = recipe(
         "tulu3", lambda prompt, seed: "", {"turns": 2, "rows": 5, "items": 2, "kinds": ["no_commas"]},
         *served,
-        f"models.base={{engine: transformers, path: '{model}', dtype: float32, max_lora_rank: 16}}",
+        f"models.base={{engine: transformers, path: '{model}', dtype: float32}}",
         "steps.own_answers.max_tokens=8", "steps.own_answers.on_length=keep", "steps.answers.max_tokens=8",
         "steps.answers.samples=2", "steps.sft_gain.max_tokens=4", "steps.form_gain.max_tokens=4",
         "steps.shaped.max_constraints=1", "steps.forms.max_constraints=1",
