@@ -18,6 +18,7 @@ TEST = (
     "A mill grinds seven sacks of grain in an hour and rests on Sundays. How many sacks is that in two hours?"
 )
 COPIED = f"Please solve this. {TEST}"
+KINDS = ["no_commas", "words_at_most", "lower_case", "one_sentence"]
 
 
 def files() -> dict[str, list[dict[str, Any]]]:
@@ -67,8 +68,9 @@ def test_an_answer_that_obeys_every_constraint_is_rewarded(recipe: Any) -> None:
     run = recipe(
         "tulu3",
         say,
-        {"turns": 1, "rows": 10, "kinds": ["lower_case"]},
+        {"turns": 1, "rows": 10, "items": 2, "kinds": KINDS},
         *SCRIPTED,
+        "steps.shaped.kinds=[lower_case]",
         "steps.shaped.max_constraints=1",
         "steps.forms.max_constraints=1",
         until="obeyed_1",
@@ -82,7 +84,7 @@ def test_an_answer_that_obeys_every_constraint_is_rewarded(recipe: Any) -> None:
 
 def test_a_right_number_is_rewarded_and_nothing_is_learnt_that_the_tests_contain(recipe: Any) -> None:
     given = files()
-    variables = {"turns": 1, "rows": 10}
+    variables = {"turns": 1, "rows": 10, "items": 2, "kinds": KINDS}
     run = recipe(
         "tulu3", lambda prompt, seed: "The answer is 3.", variables, *SCRIPTED,
         until="right_1", model="other", **given,
@@ -103,7 +105,7 @@ def test_each_stage_is_trained_on_its_ten_rows_from_the_model_of_the_one_before(
 ) -> None:
     model = make_model(max_position_embeddings=1024)
     run = recipe(
-        "tulu3", lambda prompt, seed: "", {"turns": 2, "rows": 5, "items": 2, "kinds": ["no_commas"]},
+        "tulu3", lambda prompt, seed: "", {"turns": 2, "rows": 5, "items": 2, "kinds": KINDS},
         *served,
         f"models.base={{engine: transformers, path: '{model}', dtype: float32}}",
         "steps.own_answers.max_tokens=8", "steps.own_answers.on_length=keep", "steps.answers.max_tokens=8",
