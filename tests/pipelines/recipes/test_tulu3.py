@@ -56,7 +56,7 @@ SCRIPTED = (
 )
 
 
-def test_an_answer_that_obeys_every_constraint_is_rewarded(recipe: Any) -> None:
+def test_an_answer_that_obeys_every_constraint_is_rewarded(recipe: Any, served: list[str]) -> None:
     """Every second answer does."""
     said = [("The answer is 3.", "all in small letters"), ("It is 3.", "Not SO")]
     asked: dict[str, int] = {}
@@ -69,6 +69,7 @@ def test_an_answer_that_obeys_every_constraint_is_rewarded(recipe: Any) -> None:
         "tulu3",
         say,
         {"turns": 1, "rows": 10, "items": 2, "kinds": KINDS},
+        served[1],
         *SCRIPTED,
         "steps.shaped.kinds=[lower_case]",
         "steps.shaped.max_constraints=1",
@@ -82,18 +83,20 @@ def test_an_answer_that_obeys_every_constraint_is_rewarded(recipe: Any) -> None:
     assert {(row["response"], row["passed"]) for row in obeyed} == {(said[0][1], True), (said[1][1], False)}
 
 
-def test_a_right_number_is_rewarded_and_nothing_is_learnt_that_the_tests_contain(recipe: Any) -> None:
+def test_a_right_number_is_rewarded_and_nothing_is_learnt_that_the_tests_contain(
+    recipe: Any, served: list[str]
+) -> None:
     given = files()
     variables = {"turns": 1, "rows": 10, "items": 2, "kinds": KINDS}
     run = recipe(
-        "tulu3", lambda prompt, seed: "The answer is 3.", variables, *SCRIPTED,
+        "tulu3", lambda prompt, seed: "The answer is 3.", variables, served[1], *SCRIPTED,
         until="right_1", model="other", **given,
     )  # fmt: skip
     right = {row["question"]: row["passed"] for row in run["right_1"].to_arrow().to_pylist()}
     assert right == {row["question"]: row["answer"] == 3 for row in given["problems"][:10]}
     for name, column in (("chats", "prompt"), ("prompts", "prompt"), ("problems", "question")):
         cleaned = recipe(
-            "tulu3", lambda prompt, seed: "", variables, until=f"clean_{name}", model=None, **given
+            "tulu3", lambda prompt, seed: "", variables, *served, until=f"clean_{name}", model=None, **given
         )
         left = cleaned[f"clean_{name}"].to_arrow()[column].to_pylist()
         assert left == [row[column] for row in given[name][:10]], "what holds most of a test goes"
