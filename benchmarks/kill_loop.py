@@ -15,13 +15,17 @@ checkpoint it goes on from), evaluating, and deciding (before and after each of 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +107,13 @@ class Assassin:
         return watched
 
 
-def run(file: Path, into: Path, phase: str = "generating", wanted: int = 0) -> int:
-    """Run the loop in a fork of this process; return its exit code, negative if it was killed."""
+def run(
+    file: Path, into: Path, phase: str = "generating", wanted: int = 0, imported: Path | None = None
+) -> int:
+    """Run the loop in a fork of this process; return its exit code, negative if it was killed.
+
+    ``imported``: where to list the modules that the run needed.
+    """
     pid = os.fork()
     if pid == 0:
         code = 70
@@ -113,6 +122,8 @@ def run(file: Path, into: Path, phase: str = "generating", wanted: int = 0) -> i
             if phase == "deciding":
                 assassin.watch_decisions()
             gristmill.run(file, into, observer=assassin)
+            if imported is not None:
+                imported.write_text("\n".join(sys.modules))
             code = 0
         except BaseException as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
@@ -138,17 +149,28 @@ def state(path: Path) -> dict[str, Any]:
     return {**parts(path), **weights, **verdicts, "paid": paid, "records": records}
 
 
-def campaign(folder: Path, kills: int, seed: int) -> tuple[Counter[str], int, list[str]]:
-    """Kill ``kills`` times, each phase in turn. Returns (kills by phase, loops, differences)."""
-    file = folder / "loop.yaml"
-    file.write_text(PIPELINE.format(model=tiny_model(folder / "tiny")))
+def load_modules(listed: Path) -> None:
+    """Import what a run needed, so that each fork has it. Threads do not survive a fork: none is started."""
+    for name in listed.read_text().splitlines():
+        with suppress(Exception):
+            importlib.import_module(name)
+
+
+def campaign(
+    folder: Path, file: Path, kills: int, seed: int, phases: Sequence[str] = tuple(PHASES)
+) -> tuple[Counter[str], int, list[str]]:
+    """Kill loops of ``file`` ``kills`` times, in each phase in turn.
+
+    Returns (kills by phase, loops, differences).
+    """
     instants, killed, different, loops = random.Random(seed), Counter[str](), list[str](), 0
-    if run(file, folder / "undisturbed") != 0:
+    if run(file, folder / "undisturbed", imported=folder / "imported") != 0:
         raise RuntimeError("the undisturbed loop failed")
+    load_modules(folder / "imported")
     clean = state(folder / "undisturbed")
     while killed.total() < kills:
         into, code = folder / f"loop{loops}", -1
-        for phase in PHASES:
+        for phase in phases:
             if killed.total() >= kills:
                 break
             code = run(file, into, phase, instants.randint(1, 4))
@@ -161,6 +183,8 @@ def campaign(folder: Path, kills: int, seed: int) -> tuple[Counter[str], int, li
         names = sorted({*clean, *made})
         different += [f"{into.name}: {name}" for name in names if clean.get(name) != made.get(name)]
         loops += 1
+        shutil.rmtree(into)
+        print(f"{killed.total()} kills in {loops} loops, {len(different)} differences", flush=True)
     return killed, loops, different
 
 
@@ -172,7 +196,10 @@ def main() -> int:
     args = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="gristmill-kill-loop-") as folder:
-        killed, loops, different = campaign(Path(folder), QUICK if args.quick else args.kills, args.seed)
+        file = Path(folder) / "loop.yaml"
+        file.write_text(PIPELINE.format(model=tiny_model(Path(folder) / "tiny")))
+        kills = QUICK if args.quick else args.kills
+        killed, loops, different = campaign(Path(folder), file, kills, args.seed)
     for phase in PHASES:
         print(f"{killed[phase]:>5}  {phase}")
     print(f"{killed.total()} kills in {loops} loops, {time.monotonic() - started:.0f} s")

@@ -123,6 +123,7 @@ NAMED: dict[str, dict[str, str]] = {
     },
     "dedup": {
         "exact": "filters.dedup.exact:ExactDedup",
+        "id": "filters.dedup.same_id:SameId",
         "minhash": "filters.dedup.minhash:MinHashDedup",
         "prefix": "filters.dedup.prefix:PrefixDedup",
         "rouge": "filters.dedup.rouge:RougeDedup",

@@ -113,7 +113,7 @@ class Run:
 
     def __getitem__(self, name: str) -> StepRows:
         """Return the rows of a step. Raises KeyError with the names of the existing steps."""
-        step, _, number = name.partition("@")
+        step, _, number = name.rpartition("@") if name.rpartition("@")[2].isdigit() else (name, "", "")
         rounds = [each for each in self.directory.rounds() if not number or each.number == int(number)]
         for each in reversed(rounds):
             if step in each.plan["steps"]:

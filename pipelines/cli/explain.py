@@ -50,6 +50,8 @@ def _show(found: Explanation) -> None:
     for name, model in found.base.items():
         over = f" with {model['adapter']}" if model.get("adapter") else ""
         out.print(words(f"  over   {name}: {model['path']}{over}, digest {model['digest']}"))
+    for name, student in found.students.items():
+        out.print(words(f"  by     {name}, which is {student}"))
     out.print(
         words(
             f"  from   {counted(len(found.batches), 'optimizer step')} over "
@@ -57,12 +59,21 @@ def _show(found: Explanation) -> None:
             f"({counted(tokens, 'token')}), which descend from {counted(len(seeds), 'seed')}"
         )
     )
-    path = table("step", "operator", "seed", "fingerprint", "models and templates (digests)")
+    for each in found.earlier:
+        before = {seed for row in each.rows.values() for seed in row.seeds}
+        out.print(
+            words(
+                f"  after  {each.step}@{each.round}: {counted(len(each.batches), 'optimizer step')} over "
+                f"{counted(len(each.rows), 'row')}, which descend from {counted(len(before), 'seed')}"
+            )
+        )
+    path = table("step", "round", "operator", "seed", "fingerprint", "models and templates (digests)")
     for step in found.path:
         digests = {**step["models"], **step["content"]}
         told = ", ".join(f"{name} {str(digest)[:16]}" for name, digest in digests.items())
         seed = "" if step["seed"] is None else step["seed"]
-        path.add_row(*map(words, (step["name"], step["operator"], seed, step["fingerprint"][:12], told)))
+        cells = (step["name"], step["round"], step["operator"], seed, step["fingerprint"][:12], told)
+        path.add_row(*map(words, cells))
     out.print(path)
     batches = table("batch", "loss", "lr", "tokens", "rows", numbers=("batch", "loss", "lr", "tokens"))
     for batch in found.batches:

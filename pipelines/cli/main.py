@@ -26,6 +26,7 @@ COMMANDS = {
     "diff": "show how two runs differ: files, settings, ledgers, rows",
     "loop": "show the rounds of a run, compare them, or begin a new run from one",
     "report": "write the report of a run",
+    "replay": "make the deterministic steps of a run again, and compare them byte by byte",
     "check": "read every byte of a run and list damaged files",
     "recipes": "list the packaged pipeline files",
     "init": "copy a packaged pipeline file, to edit it",

@@ -10,6 +10,7 @@ from ...contracts.nearest import suggestion
 from ...contracts.operators import Operator, Sink
 from ...contracts.training import Merge, Train
 from .document import Document, Path
+from .earlier import mistake_of, step_of
 from .model_kinds import CombinedModel, EmbedderModel, ModelSpec, WeightsModel, members
 from .spec import BEFORE, first_of
 from .steps import Draft
@@ -77,7 +78,11 @@ def _reference_fields(kind: type[Operator]) -> tuple[tuple[str, str], ...]:
 
 
 def _rows(document: Document, step: Draft, path: Path, name: str, steps: Drafts) -> None:
-    """Check that ``name`` is a step with rows."""
+    """Check that ``name`` is a step with rows, of this round or of earlier ones."""
+    if (said := mistake_of(name)) is not None:
+        document.blame(path, said)
+        return
+    name = step_of(name)
     if name not in steps:
         document.blame(path, f"unknown step: {suggestion(name, set(steps) - {step.name})}")
         return

@@ -27,6 +27,7 @@ from ...contracts.errors import GristmillError
 from ...contracts.nearest import suggestion
 from .blocks import STEPS, RepeatBlock, blocks, read_block, turned
 from .document import Document, Path, SourcePosition
+from .earlier import AT
 from .steps import is_value
 
 #: The parts of a combined model that name models and train steps.
@@ -124,7 +125,7 @@ class _Unrolling:
     def _named(self, given: Any, path: Path, place: _Place) -> Any:
         if isinstance(given, str):
             names = self._steps(given, path, place)
-            return names if given.endswith(ALL) else names[0]
+            return names if given.partition(AT)[0].endswith(ALL) else names[0]
         if not isinstance(given, list):
             return given
         found: list[Any] = []
@@ -138,6 +139,11 @@ class _Unrolling:
 
     def _steps(self, name: str, path: Path, place: _Place) -> list[str]:
         """The resolved name; unchanged if it is not that of a repeated step."""
+        name, at, rounds = name.partition(AT)
+        return [f"{each}{at}{rounds}" for each in self._plain(name, path, place)]
+
+    def _plain(self, name: str, path: Path, place: _Place) -> list[str]:
+        """:meth:`_steps` of a name without rounds."""
         if name.startswith(PREVIOUS):
             return [self._before(name, path, place.block, place.turn)]
         if name.endswith(ALL):

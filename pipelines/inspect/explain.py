@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,11 @@ class Explanation:
     """The origin of an adapter.
 
     ``base``: name -> engine, path, digest and adapter of each model that the training names.
-    ``path``: every step that the rows passed: name, operator, fingerprint, seed, models (name ->
-    digest), content (template or file -> digest). ``plan``: the whole round's plan.
+    ``path``: every step that the rows passed: name, round, operator, fingerprint, seed, models (name ->
+    digest), content (template or file -> digest). ``plan``: the whole round's plan. ``students``: of the
+    models that the training and these steps named, those that were students of earlier rounds, as
+    ``{"sampler": "student@1"}``; ``earlier``: the origin of each of these, and of those before them, the last
+    round first.
     """
 
     step: str
@@ -56,6 +59,8 @@ class Explanation:
     rows: Mapping[str, Origin]
     path: tuple[Mapping[str, Any], ...]
     plan: Mapping[str, Any]
+    students: Mapping[str, str]
+    earlier: tuple[Explanation, ...] = ()
 
 
 def explain(run: RunDirectory, weights: str) -> Explanation:
@@ -65,6 +70,21 @@ def explain(run: RunDirectory, weights: str) -> Explanation:
     """
     data = gather(run)
     each, step = _by_directory(data, Path(weights)) or find_step(data, weights, ("train",))
+    found = _explain(data, each, step)
+    earlier: dict[tuple[int, str], Explanation] = {}
+    waiting = [found]
+    while waiting:
+        for name in waiting.pop().students.values():
+            there = find_step(data, name, ("train",))
+            if (there[0].number, there[1].name) not in earlier:
+                made = _explain(data, *there)
+                earlier[there[0].number, there[1].name] = made
+                waiting.append(made)
+    return replace(found, earlier=tuple(earlier[key] for key in sorted(earlier, reverse=True)))
+
+
+def _explain(data: RunData, each: RoundData, step: Step) -> Explanation:
+    """The origin of the weights that ``step`` trained, without that of students of earlier rounds."""
     history = step.store.read_history()
     if history is None:
         raise DataError(
@@ -72,7 +92,7 @@ def explain(run: RunDirectory, weights: str) -> Explanation:
         )
     batches = tuple(_batch(row) for row in history.to_pylist())
     ids = list(dict.fromkeys(name for batch in batches for name, _ in batch.rows))
-    before = [found for found in each.before(step) if found is not step]
+    before = data.before(each, step)
     models = each.plan.get("models") or {}
     base = {
         name: models.get(name) or {"engine": "train", "path": name, "digest": digest, "adapter": None}
@@ -86,16 +106,36 @@ def explain(run: RunDirectory, weights: str) -> Explanation:
         base=base,
         summary=step.summary,
         batches=batches,
-        rows=_origins(before, ids),
-        path=tuple(_told(found) for found in before),
+        rows=_origins([found for _, found in before], ids),
+        path=tuple(_told(number, found) for number, found in before),
         plan=each.plan,
+        students=_students(data, [(each.number, step), *before]),
     )
 
 
-def _told(step: Step) -> Mapping[str, Any]:
+def _students(data: RunData, steps: Sequence[tuple[int, Step]]) -> dict[str, str]:
+    """The models that these steps named and that were students of earlier rounds: name -> ``student@1``."""
+    trained = {
+        step.store.path.name: f"{step.name}@{each.number}"
+        for each in reversed(data.rounds)
+        for step in each.of("train")
+    }
+    plans = {each.number: each.plan for each in data.rounds}
+    found = {}
+    for number, step in steps:
+        models = plans[number].get("models") or {}
+        for name in model_digests(step.plan):
+            adapter = (models.get(name) or {}).get("adapter")
+            if adapter and (student := trained.get(Path(adapter).parent.name)) is not None:
+                found[name if number == steps[0][0] else f"{name}@{number}"] = student
+    return found
+
+
+def _told(number: int, step: Step) -> Mapping[str, Any]:
     request = step.plan["request"]
     return {
         "name": step.name,
+        "round": number,
         "operator": step.label,
         "fingerprint": step.plan["fingerprint"],
         "seed": request["seed"],

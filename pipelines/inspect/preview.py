@@ -14,8 +14,10 @@ from ...contracts.errors import DataError, EngineError, SpecError, SpecProblem, 
 from ...contracts.inference import Completion, Engine, ModelWeights, Request, StoredEmbedder
 from ...contracts.operators import Evaluate, Sink, Source
 from ...contracts.training import Train
+from ..file.earlier import step_of
 from ..file.model_kinds import members
 from ..file.spec import first_of
+from ..plan.earlier import named
 from ..plan.order import needs
 from ..report.gather import RoundData, Step, gather
 from ..run.events import Observer
@@ -121,8 +123,8 @@ def _data_steps(spec: PipelineSpec) -> dict[str, StepSpec]:
 
 
 def _used(step: StepSpec, spec: PipelineSpec) -> set[str]:
-    """Steps whose rows or weights a step needs."""
-    return set(needs(step, spec))
+    """Steps whose rows or weights a step needs, or whose rows of earlier rounds it names."""
+    return {*needs(step, spec), *(step_of(name) for name, _ in named(step))}
 
 
 def _served_by(engine: str | None, model: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from ...contracts.errors import GristmillError, SpecProblem
 from ...contracts.operators import Evaluate, Sink, Source
 from ...contracts.training import Train
+from ..file.earlier import step_of
 from ..file.load import texts
 from ..file.spec import PipelineSpec, StepSpec
 from .schemas import Schema, own_columns
@@ -63,7 +64,7 @@ def _columns(spec: PipelineSpec, schemas: Mapping[str, Schema]) -> Iterator[Spec
     unread = _unread(spec, schemas) if len(judges) > 1 else set()
     for step in judges.values():
         for name in sorted(own_columns(step.operator) & _verdicts(step)):
-            for maker in {schemas.get(source, Schema()).makers.get(name) for source in step.inputs}:
+            for maker in {schemas.get(step_of(source), Schema()).makers.get(name) for source in step.inputs}:
                 if maker in judges and (maker, name) in unread:
                     said = f"it writes the column {name!r}, which the step {maker!r} wrote and nothing read"
                     fix = f"read it before (`keep: {name}`), or save it (`compute: {{other: {name}}}`)"
@@ -87,7 +88,7 @@ def _unread(spec: PipelineSpec, schemas: Mapping[str, Schema]) -> set[tuple[str,
     for step in spec.steps.values():
         read = [name for _, kind, name in step.operator.references() if kind == "step"]
         for source in dict.fromkeys([*step.inputs, *read]):
-            makers = schemas.get(source, Schema()).makers
+            makers = schemas.get(step_of(source), Schema()).makers
             if _reads_all(step):
                 written -= {(maker, name) for name, maker in makers.items()}
                 continue

@@ -76,13 +76,19 @@ def estimate(plan: Plan, run: RunDirectory | None) -> list[StepCost]:
     embedding = EmbeddingCosts(plan, run)
     costs: dict[str, StepCost] = {}
     for step in plan.steps:
-        rows_in = sum(costs[name].rows for name in step.inputs)
+        rows_in = sum(costs[name].rows for name in step.inputs) + _earlier(step, run)
         cost = _cost(step, plan, run, speeds, rows_in)
         texts = embedding.of(step, rows_in, sum(costs[name].rows for name in step.reads))
         if texts is not None and cost.state != "reused":
             cost = replace(cost, seconds=cost.seconds + texts.seconds, embedding=texts)
         costs[step.name] = cost
     return list(costs.values())
+
+
+def _earlier(step: PlannedStep, run: RunDirectory | None) -> int:
+    """Its input rows of earlier rounds."""
+    stores = [run.step(each.step, each.fingerprint) for each in step.earlier] if run else []
+    return sum(int(store.manifest["ledger"]["kept"]) for store in stores if store.complete)
 
 
 def _cost(step: PlannedStep, plan: Plan, run: RunDirectory | None, speeds: Speeds, rows_in: int) -> StepCost:

@@ -10,10 +10,12 @@ from pathlib import Path
 from ...contracts.errors import SpecError
 from ...contracts.operators import Operator
 from ...contracts.training import Train
+from ..file.earlier import split
 from ..file.model_kinds import CombinedModel, EmbedderModel, ModelSpec, WeightsModel, members
 from ..file.spec import PipelineSpec, StepSpec, first_of
 from ..weights import DEFAULT_EMBEDDER
 from .digests import digest_of
+from .earlier import Earlier, rows_of, with_earlier
 from .environment import missing
 from .fingerprint import canonical, draws, fingerprint_of, model_request, parameters, step_seed
 from .looks import with_looks, written
@@ -30,29 +32,36 @@ def make_plan(
     file: str,
     round: int = 1,
     carry: Mapping[str, Carry] | None = None,
+    earlier: Earlier | None = None,
     digest_of: DigestOf = digest_of,
 ) -> Plan:
     """The steps of a round with their fingerprints, in an order in which they can run.
 
-    ``carry``: model name -> the promoted student that replaces it. Raises SpecError, with all of them, for
-    the mistakes that show before a run: see :mod:`.mistakes`.
+    ``carry``: model name -> the promoted student that replaces it. ``earlier``: what the rounds before it
+    made. Raises SpecError, with all of them, for the mistakes that show before a run: see :mod:`.mistakes`.
     """
     found = inspect(spec, digest_of)
     if found.problems:
         raise SpecError([*found.problems, *missing(spec)])
-    maker = _Maker(found, round, carry or {}, digest_of)
+    maker = _Maker(found, round, carry or {}, earlier or {}, digest_of)
     steps = maker.make()
     return Plan(spec=maker.spec, file=file, round=round, steps=steps, models=maker.models)
 
 
 class _Maker:
     def __init__(
-        self, found: Inspected, number: int, carry: Mapping[str, Carry], digest_of: DigestOf
+        self,
+        found: Inspected,
+        number: int,
+        carry: Mapping[str, Carry],
+        earlier: Earlier,
+        digest_of: DigestOf,
     ) -> None:
-        self.spec = with_looks(found.spec)
+        self.spec = with_earlier(with_looks(found.spec))
         self.found = found
         self.round = number
         self.carry = carry
+        self.earlier = earlier
         self.digest_of = digest_of
         self.models: dict[str, PlannedModel] = {}
         self.done: dict[str, PlannedStep] = {}
@@ -121,7 +130,8 @@ class _Maker:
     def _content(self, step: StepSpec) -> Mapping[str, str]:
         """What its parameters refer to: that of the step of the file that it is a part of."""
         name = written(self.found.spec, step.name)
-        same = type(self.found.spec.steps[name].operator) is type(step.operator)
+        of_file = self.found.spec.steps.get(name)
+        same = of_file is not None and type(of_file.operator) is type(step.operator)
         return self.found.content[name] if same else step.operator.content()
 
     def _step(self, step: StepSpec) -> PlannedStep:
@@ -140,6 +150,7 @@ class _Maker:
             embedder = self._default_embedder()
             kinds[embedder.name] = "embedder"
             asked[""] = [model_request(embedder, step.operator)]
+        past = () if split(step.name) is None else rows_of(step.name, self.round, self.earlier)
         request: dict[str, object] = {
             "operator": operator_name(step),
             "version": type(operator).version,
@@ -147,7 +158,10 @@ class _Maker:
             "content": self._content(step),
             "models": asked,
             "seed": seed if draws(operator) else None,
-            "inputs": [self.done[name].fingerprint for name in step.inputs],
+            "inputs": [
+                *(each.fingerprint for each in past),
+                *(self.done[name].fingerprint for name in step.inputs),
+            ],
             "reads": {
                 field: [self.done[name].fingerprint for name in names] for field, names in reads.items()
             },
@@ -169,6 +183,7 @@ class _Maker:
             students=tuple(trained),
             depends=tuple(dict.fromkeys([*step.inputs, *read, *trained])),
             on_failure=step.on_failure or self.spec.on_failure,
+            earlier=past,
             request=request,
         )
 

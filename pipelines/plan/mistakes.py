@@ -19,10 +19,12 @@ from ...contracts.nearest import suggestion
 from ...contracts.operators import Evaluate
 from ..engines.vocabularies import check_same_tokens
 from ..file import when
+from ..file.earlier import step_of
 from ..file.load import texts
 from ..file.model_kinds import ModelSpec, WeightsModel, members
 from ..file.spec import PipelineSpec, StepSpec
 from ..weights import on_disk
+from . import earlier
 from .collisions import collisions
 from .digests import digest_of
 from .order import base_of, order
@@ -63,6 +65,7 @@ def inspect(spec: PipelineSpec, digest_of: DigestOf = digest_of) -> Inspected:
     for name in order(spec):
         _Step(found, spec.steps[name]).inspect()
     found.problems += _unmeasured(spec)
+    found.problems += earlier.mistakes(spec)
     found.problems += collisions(spec, found.schemas)
     return found
 
@@ -76,7 +79,7 @@ class _Step:
     def inspect(self) -> None:
         operator = self.step.operator
         # An input is not known if the file lacks it, or if it comes later, in a cycle of steps.
-        here = all(name in self.found.schemas for name in self.step.inputs)
+        here = all(step_of(name) in self.found.schemas for name in self.step.inputs)
         self._try(operator.inspect)
         self._try(lambda: operator.check_inputs(self.step.inputs))
         given = self._coming() if here else Schema()
@@ -92,7 +95,7 @@ class _Step:
 
     def _coming(self) -> Schema:
         with self._problems():
-            return coming([self.found.schemas[name] for name in self.step.inputs])
+            return coming([self.found.schemas[step_of(name)] for name in self.step.inputs])
         return Schema()
 
     def _set_schema(self, schema: Schema) -> None:
@@ -102,7 +105,7 @@ class _Step:
         """Check the columns of other steps that the parameters name."""
         operator = self.step.operator
         for parameter, kind, name in operator.references():
-            there = self.found.schemas.get(name)
+            there = self.found.schemas.get(step_of(name))
             other = kind == "step" and parameter != type(operator).input_field
             if other and there is not None and there.columns:
                 seen = VIEWED if MESSAGES in there.columns else ()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...contracts.operators import Operator
+from ..file.earlier import AT
 from ..file.spec import OnFailure, PipelineSpec
 
 
@@ -54,6 +55,20 @@ class PlannedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierRows:
+    """The rows that the step ``step`` kept in an earlier round of the run."""
+
+    step: str
+    round: int
+    fingerprint: str
+
+    @property
+    def name(self) -> str:
+        """``kept@1``, as in records of plans."""
+        return f"{self.step}{AT}{self.round}"
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedStep:
     """One step of a round.
 
@@ -75,6 +90,8 @@ class PlannedStep:
     students: tuple[str, ...] = ()
     depends: tuple[str, ...] = ()
     on_failure: OnFailure = "continue"
+    #: Its input rows of earlier rounds, which come before those of ``inputs``.
+    earlier: tuple[EarlierRows, ...] = ()
     #: The canonical request that was hashed; `--against` compares it.
     request: Mapping[str, Any] = field(default_factory=dict)
 

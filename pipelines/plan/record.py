@@ -50,7 +50,7 @@ def _step(step: PlannedStep) -> dict[str, Any]:
     return {
         "fingerprint": step.fingerprint,
         "request": dict(step.request),
-        "from": list(step.inputs),
+        "from": [*(each.name for each in step.earlier), *step.inputs],
         "models": models,
         "reads": reads,
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...contracts.errors import GristmillError
+from ..file.spec import PipelineSpec
 from ..plan.environment import refuse_missing
 from ..plan.estimate import StepCost, estimate
 from ..plan.make import make_plan
@@ -59,12 +60,18 @@ def plan_file(
     if round is not None and not 1 <= round <= spec.loop.rounds:
         raise GristmillError(f"there is no round {round}: the file has {spec.loop.rounds}")
     number = round or 1
-    plan = make_plan(spec, file=str(file), round=number, carry=_carry(there, number))
+    plan = _plan(spec, str(file), number, there)
     while there is not None and round is None and number < spec.loop.rounds and _over(plan, there):
         number += 1
-        plan = make_plan(spec, file=str(file), round=number, carry=_carry(there, number))
+        plan = _plan(spec, str(file), number, there)
     refuse_missing(plan, there)
     return PlannedRun(plan, there)
+
+
+def _plan(spec: PipelineSpec, file: str, number: int, run: RunDirectory | None) -> Plan:
+    """The plan of a round, from what a run has made in the rounds before it."""
+    earlier = run.fingerprints(number) if run else {}
+    return make_plan(spec, file=file, round=number, carry=_carry(run, number), earlier=earlier)
 
 
 def _run(path: Path, *, named: bool) -> RunDirectory | None:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.inference import Usage
+from ..file.earlier import split
 from ..store.ledger import Ledger
 from ..store.parts import Part
 from ..store.run_directory import RoundRecord, RunDirectory
@@ -172,6 +173,25 @@ class RunData:
     @property
     def last(self) -> RoundData | None:
         return self.rounds[-1] if self.rounds else None
+
+    def before(self, each: RoundData, step: Step) -> list[tuple[int, Step]]:
+        """The steps that the rows of ``step`` passed, with their rounds, in the order in which they ran.
+
+        Rows of earlier rounds are followed into these: the input ``kept@1`` is ``kept`` of round 1.
+        """
+        found: dict[str, tuple[int, Step]] = {}
+        waiting = [(each, name) for name in step.inputs]
+        while waiting:
+            here, name = waiting.pop()
+            before = here.step(name)
+            if before is None and (named := split(name)) is not None:
+                here = next((other for other in self.rounds if str(other.number) == named[1]), here)
+                before = here.step(named[0])
+            if before is not None and before.store.path.name not in found:
+                found[before.store.path.name] = (here.number, before)
+                waiting += [(here, other) for other in before.inputs]
+        ran = [(other.number, each.store.path.name) for other in self.rounds for each in other.steps]
+        return sorted(found.values(), key=lambda pair: ran.index((pair[0], pair[1].store.path.name)))
 
     def distinct(self) -> Iterator[tuple[int, Step]]:
         """Every step once, with the first round that has it: rounds share unchanged steps."""

@@ -119,7 +119,14 @@ class RoundLoop:
         await asyncio.to_thread(self._fetch_weights)
         begun, carry = beginning(self.run, self.spec.loop.rounds)
         for number in range(begun + 1, self.spec.loop.rounds + 1):
-            plan = make_plan(self.spec, file=self.file, round=number, carry=carry, digest_of=digest_of)
+            plan = make_plan(
+                self.spec,
+                file=self.file,
+                round=number,
+                carry=carry,
+                earlier=self.run.fingerprints(number),
+                digest_of=digest_of,
+            )
             if self.until is not None:
                 plan = only(plan, looks_of(plan.spec, self.until))
             refuse_missing(plan, self.run)

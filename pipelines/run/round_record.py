@@ -77,9 +77,15 @@ def beginning(run: RunDirectory, rounds: int) -> tuple[int, dict[str, Carry]]:
     result = next((each.result for each in run.rounds() if each.number == number), None)
     if result is None:
         raise GristmillError(f"{run.path}: the result of round {number}, from which it begins, is missing")
-    carry = {}
-    for model, each in result["carry"].items():
-        # The folder of the step lies in this run too.
-        adapter = run.path / "steps" / Path(each["adapter"]).parent.name / "model"
-        carry[model] = Carry(adapter, each["digest"], each["step"])
-    return number, carry
+    return number, carried(run, result)
+
+
+def carried(run: RunDirectory, result: Mapping[str, Any]) -> dict[str, Carry]:
+    """Model -> the promoted student that replaces it after the round with this result."""
+    # The folder of the step lies in this run, also if the run was moved or copied since.
+    return {
+        model: Carry(
+            run.path / "steps" / Path(each["adapter"]).parent.name / "model", each["digest"], each["step"]
+        )
+        for model, each in result["carry"].items()
+    }

@@ -44,8 +44,9 @@ class Session:
         return self.run.step(name, self.plan.step(name).fingerprint)
 
     def rows(self, step: PlannedStep) -> InputRows:
-        """The input rows of a step."""
-        return InputRows([self.store(name) for name in step.inputs])
+        """The input rows of a step: first those of earlier rounds."""
+        earlier = [self.run.step(each.step, each.fingerprint) for each in step.earlier]
+        return InputRows([*earlier, *(self.store(name) for name in step.inputs)])
 
     def rows_with_inputs(self, step: PlannedStep) -> pa.Table:
         """All input rows of a step, with the column :data:`INPUT` that says which input each is from."""

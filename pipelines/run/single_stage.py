@@ -70,7 +70,8 @@ class SingleStage:
         STEP_USAGE.set(self._usage)  # the thread below asks engines in this context
         with of_step(self.step.name):
             made = await asyncio.to_thread(self._made)
-        inputs = len(self.session.rows(self.step)) if self.step.inputs else None
+        takes_rows = self.step.inputs or self.step.earlier
+        inputs = len(self.session.rows(self.step)) if takes_rows else None
         self.session.started(self.step, inputs, self.store.ledger().rows_in)
         stop = self.session.stop
         stop.patience = stop.TRAINING if isinstance(self.step.operator, Train) else stop.PATIENCE
@@ -178,8 +179,8 @@ class SingleStage:
         """
         parts = self.store.parts()
         starts, stops = [part.start for part in parts], [0, *(part.stop for part in parts)]
-        no_input = 0 if self.step.operator.optional_input else -1
-        rows = len(self.session.rows(self.step)) if self.step.inputs else no_input
+        is_source = isinstance(self.step.operator, Source)
+        rows = -1 if is_source else len(self.session.rows(self.step))
         whole = starts == stops[:-1] and self.store.ledger().rows_in == rows
         if parts and parts[-1].summary is not None and whole and self._has_products(parts[-1]):
             return parts[-1]

@@ -52,7 +52,8 @@ def maps(step: PlannedStep) -> bool:
 
 def basis_of(plan: Plan, step: PlannedStep) -> str:
     """Identifies the input rows of ``step`` by the fingerprints of the steps that make them."""
-    inputs = ",".join(plan.step(name).fingerprint for name in step.inputs)
+    made = [each.fingerprint for each in step.earlier]
+    inputs = ",".join([*made, *(plan.step(name).fingerprint for name in step.inputs)])
     return blake2b(inputs.encode(), digest_size=10).hexdigest()
 
 

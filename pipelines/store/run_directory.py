@@ -134,6 +134,14 @@ class RunDirectory:
                 found.append(RoundRecord(number, _read_plan(plan), made))
         return found
 
+    def fingerprints(self, number: int) -> dict[int, dict[str, str]]:
+        """Round -> step -> its fingerprint, of the rounds before round ``number``. Raises Damaged."""
+        return {
+            each.number: {name: str(step["fingerprint"]) for name, step in each.plan["steps"].items()}
+            for each in self.rounds()
+            if each.number < number
+        }
+
     def write_plan(self, number: int, plan: Mapping[str, Any]) -> None:
         """Record the plan of a round."""
         folder = self._plan(number).parent

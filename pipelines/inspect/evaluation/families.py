@@ -64,10 +64,16 @@ def family_of(rows: Sequence[Mapping[str, Any]], file: str) -> Family:
         return Family("loss", "mean_logprob", {"evaluate": "likelihood", "response": "response"}, None)
     if "messages" in known:
         return Family("loss", "mean_logprob", {"evaluate": "likelihood"}, None)
+    if "plus_input" in known:
+        raise DataError(
+            f"{file}: these tasks of EvalPlus have inputs (`plus_input`) and a reference in place of tests; "
+            "what is read is (prompt, entry_point, test), as in evalplus/humanevalplus on Hugging Face"
+        )
     raise DataError(
         f"{file}: its rows have the fields {', '.join(sorted(known)) or 'none'}, which are those of no "
         "tasks: constraints (prompt, instruction_id_list, kwargs), code (prompt, entry_point, test), numbers "
-        "(question, answer), choice (question, choices, answer) or loss (prompt, response; or messages)"
+        "(question, answer), choice (question, choices, answer) or loss (prompt, response; or messages); or "
+        "a log of lm-eval (doc_id, doc, arguments) whose `doc` has these"
     )
 
 

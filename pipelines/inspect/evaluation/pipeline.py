@@ -13,6 +13,7 @@ from typing import Any
 from ....contracts.errors import GristmillError
 from ...store.run_directory import RunDirectory
 from .families import Family, family_of
+from .logged import is_log, tasks_in
 
 #: Rows of a file that are looked at to tell its family.
 LOOKED_AT = 200
@@ -20,11 +21,12 @@ LOOKED_AT = 200
 
 @dataclass(frozen=True)
 class Tasks:
-    """A file of tasks. ``name``: that of its step."""
+    """A file of tasks. ``name``: that of its step. ``rows``: the tasks, if the file is a log with others."""
 
     name: str
     path: str
     family: Family
+    rows: tuple[Mapping[str, Any], ...] = ()
 
 
 def tasks_of(given: Sequence[str]) -> list[Tasks]:
@@ -35,8 +37,22 @@ def tasks_of(given: Sequence[str]) -> list[Tasks]:
         own = _name(name or Path(path).stem)
         if own in found:
             raise GristmillError(f"two task files are called {own!r}: name one of them, as in other={path}")
-        found[own] = Tasks(own, path, family_of(list(islice(_rows(path), LOOKED_AT)), path))
+        found[own] = _tasks(own, path)
     return list(found.values())
+
+
+def _tasks(name: str, path: str) -> Tasks:
+    rows = list(islice(_rows(path), LOOKED_AT))
+    if not rows or not is_log(rows[0]):
+        return Tasks(name, path, family_of(rows, path))
+    every = list(_rows(path))
+    for number, row in enumerate(every, 1):
+        if not is_log(row):
+            raise GristmillError(
+                f"{path}: row {number} is no row of a log of lm-eval (doc_id, doc, arguments)"
+            )
+    tasks = tuple(tasks_in(every))
+    return Tasks(name, path, family_of(tasks, f"{path} (`doc` of a log of lm-eval)"), tasks)
 
 
 def document(

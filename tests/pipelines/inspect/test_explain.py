@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from gristmill.contracts.errors import DataError
 from gristmill.pipelines.inspect.explain import explain
 from gristmill.pipelines.store.run_directory import RunDirectory
+
+from ..conftest import build_run
 
 
 def test_weights_lead_to_batches_rows_prompts_and_seeds(built_run: RunDirectory) -> None:
@@ -54,3 +58,23 @@ def test_what_is_no_weights_is_refused_with_what_would_be(
 ) -> None:
     with pytest.raises(DataError, match=told):
         explain(built_run, name)
+
+
+def test_weights_are_followed_through_the_rounds_before(tmp_path: Path) -> None:
+    """`built_run`, with the sampler of round 2 recorded as the student of round 1, and rows of round 1."""
+    run = build_run(tmp_path / "run")
+    first, second = run.rounds()
+    student = run.step("student", first.plan["steps"]["student"]["fingerprint"])
+    second.plan["models"]["base"]["adapter"] = str(student.model)
+    steps = second.plan["steps"]
+    steps["unique"]["from"] = ["kept", "unique@1"]
+    run.write_plan(2, second.plan)
+    found = explain(run, "student")
+    assert found.students == {"base": "student@1"}
+    assert [(each.step, each.round) for each in found.earlier] == [("student", 1)]
+    assert found.earlier[0].rows.keys() == explain(run, "student@1").rows.keys()
+    assert found.earlier[0].students == {}
+    told = [(step["name"], step["round"]) for step in found.path]
+    assert ("unique", 1) in told
+    assert ("unique", 2) in told
+    assert told.index(("unique", 1)) < told.index(("kept", 2))

@@ -169,3 +169,45 @@ def test_what_is_called_better_is_so_at_one_error_rate() -> None:
     marked = with_marks([score(None), score(0.001), score(0.03), score(0.04, -0.1)])
     assert [each.shown for each in marked] == ["", "better", "", ""]
     assert [each.shown for each in with_marks([score(0.03), score(0.02, -0.1)])] == ["better", "worse"]
+
+
+def log(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows as lm-eval logs them: for each task one per filter, with the model's answers beside the task."""
+    return [
+        {"doc_id": number, "doc": row, "target": "?", "arguments": {"gen_args_0": {"arg_0": "What?"}},
+         "resps": [["no"]], "filtered_resps": ["no"], "filter": kind, "exact_match": 0.0}
+        for number, row in enumerate(rows) for kind in ("strict-match", "flexible-extract")
+    ]  # fmt: skip
+
+
+def test_the_tasks_of_a_log_of_lm_eval_are_read_each_once(
+    tmp_path: Path, teach: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "samples_gsm8k_2026-11-28.jsonl"
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in log(NUMBERS)))
+    command = ["eval", f"{teach(good).url}#m", "--tasks", f"gsm8k={file}", "--run", str(tmp_path / "run")]
+    assert main([*command, "--json"]) == 0
+    [found] = json.loads(capsys.readouterr().out)
+    assert (found["tasks"], found["family"], found["n"], found["score"]) == ("gsm8k", "numbers", 12, 1.0)
+    [other] = tasks_of([f"mmlu={write(tmp_path / 'mmlu.jsonl', log(CHOICE))}"])
+    assert (other.family.name, len(other.rows)) == ("choice", 6)
+    mixed = write(tmp_path / "mixed.jsonl", [*log(CHOICE), CHOICE[0]])
+    with pytest.raises(GristmillError, match="row 13 is no row of a log of lm-eval"):
+        tasks_of([mixed])
+
+
+def test_tasks_that_are_not_read_are_told_with_what_is(tmp_path: Path) -> None:
+    plus = {"prompt": "def f(x):", "entry_point": "f", "canonical_solution": "    return x",
+            "base_input": [[1]], "plus_input": [[2]], "atol": 0}  # fmt: skip
+    with pytest.raises(DataError, match=r"`plus_input`.* what is read is \(prompt, entry_point, test\)"):
+        tasks_of([write(tmp_path / "plus.jsonl", [plus])])
+    other = log([{"passage": "A story."}])
+    with pytest.raises(
+        DataError, match=r"`doc` of a log of lm-eval\): its rows have the fields passage, which"
+    ):
+        tasks_of([write(tmp_path / "other.jsonl", other)])
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> str:
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return str(path)
