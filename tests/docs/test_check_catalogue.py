@@ -76,7 +76,7 @@ def test_a_test_is_not_taken_from_another_section(catalogue, root: Path) -> None
     assert (line, "names no test" in found) == (9, True)
 
 
-def test_every_method_has_a_row_under_its_name_or_is_said_to_be_missing(catalogue, capsys) -> None:
+def test_every_method_has_a_row_under_its_name(catalogue, capsys) -> None:
     assert len((ROOT / catalogue.METHODS).read_text().split("\n")) > 140
     assert catalogue.main() == 0, capsys.readouterr().out
 
