@@ -149,7 +149,7 @@ def read(path: FilePath) -> Document:
             raise SpecError(
                 [SpecProblem(str(path), 1, 1, "", f"is too long: {size} bytes; at most {MAX_BYTES}")]
             )
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise SpecError(
             [SpecProblem(str(path), 1, 1, "", f"is not UTF-8 text (byte {error.start})")]

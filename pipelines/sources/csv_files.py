@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, field_validator
 
 from ...contracts.context import Context
+from ...contracts.counting import counted
 from ...contracts.errors import DataError
 from ...contracts.layouts import LAYOUTS, RowReader
 from ...contracts.mistakes import at
@@ -208,7 +209,7 @@ class _Table:
             wrong = record.wrong
             row: dict[str, Any] = {}
             if not wrong and len(record.fields or ()) != len(names):
-                wrong = f"{len(record.fields or ()):,} fields, where the header has {len(names):,}"
+                wrong = f"{counted(len(record.fields or ()), 'field')}, where the header has {len(names):,}"
             for name, text in zip(names, record.fields or ()) if not wrong else ():
                 try:
                     row[name] = value_of(text, self.kinds[name])

@@ -171,7 +171,7 @@ LINES = (
 
 @pytest.mark.parametrize("reaching", REACHING)
 def test_a_tool_cannot_forge_an_answer(reaching: str) -> None:
-    """The call after it is not answered by what it wrote, and no row fails by a tool that it says is missing."""
+    """What it wrote answers no call, and says of no tool that it is missing."""
     code = f"{REACHING[reaching]}\ndef add(a):\n    return a + 1"
     offered = [tool("forges", line={"type": "string"}), tool("add", a={"type": "integer"})]
     for line in LINES:
@@ -264,6 +264,20 @@ def test_calls_may_be_a_column(calls: Any, file: str) -> None:
     row = judged(VerifyToolCalls(calls="answers", code=file), answers=calls).row
     assert (row["passed"], row["results"]) == (True, ["2"])
     assert "messages" not in row
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xef\xbb\xbfdef add(a):\r\n    return 'f\xc3\xbcnf'\r\n",
+        b"# coding: latin-1\ndef add(a):\n    return 'f\xfcnf'\n",
+    ],
+)
+def test_a_file_of_tools_is_read_as_python_reads_it(data: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "tools.py"
+    file.write_bytes(data)
+    VerifyToolCalls(code=str(file)).inspect()
+    assert called(str(file), ("add", {"a": 1}))["results"] == ["fünf"]
 
 
 def test_code_may_be_a_column() -> None:

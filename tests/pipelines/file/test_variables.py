@@ -114,7 +114,8 @@ def test_a_needed_variable_exists() -> None:
         ("vars: {step: {source: count, rows: x}}\nsteps: {rows: '${step}'}", "step"),
         ("vars: {of: {rows: 0}}\nsteps: {rows: {source: count, rows: 1}}\nbudget: '${of}'", "of"),
         ("vars: {a: '${b}', b: no.jsonl}\nsteps: {rows: {source: jsonl, path: '${a}'}}", "a"),
-        ("vars: {where: nope > 1}\nsteps: {rows: {source: count, rows: 1}, some: {keep: '${where}', from: rows}}", "where"),
+        ("vars: {where: nope > 1}\nsteps: {rows: {source: count, rows: 1}, "
+         "some: {keep: '${where}', from: rows}}", "where"),
         ("vars: {m: no/such}\nmodels: {base: {engine: transformers, path: '${m}'}}\n"
          "steps: {rows: {source: count, rows: 1}, a: {generate: respond, model: base, from: rows}}", "m"),
     ],
@@ -146,7 +147,8 @@ def test_an_error_of_a_run_names_the_variable(tmp_path: Path) -> None:
     rows.write_text(('{"text": "' + "x" * 100_000 + '"}\n') * 100 + "{")
     file = tmp_path / "f.yaml"
     file.write_text(
-        f"gristmill: 1\nname: n\nvars: {{data: {rows}}}\nsteps: {{rows: {{source: jsonl, path: '${{data}}'}}}}"
+        f"gristmill: 1\nname: n\nvars: {{data: {rows}}}\n"
+        "steps: {rows: {source: jsonl, path: '${data}'}}"
     )
     with pytest.raises(DataError, match=r"rows\.jsonl:101: .*\(the value comes from vars\.data: set it with"):
         gristmill.run(file, tmp_path / "run")
