@@ -171,8 +171,10 @@ def test_wrong_parameters_are_refused(options: dict[str, Any]) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.lists(st.lists(st.text(st.characters(codec="utf-8"), max_size=8), min_size=2, max_size=2), max_size=6),
-    st.sampled_from([",", ";", "\t", "|"]),
+    rows=st.lists(
+        st.lists(st.text(st.characters(codec="utf-8"), max_size=8), min_size=2, max_size=2), max_size=6
+    ),
+    delimiter=st.sampled_from([",", ";", "\t", "|"]),
 )
 def test_texts_come_back_as_they_were_written(
     rows: list[list[str]], delimiter: str, tmp_path: Path, context: Any
