@@ -159,6 +159,12 @@ class Csv(FileSource):
             total -= self.names is None
         return max(0, total)
 
+    def _kind_before(self, name: str) -> Kind:
+        """The type of a column before its fields are seen."""
+        if name in self.types:
+            return self.types[name]
+        return "text" if name in _TEXTS else "empty"
+
     def _table(self, files: Sequence[File], most: int | None = None) -> _Table:
         """The types of the columns of the first ``rows`` rows, as found in ``most`` characters."""
         table, size, left = _Table(self._dialect, self.reader), 0, self.rows
@@ -166,7 +172,7 @@ class Csv(FileSource):
             found = records(file, self._dialect)
             names = header(file, self._dialect, found)
             for name in names or ():
-                table.kinds.setdefault(name, self.types.get(name, "text" if name in _TEXTS else "empty"))
+                table.kinds.setdefault(name, self._kind_before(name))
             for record in islice(found, left):
                 left = None if left is None else left - 1
                 size += record.size
@@ -181,7 +187,9 @@ class Csv(FileSource):
                         table.kinds[name] = joined(known, kind_of(text))
         for layout in self.reader.layouts(table.kinds):
             taken = LAYOUTS[layout].takes
-            table.kinds |= {name: "text" for name in table.kinds if name in taken and name not in self.types}
+            for name in taken:
+                if name in table.kinds and name not in self.types:
+                    table.kinds[name] = "text"
         for name in self.types:
             if files and name not in table.kinds and table.kinds:
                 with at("types", name):

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import IO, Any
 
 from ...contracts.errors import DataError
 from .locations import UNREADABLE, File, unreadable
@@ -104,12 +105,12 @@ def header(file: File, dialect: Dialect, found: Iterator[Record]) -> Sequence[st
     return names
 
 
-def _decoded(stream: io.BufferedIOBase, encoding: str) -> io.TextIOWrapper:
+def _decoded(stream: IO[bytes], encoding: str) -> io.TextIOWrapper:
     """The text of a file. A byte that is not of the encoding becomes a lone surrogate."""
-    buffered = stream if hasattr(stream, "peek") else io.BufferedReader(stream)  # type: ignore[type-var]
-    wide = encoding == "utf-8" and buffered.peek(2)[:2] in _UTF16  # type: ignore[attr-defined]
+    buffered: Any = stream if hasattr(stream, "peek") else io.BufferedReader(stream)  # type: ignore[type-var]
+    wide = encoding == "utf-8" and buffered.peek(2)[:2] in _UTF16
     name = "utf-16" if wide else "utf-8-sig" if encoding == "utf-8" else encoding
-    return io.TextIOWrapper(buffered, name, errors="surrogateescape", newline="")  # type: ignore[arg-type]
+    return io.TextIOWrapper(buffered, name, errors="surrogateescape", newline="")
 
 
 def _taking(waiting: deque[str]) -> Iterator[str]:
