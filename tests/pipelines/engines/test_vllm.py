@@ -14,9 +14,11 @@ from unittest.mock import patch
 import psutil
 import pytest
 
+from gristmill.contracts import number_formats
 from gristmill.contracts.errors import EngineError, ModelError
 from gristmill.contracts.inference import Engine, EngineSettings, ModelWeights
-from gristmill.pipelines.engines import start_here
+from gristmill.contracts.thinking_markers import Markers
+from gristmill.pipelines.engines import start_here, vllm
 from gristmill.pipelines.engines.restarting import Restarting
 
 from .conftest import answers, ask, during, serve
@@ -200,6 +202,21 @@ def test_a_dead_engine_says_so_is_started_again_and_ends_when_closed(weights: Mo
     with pytest.raises(EngineError) as caught:
         answers(restarting, ask("Hello?"))
     assert caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("asked", "fast", "taken"),
+    [(None, True, "bfloat16"), (None, False, "float32"), ("bfloat16", False, "bfloat16")],
+)
+def test_the_number_format_is_what_this_machine_is_fast_in(
+    asked: str | None, fast: bool, taken: str, weights: ModelWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(number_formats, "fast_bfloat16", lambda: fast)
+    options = vllm.VllmOptions.model_validate({"dtype": asked})
+    with patch.dict(os.environ):
+        vllm.prepare_environment()
+        given = vllm._engine_args(weights, options, 256, Markers())
+    assert given.dtype == taken
 
 
 def children() -> set[int]:
