@@ -116,7 +116,7 @@ def test_a_needed_variable_exists() -> None:
         ("vars: {a: '${b}', b: no.jsonl}\nsteps: {rows: {source: jsonl, path: '${a}'}}", "a"),
         ("vars: {where: nope > 1}\nsteps: {rows: {source: count, rows: 1}, "
          "some: {keep: '${where}', from: rows}}", "where"),
-        ("vars: {m: no/such}\nmodels: {base: {engine: transformers, path: '${m}'}}\n"
+        ("vars: {m: /no/such}\nmodels: {base: {engine: transformers, path: '${m}'}}\n"
          "steps: {rows: {source: count, rows: 1}, a: {generate: respond, model: base, from: rows}}", "m"),
     ],
 )  # fmt: skip

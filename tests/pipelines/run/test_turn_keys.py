@@ -32,7 +32,7 @@ MODEL = {"model": "m"}
 #: Operator -> its parameters, and the conversation that it gets.
 CASES: dict[tuple[str, str], tuple[dict[str, Any], list[dict[str, Any]]]] = {
     ("generate", "respond"): (MODEL, [*ASKED, {"role": "user", "content": "More?", "weight": 1}]),
-    ("generate", "template"): ({**MODEL, "template": "More?", "conversation": True}, ASKED),
+    ("generate", "template"): ({**MODEL, "template": "{{ 'More?' }}", "conversation": True}, ASKED),
     ("generate", "complete"): ({**MODEL, "opening": "user", "conversation": True}, ASKED),
     ("generate", "simulated_user"): (MODEL, ASKED),
     ("verify", "tool_calls"): ({"code": "source"}, CALLS),

@@ -112,7 +112,11 @@ CALLING = [name for name, wanted in WANTED.items() if wanted["calls"] is not Non
 
 
 def forms(text: str) -> Iterator[str]:
-    """How templates write a text inside of an answer: as it is, in JSON, or JSON as a text in JSON."""
+    """How templates write a text inside of an answer: as it is, in JSON, JSON as a text in JSON, or between
+    Python's single quotes.
+    """
+    yield text.replace("\\", "\\\\").replace("'", "\\'")
+    yield text.replace("'", "\\'")
     for _ in range(3):
         yield text
         yield json.dumps(text)[1:-1]
