@@ -127,11 +127,15 @@ def test_a_mistake_of_a_value_names_the_variable_that_it_came_from(given: str, s
     assert any(wanted in problem.message for problem in refused.value.problems), str(refused.value)
 
 
-def test_a_mistake_of_another_value_names_no_variable() -> None:
-    given = "vars: {n: 100, name: seeds}\nsteps: {rows: {source: jsonl, path: no.jsonl, rows: '${n}'}}"
-    with pytest.raises(SpecError, match="no such file") as refused:
-        make_plan(loads(f"gristmill: 1\nname: n\n{given}", "f"), file="f")
-    assert "vars." not in str(refused.value)
+def test_a_mistake_of_another_value_names_no_variable(tmp_path: Path) -> None:
+    """Also where the mistake is about the step as a whole."""
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("{")
+    for path, wanted in (("no.jsonl", "no such file"), (bad, "not JSON")):
+        steps = f"steps: {{rows: {{source: jsonl, path: {path}, rows: '${{n}}'}}}}"
+        with pytest.raises(SpecError, match=wanted) as refused:
+            make_plan(loads(f"gristmill: 1\nname: n\nvars: {{n: 100007}}\n{steps}", "f"), file="f")
+        assert "vars." not in str(refused.value)
 
 
 def test_the_variable_of_a_training_file_is_named(tmp_path: Path) -> None:
