@@ -115,8 +115,8 @@ def forms(text: str) -> Iterator[str]:
     """How templates write a text inside of an answer: as it is, in JSON, JSON as a text in JSON, or between
     Python's single quotes.
     """
-    yield text.replace("\\", "\\\\").replace("'", "\\'")
-    yield text.replace("'", "\\'")
+    for quoted in (text.replace("\\", "\\\\"), text):
+        yield quoted.replace("'", "\\'").replace("\n", "\\n")
     for _ in range(3):
         yield text
         yield json.dumps(text)[1:-1]
@@ -136,8 +136,12 @@ def test_odd_names_and_arguments_are_trained_on_as_plain_ones_are(
     template: str, tmp_path: Path, save_tokenizer: Callable[..., None]
 ) -> None:
     """All that differs from the trained text of a plain call is the name and the argument."""
+    from transformers import AutoTokenizer
+
     file, stops = template_of(template)
     save_tokenizer(tmp_path, end=stops[0], more=[*stops, "<s>"], begin="<s>")
+    numbers = AutoTokenizer.from_pretrained(tmp_path).convert_tokens_to_ids(stops)
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": numbers}))
     encoder = ChatEncoder(tmp_path, train_on="assistant", options=TemplateOptions(file))
     plain, tools = talk_with("lookup", "Ulm")
     wanted = [encoder.show(each) for each in encoder.encode_turns(plain, tools=tools)]
