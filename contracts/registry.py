@@ -57,6 +57,7 @@ NAMED: dict[str, dict[str, str]] = {
     "source": {
         "count": "pipelines.sources:Count",
         "jsonl": "pipelines.sources:Jsonl",
+        "csv": "pipelines.sources:Csv",
         "parquet": "pipelines.sources:Parquet",
         "dataset": "pipelines.sources:HuggingFaceDataset",
         "documents": "datagen.sources.documents:Documents",
