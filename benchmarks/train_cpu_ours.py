@@ -41,6 +41,7 @@ def main(base: str, model: str, rows: str, warm_up: int, *, profile: bool) -> No
     step = SupervisedFineTuning.model_validate(
         {
             "model": "base",
+            "dtype": "bf16",
             "quantize": "nf4" if base == "nf4" else "none",
             "adapter": {"rank": 16, "alpha": 32},
             "batch_rows": 4,

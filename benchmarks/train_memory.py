@@ -84,7 +84,14 @@ def train(settings: dict[str, Any], model: str, rows: str, steps: int) -> None:
     from gristmill.trainer.methods.sft import SupervisedFineTuning
 
     step = SupervisedFineTuning.model_validate(
-        {"model": "base", "epochs": 9, "max_steps": steps, "checkpoint_every": 20, **settings}
+        {
+            "model": "base",
+            "dtype": "bf16",
+            "epochs": 9,
+            "max_steps": steps,
+            "checkpoint_every": 20,
+            **settings,
+        }
     )
     read = [json.loads(line) for line in Path(rows).read_text().splitlines()]
     table = pa.Table.from_pylist(

@@ -35,6 +35,7 @@ from .data.unfit import as_table, count_reasons
 from .data.validation_split import as_left_out
 from .device import choose_device, free_memory
 from .forecast.memory_plan import MIB, MemoryPlan
+from .forecast.number_format import with_format
 from .forecast.pack_size import FILLED, choose_pack_tokens
 from .forecast.prepacking import choose_packed
 from .forecast.process_memory import PeakMemory, bound_products, steady_allocator
@@ -73,6 +74,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         if kind == "model":
             other = check_checkpoint(context.weights(name).path)
             other.check_length(step.max_length, f"the {field} {name!r}")
+    step = with_format(step, context.workdir / "format.json")
     config, device = ModelConfig.read(weights.path), choose_device(step.device)
     objective, encoder = step.objective(context), step.encoder(weights.path)
     rows = RowEncoder.of(step, objective, encoder, config.vocabulary)
@@ -182,6 +184,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         "weights_packed": packed,
         "pack_tokens": capacity,
         "device": str(device),
+        "dtype": step.number_format(),
         "processes": Processes.current().size,
         "sharded": sharded,
         "threads": torch.get_num_threads(),
@@ -312,8 +315,8 @@ def _save(
     ``seed``: of the initialization.
     """
     processes = Processes.current()
-    settings = (step.adapter, first_seed(weights, seed), step.quantize, step.quantize_skip, step.dtype)
-    record = TrainingRecord(*settings)
+    held = (step.quantize, step.quantize_skip, step.number_format())
+    record = TrainingRecord(step.adapter, first_seed(weights, seed), *held)
     if step.adapter.kind == "delta":
         gather_deltas(model)
         if processes.first:

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ..contracts.context import Context
 from ..contracts.inference import Capability
+from ..contracts.number_formats import fast_bfloat16
 from ..contracts.operators import StepRef
 from ..contracts.rows import Row
 from ..contracts.training import Train
@@ -120,8 +121,9 @@ class TrainSettings(Train):
     """Decoupled weight decay: each step subtracts the weight times this value times the learning rate."""
     clip: float = Field(default=1.0, ge=0)
     """Largest norm of the gradient; a larger gradient is scaled down. 0 disables clipping."""
-    dtype: Literal["bf16", "fp32"] = "bf16"
-    """Dtype of the computation. Trained parameters and their optimizer state are float32."""
+    dtype: Literal["bf16", "fp32"] | None = None
+    """Dtype of the computation. By default bf16, or fp32 on a CPU without instructions for bf16 (AVX-512),
+    where it is much faster. Trained parameters and their optimizer state are float32."""
     activations: Literal["keep", "recompute", "offload"] = "keep"
     """How activations are stored for the backward pass: `keep` keeps them in memory; `recompute` keeps only
     the input of each block and computes the rest again (arXiv 1604.06174), which takes a third more time;
@@ -387,11 +389,19 @@ class TrainSettings(Train):
         """Return the largest share of rows that may be left out."""
         return self.unfit_limit if self.unfit == "skip" else 0.0
 
+    def number_format(self) -> Literal["bf16", "fp32"]:
+        """Return ``dtype``, or its default on this machine."""
+        from .device import choose_device
+
+        if self.dtype is not None:
+            return self.dtype
+        return "bf16" if choose_device(self.device).type != "cpu" or fast_bfloat16() else "fp32"
+
     def torch_dtype(self) -> torch.dtype:
         """Dtype of the computation."""
         import torch
 
-        return torch.bfloat16 if self.dtype == "bf16" else torch.float32
+        return torch.bfloat16 if self.number_format() == "bf16" else torch.float32
 
     def extra_memory_bytes(self, context: Context) -> int:
         """Bytes of memory needed besides the trained model."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import ModelError
 from ...contracts.inference import Completion, ModelWeights
 from .likelihood import GivenRow
 from .peft_adapters import has_head
 
-
-def load_reward_model(weights: ModelWeights, dtype: str, device: str | None) -> Any:
-    """Load a model with a scalar head. Raises ModelError if it has none, or cannot be loaded."""
+if TYPE_CHECKING:
     import torch
+
+
+def load_reward_model(weights: ModelWeights, dtype: torch.dtype, device: str) -> Any:
+    """Load a model with a scalar head. Raises ModelError if it has none, or cannot be loaded."""
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         config = AutoConfig.from_pretrained(str(weights.path))
         architectures = config.architectures or []
@@ -28,7 +29,7 @@ def load_reward_model(weights: ModelWeights, dtype: str, device: str | None) -> 
                 f"with {config.num_labels} labels; a reward model has SequenceClassification and one label"
             )
         model: Any = AutoModelForSequenceClassification.from_pretrained(
-            str(weights.path), config=config, dtype=getattr(torch, dtype)
+            str(weights.path), config=config, dtype=dtype
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"transformers cannot load {weights.name} ({weights.path}): {error}") from None

@@ -10,12 +10,13 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from pydantic import Field
 
 from ...contracts.errors import EngineError, ModelError
 from ...contracts.inference import Capability, Completion, EngineSettings, ModelWeights, Request
+from ...contracts.number_formats import default_format
 from .answers import AnswerReader
 from .batch import RequestBatch
 from .combining import JointModel
@@ -32,6 +33,9 @@ from .reward import load_reward_model, rate
 from .thought_budget import Thought, ThoughtLimit
 from .tool_calls import hermes
 
+if TYPE_CHECKING:
+    import torch
+
 NEEDS_WEIGHTS = True
 APART = False
 
@@ -47,8 +51,9 @@ class DecodingOptions(ChatOptions):
     max_model_len: int | None = Field(default=None, ge=16)
     """Maximum length of prompt and answer together, in tokens. By default 2048, or the model's own limit if
     that is less."""
-    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
-    """Number format of the weights."""
+    dtype: Literal["bfloat16", "float16", "float32"] | None = None
+    """Number format of the weights. By default bfloat16, or float32 on a CPU that has no instructions for
+    bfloat16 (AVX-512), where it is several times as fast."""
     device: str | None = None
     """PyTorch device such as `cuda:1`. By default a GPU where there is one, else the CPU."""
     thinking_tokens: int | None = Field(default=None, ge=1)
@@ -98,9 +103,19 @@ def start(settings: EngineSettings, options: TransformersOptions) -> Transformer
     return TransformersEngine(lambda: load(weights, options), weights, options, capabilities(options))
 
 
+def _placed(options: DecodingOptions) -> tuple[torch.dtype, str]:
+    """Return the number format of the weights, and the device that they are loaded to."""
+    import torch
+
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    name = options.dtype or default_format(cpu=device.startswith("cpu"))
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype, device
+
+
 def _load_reward(weights: ModelWeights, options: TransformersOptions) -> Any:
     with quiet_loading():
-        rating = load_reward_model(weights, options.dtype, options.device)
+        rating = load_reward_model(weights, *_placed(options))
     if weights.adapter is not None:
         merge(rating, weights.adapter)
     return rating
@@ -108,16 +123,12 @@ def _load_reward(weights: ModelWeights, options: TransformersOptions) -> Any:
 
 def load_model(weights: ModelWeights, options: DecodingOptions) -> Any:
     """Load a model that generates, with its adapter merged. Raises ModelError if it cannot be loaded."""
-    import torch
-
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype, device = _placed(options)
     try:
         with quiet_loading():
             from transformers import AutoModelForCausalLM
 
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                str(weights.path), dtype=getattr(torch, options.dtype)
-            )
+            model: Any = AutoModelForCausalLM.from_pretrained(str(weights.path), dtype=dtype)
         model = model.to(device)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"transformers cannot load {weights.name} ({weights.path}): {error}") from None

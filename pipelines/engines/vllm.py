@@ -17,6 +17,7 @@ from pydantic import Field
 
 from ...contracts.errors import ModelError
 from ...contracts.inference import Capability, Completion, EngineSettings, ModelWeights, Request
+from ...contracts.number_formats import default_format
 from ...contracts.thinking_markers import Markers
 from .answers import AnswerReader
 from .batch import RequestBatch
@@ -40,8 +41,9 @@ class VllmOptions(ChatOptions):
     max_model_len: int | None = Field(default=None, ge=16)
     """Maximum length of prompt and answer together, in tokens. By default 2048, or the model's own limit if
     that is less."""
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
-    """Number format of the weights. `auto` takes the model's own."""
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] | None = None
+    """Number format of the weights. By default bfloat16, or float32 on a CPU that has no instructions for
+    bfloat16 (AVX-512), where it is about four times as fast. `auto` takes the model's own."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     """Share of the GPU's memory that vLLM takes, 0 to 1."""
     tensor_parallel_size: int = Field(default=1, ge=1)
@@ -116,7 +118,7 @@ def _engine_args(weights: ModelWeights, options: VllmOptions, context: int, mark
         "model": str(weights.path),
         "max_model_len": context,
         "max_num_seqs": options.max_num_seqs,
-        "dtype": options.dtype,
+        "dtype": options.dtype or default_format(cpu=current_platform.is_cpu()),
         "gpu_memory_utilization": options.gpu_memory_utilization,
         "tensor_parallel_size": options.tensor_parallel_size,
         "enforce_eager": current_platform.is_cpu()
@@ -135,6 +137,8 @@ def _engine_args(weights: ModelWeights, options: VllmOptions, context: int, mark
         # A prompt prefilled in two parts makes vLLM 0.32 rewind the request's random generator, which
         # a CPU generator cannot do: the engine would die on the first seeded one. So: whole prompts.
         arguments |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(context, 4096)}
+        # Only whole blocks of a prompt are reused. The usual 128 tokens are more than most prompts have.
+        arguments["block_size"] = 32
     if options.thinking_tokens is not None:
         arguments["reasoning_config"] = ReasoningConfig(
             reasoning_start_str=markers.opening, reasoning_end_str=markers.closing

@@ -25,7 +25,7 @@ def choose_packed(step: TrainSettings, config: ModelConfig, device: torch.device
     processes must call it.
     """
     wanted = step.prepack_weights
-    if wanted is False or not step.adapter.low_rank or step.dtype != "bf16" or device.type != "cpu":
+    if wanted is False or not step.adapter.low_rank or step.number_format() != "bf16" or device.type != "cpu":
         return False
     if step.quantize in OWN_PRODUCTS:
         return False

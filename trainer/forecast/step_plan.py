@@ -61,7 +61,7 @@ class Products:
 
     @classmethod
     def of(cls, step: TrainSettings, examples: Sequence[Example], steps: Sequence[Packs]) -> Products:
-        if step.dtype != "bf16":
+        if step.number_format() != "bf16":
             return cls(0, 0)  # computed by another library
         tokens, linear = tokens_of(examples), LINEAR if step.adapter.low_rank else LINEAR // 2
 

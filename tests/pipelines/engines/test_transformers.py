@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from gristmill.contracts import number_formats
 from gristmill.contracts.errors import EngineError, ModelError
 from gristmill.contracts.inference import Engine, ModelWeights
+from gristmill.pipelines.engines.transformers import TransformersOptions, load_model
 
 from .conftest import answers, ask, during, serve
 
@@ -22,6 +25,15 @@ def exact(weights: ModelWeights) -> Iterator[Engine]:
     engine = serve("transformers", weights, dtype="float32", batch_size=4, max_model_len=256)
     yield engine
     asyncio.run(engine.close())
+
+
+@pytest.mark.parametrize(("fast", "taken"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_the_number_format_is_what_this_machine_is_fast_in(
+    fast: bool, taken: torch.dtype, make_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(number_formats, "fast_bfloat16", lambda: fast)
+    options = TransformersOptions(device="cpu")
+    assert load_model(ModelWeights("tiny", make_model(), "0" * 64), options).dtype is taken
 
 
 def test_a_row_does_not_depend_on_its_neighbors(exact: Engine) -> None:
@@ -38,7 +50,6 @@ def test_a_row_does_not_depend_on_its_neighbors(exact: Engine) -> None:
 
 
 def test_greedy_is_what_transformers_generates(exact: Engine, weights: ModelWeights) -> None:
-    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(str(weights.path))

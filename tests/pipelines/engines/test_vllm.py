@@ -14,9 +14,11 @@ from unittest.mock import patch
 import psutil
 import pytest
 
+from gristmill.contracts import number_formats
 from gristmill.contracts.errors import EngineError, ModelError
 from gristmill.contracts.inference import Engine, EngineSettings, ModelWeights
-from gristmill.pipelines.engines import start_here
+from gristmill.contracts.thinking_markers import Markers
+from gristmill.pipelines.engines import start_here, vllm
 from gristmill.pipelines.engines.restarting import Restarting
 
 from .conftest import answers, ask, during, serve
@@ -72,6 +74,14 @@ def test_the_samples_of_a_prompt_reuse_its_tokens(engine: Engine) -> None:
     (second,) = answers(engine, ask(prompt, 1, max_tokens=2))
     assert first.cached_tokens == 0
     assert second.prompt_tokens // 2 < second.cached_tokens < second.prompt_tokens
+
+
+def test_samples_of_a_short_prompt_reuse_its_tokens(engine: Engine) -> None:
+    prompt = "Write two short sentences about a mill by a river, without any comma. " * 3
+    (first,) = answers(engine, ask(prompt, 0, max_tokens=2))
+    (second,) = answers(engine, ask(prompt, 1, max_tokens=2))
+    assert first.prompt_tokens < 128
+    assert second.cached_tokens >= 32
 
 
 def test_more_seeded_prompts_than_one_step_can_read(engine: Engine) -> None:
@@ -200,6 +210,21 @@ def test_a_dead_engine_says_so_is_started_again_and_ends_when_closed(weights: Mo
     with pytest.raises(EngineError) as caught:
         answers(restarting, ask("Hello?"))
     assert caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("asked", "fast", "taken"),
+    [(None, True, "bfloat16"), (None, False, "float32"), ("bfloat16", False, "bfloat16")],
+)
+def test_the_number_format_is_what_this_machine_is_fast_in(
+    asked: str | None, fast: bool, taken: str, weights: ModelWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(number_formats, "fast_bfloat16", lambda: fast)
+    options = vllm.VllmOptions.model_validate({"dtype": asked})
+    with patch.dict(os.environ):
+        vllm.prepare_environment()
+        given = vllm._engine_args(weights, options, 256, Markers())
+    assert given.dtype == taken
 
 
 def children() -> set[int]:
