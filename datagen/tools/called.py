@@ -20,7 +20,7 @@ import types
 #: Characters of an error that are told.
 SHOWN = 400
 PR_SET_DUMPABLE = 4
-WROTE = {"wrote": True}
+WROTE: dict[str, object] = {"wrote": True}
 
 
 def main() -> None:

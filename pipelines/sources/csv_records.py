@@ -107,7 +107,7 @@ def header(file: File, dialect: Dialect, found: Iterator[Record]) -> Sequence[st
 
 def _decoded(stream: IO[bytes], encoding: str) -> io.TextIOWrapper:
     """The text of a file. A byte that is not of the encoding becomes a lone surrogate."""
-    buffered: Any = stream if hasattr(stream, "peek") else io.BufferedReader(stream)  # type: ignore[type-var]
+    buffered: Any = stream if hasattr(stream, "peek") else io.BufferedReader(stream)
     wide = encoding == "utf-8" and buffered.peek(2)[:2] in _UTF16
     name = "utf-16" if wide else "utf-8-sig" if encoding == "utf-8" else encoding
     return io.TextIOWrapper(buffered, name, errors="surrogateescape", newline="")
@@ -130,12 +130,11 @@ def _parsed(lines: Iterator[str], taken: list[str], file: File, dialect: Dialect
                 raise csv.Error(f"a record of more than {LONGEST:,} characters")
             yield line
 
-    quoting = csv.QUOTE_NONE if dialect.quote is None else csv.QUOTE_MINIMAL
     reader = csv.reader(
         noted(),
         delimiter=dialect.delimiter_of(file),
         quotechar=dialect.quote,
-        quoting=quoting,
+        quoting=csv.QUOTE_NONE if dialect.quote is None else csv.QUOTE_MINIMAL,
         strict=True,
     )
     try:
