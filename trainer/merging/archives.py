@@ -14,7 +14,7 @@ CHANCES = 0.5, 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Mutation:
+class Perturbation:
     """A share ``weight`` of the singular components of an expert's change is added.
 
     ``task``: number of the expert. ``number``: of the generation, which each component's share is drawn from.
@@ -30,7 +30,7 @@ class Genome:
     """A model of the population. ``experts``: the share of each expert's change."""
 
     experts: tuple[float, ...]
-    mutations: tuple[Mutation, ...] = ()
+    mutations: tuple[Perturbation, ...] = ()
 
     @classmethod
     def mean(cls, genomes: Sequence[Genome], weights: Sequence[float]) -> Genome:
@@ -43,7 +43,7 @@ class Genome:
             for each in genome.mutations:
                 key = each.task, each.number
                 found[key] = found.get(key, 0.0) + share * each.weight
-        return cls(mixed, tuple(Mutation(*key, weight) for key, weight in sorted(found.items())))
+        return cls(mixed, tuple(Perturbation(*key, weight) for key, weight in sorted(found.items())))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from ...contracts.inference import derive_seed
 from ...contracts.operators import Estimate
 from ...contracts.rows import check_chat_form
 from ...contracts.training import INPUT, Merge, Trained
-from .archives import Archives, Elite, Genome, Mutation
+from .archives import Archives, Elite, Genome, Perturbation
 from .merge_step import base_of, no_history, student_of
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def evolve(
         weights = [random.gauss(1.0, SPREAD) for _ in parents]
         child = Genome.mean([parent.genome for parent in parents], weights)
         if mutates:
-            child = Genome(child.experts, (*child.mutations, Mutation(task, generation, 1.0)))
+            child = Genome(child.experts, (*child.mutations, Perturbation(task, generation, 1.0)))
         archives.add(Elite(child, losses_of(experts + generation, child)))
     best = [archives.best(task) for task in range(experts)]
     qualities = [math.exp(-elite.losses[task]) for task, elite in enumerate(best)]

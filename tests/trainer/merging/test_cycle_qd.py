@@ -17,7 +17,7 @@ from gristmill.contracts import registry
 from gristmill.contracts.errors import DataError
 from gristmill.contracts.inference import ModelWeights
 from gristmill.contracts.training import INPUT
-from gristmill.trainer.merging.archives import Archives, Elite, Genome, Mutation
+from gristmill.trainer.merging.archives import Archives, Elite, Genome, Perturbation
 from gristmill.trainer.merging.components import Components
 from gristmill.trainer.merging.cycle_qd import CycleQD, evolve
 from gristmill.trainer.merging.methods import Mix
@@ -63,18 +63,21 @@ def test_good_models_are_drawn_more_often_and_none_twice() -> None:
 
 
 def test_a_mean_of_models_is_that_of_their_changes() -> None:
-    one = Genome((1.0, 0.0), (Mutation(0, 3, 1.0), Mutation(1, 4, 0.5)))
-    two = Genome((0.5, 0.5), (Mutation(0, 3, 0.2),))
+    one = Genome((1.0, 0.0), (Perturbation(0, 3, 1.0), Perturbation(1, 4, 0.5)))
+    two = Genome((0.5, 0.5), (Perturbation(0, 3, 0.2),))
     mean = Genome.mean([one, two], [1.0, 3.0])
     assert mean.experts == (0.625, 0.375)
-    assert mean.mutations == (Mutation(0, 3, pytest.approx(0.4)), Mutation(1, 4, pytest.approx(0.125)))
+    assert mean.mutations == (
+        Perturbation(0, 3, pytest.approx(0.4)),
+        Perturbation(1, 4, pytest.approx(0.125)),
+    )
 
 
 def test_a_mutation_adds_shares_of_the_experts_own_singular_components(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(2)
     changes = [(place, torch.randn(6, 4, generator=generator)) for place in range(2)]
     components = Components(tmp_path, rate=0.3, seed=5)
-    genome = Genome((0.25, 0.75), (Mutation(1, 7, 0.5),))
+    genome = Genome((0.25, 0.75), (Perturbation(1, 7, 0.5),))
     plain = 0.25 * changes[0][1] + 0.75 * changes[1][1]
     for _ in range(2):  # computed, and read
         added = components.of(genome)("layer", changes, MIX) - plain
@@ -84,7 +87,7 @@ def test_a_mutation_adds_shares_of_the_experts_own_singular_components(tmp_path:
         torch.testing.assert_close(inside, (shares * sizes).diag(), atol=1e-5, rtol=0)
         assert ((shares > 0) & (shares < 0.15)).all()
         assert shares.std() > 0
-    other = components.of(Genome((0.25, 0.75), (Mutation(1, 8, 0.5),)))("layer", changes, MIX)
+    other = components.of(Genome((0.25, 0.75), (Perturbation(1, 8, 0.5),)))("layer", changes, MIX)
     assert not torch.allclose(other, plain + added, atol=1e-4)
     vector = [(1, torch.ones(4))]
     torch.testing.assert_close(components.of(genome)("norm", vector, MIX), torch.full((4,), 0.75))
