@@ -123,7 +123,7 @@ class Answers:
         """
         called = calls_of(turns[number])[place]
         name, arguments = called["name"], called["arguments"]
-        what = {"name": (f"the call of {name!r}", [name], MARK)}
+        what: dict[str, tuple[str, list[Any], Any]] = {"name": (f"the call of {name!r}", [name], MARK)}
         if isinstance(arguments, dict) and arguments:
             leaves = [*arguments, *(value for value in arguments.values() if isinstance(value, str))]
             what["arguments"] = (f"the arguments of {name!r}", leaves, dict.fromkeys(arguments, MARK))
