@@ -40,15 +40,19 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/python docs/check_catalogue.py
 	mkdir -p .cache/typing && ln -sfn "$(CURDIR)" .cache/typing/gristmill
-	MYPYPATH=.cache/typing $(BIN)/mypy -p gristmill.contracts -p gristmill.pipelines -p gristmill.datagen -p gristmill.filters \
+	MYPYPATH=.cache/typing $(BIN)/mypy -n 2 -p gristmill.contracts -p gristmill.pipelines -p gristmill.datagen -p gristmill.filters \
 		-p gristmill.trainer -p gristmill.kernels
+
+# Tests keep the bytecode of what they import even where the environment forbids it, as many containers do: else
+# each of their hundreds of processes compiles transformers, vLLM and Ray again.
+KEEP := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX="$(CURDIR)/.cache/bytecode"
 
 # First two files at a time, in the order of their names: the longest are not the last. Then, alone, what compares times.
 unit: install
 	$(BIN)/coverage erase
-	OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind PYTHONHASHSEED=0 $(BIN)/pytest -m "not alone" \
+	$(KEEP) OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind PYTHONHASHSEED=0 $(BIN)/pytest -m "not alone" \
 		-n 2 --dist loadfile --no-loadscope-reorder --cov=gristmill --cov-report=
-	$(BIN)/pytest -m alone --cov=gristmill --cov-append --cov-report=term --cov-fail-under=80
+	$(KEEP) $(BIN)/pytest -m alone --cov=gristmill --cov-append --cov-report=term --cov-fail-under=80
 
 # Cut one mechanism after the other out of a copy of the tree, and see that the test that holds it fails.
 # ONLY=loop takes the mutants whose id begins so; tests/mutants.md lists them.

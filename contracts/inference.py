@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 #: What an engine may or may not support. A step that needs more than its engine offers is
 #: refused before the first request is sent. ``adapter``: students with a LoRA adapter; ``dora``, with
-#: magnitudes; ``trained_parts``, with embeddings, norms or a head; ``delta``, which change the weights.
+#: magnitudes; ``trained_parts``, with embeddings, norms or a head; ``delta``, which change the weights;
+#: ``added_modules``, which compute beside the weights.
 #: ``tools``: requests that name functions which the model may call.
 Capability = Literal[
     "seed", "logprobs", "json_schema", "regex", "stop", "adapter", "prompt_tokens", "user_turn", "likelihood",
-    "reward", "dora", "trained_parts", "delta", "tools",
+    "reward", "dora", "trained_parts", "delta", "added_modules", "tools",
 ]  # fmt: skip
 
 

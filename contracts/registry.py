@@ -57,6 +57,7 @@ NAMED: dict[str, dict[str, str]] = {
     "source": {
         "count": "pipelines.sources:Count",
         "jsonl": "pipelines.sources:Jsonl",
+        "csv": "pipelines.sources:Csv",
         "parquet": "pipelines.sources:Parquet",
         "dataset": "pipelines.sources:HuggingFaceDataset",
         "documents": "datagen.sources.documents:Documents",
@@ -167,7 +168,10 @@ NAMED: dict[str, dict[str, str]] = {
     "unfold": {
         "tool_turns": "filters.tool_turns:ToolTurns",
     },
-    "merge": {"greedy_soup": "trainer.merging.greedy_soup:GreedySoup"},
+    "merge": {
+        "greedy_soup": "trainer.merging.greedy_soup:GreedySoup",
+        "cycle_qd": "trainer.merging.cycle_qd:CycleQD",
+    },
     "evaluate": {
         "answers": "datagen.evaluate.answers:EvaluateAnswers",
         "constraints": "datagen.evaluate.constraints:EvaluateConstraints",

@@ -23,8 +23,8 @@ from .rows import Row
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: A column of the rows of a training whose step has ``mix``: which of its inputs each row is from, as a
-#: dictionary array of their names in the order of ``from``.
+#: A column of the rows of a step with ``by_input``, such as a training with ``mix``: which of its inputs each
+#: row is from, as a dictionary array of their names in the order of ``from``.
 INPUT = "_input"
 
 
@@ -68,6 +68,11 @@ class Train(Operator):
     """Weights of the steps in `from`, in their order: the share of each in the tokens that are trained on,
     relative to the others. By default, all rows are trained on alike."""
 
+    @property
+    def by_input(self) -> bool:
+        """Whether it must know which of its inputs each row is from."""
+        return self.mix is not None
+
     def check_inputs(self, names: Sequence[str]) -> None:
         if self.mix is not None and len(self.mix) != len(names):
             raise DataError(
@@ -89,6 +94,10 @@ class Train(Operator):
     def student_needs(self) -> Mapping[Capability, str]:
         """What an engine must support to serve the student, each with the setting that brings it."""
         return {"adapter": "an adapter"}
+
+    def why_not_merged(self) -> str | None:
+        """Why the student cannot be merged into its base; None if it can."""
+        return None
 
     @abstractmethod
     def fit(self, table: pa.Table, context: Context) -> Trained:

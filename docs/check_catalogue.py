@@ -1,5 +1,5 @@
 """Checks that every row of docs/catalogue.md names what runs its method, and a test of it, and that both are
-there.
+there; and that each method of docs/methods.txt has a row under this name.
 
 Run by ``make lint``: python docs/check_catalogue.py
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CATALOGUE = Path("docs/catalogue.md")
+#: The methods that this project sets out to make runnable, one name a line.
+METHODS = Path("docs/methods.txt")
 HEADER = ["method", "what runs it", "test of the mechanism", "reported by its authors"]
 #: A file in a code span: a path below the root, or a packaged recipe by its file's name alone.
 FILE = re.compile(r"[\w./-]+\.(?:py|yaml|jinja|md|jsonl)")
@@ -63,11 +65,22 @@ def files(text: str) -> list[str]:
     return [name for span in spans for name in FILE.findall(span) if not name.partition(".")[0].isupper()]
 
 
+def unnamed(names: Iterable[str], text: str) -> Iterator[tuple[int, str]]:
+    """(line, what is wrong) of each name that no row of a table in ``text`` has in its first column."""
+    rows = [line.strip("|").partition(" | ")[0] for line in text.splitlines() if line.startswith("|")]
+    methods = "\n".join(rows).replace("**", "").casefold()
+    for number, name in enumerate(names, 1):
+        if not re.search(rf"(?<!\w){re.escape(name.casefold())}(?!\w)", methods):
+            yield number, f"no row of {CATALOGUE} is named {name}"
+
+
 def main() -> int:
     """Print each problem with its line; 1 where there is one."""
-    found = list(problems((ROOT / CATALOGUE).read_text(encoding="utf-8"), ROOT))
-    for number, told in found:
-        print(f"{CATALOGUE}:{number}: {told}")
+    catalogue, methods = ((ROOT / path).read_text(encoding="utf-8") for path in (CATALOGUE, METHODS))
+    found = [(CATALOGUE, *each) for each in problems(catalogue, ROOT)]
+    found += [(METHODS, *each) for each in unnamed(methods.splitlines(), catalogue)]
+    for path, number, told in found:
+        print(f"{path}:{number}: {told}")
     return int(bool(found))
 
 

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from ..contracts.operators import Apply, Estimate, Map
 from ..contracts.outcomes import Failed, Filtered, Kept, Outcome
 from ..contracts.rows import Row
+from ..contracts.turns import turns_from
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,7 +54,7 @@ class ToolTurns(Map):
     key_weight: float = Field(default=2.0, ge=0)
     """Weight of the tool's name and of the values of arguments. All other tokens have the weight 1."""
     errors: str = r"(?i)\berror\b|\bexception\b|\bfailed\b|\binvalid\b|Traceback"
-    """Regular expression for answers of a tool that are errors."""
+    """Regular expression for answers of a tool that are errors. So are those whose turn has `is_error`."""
 
     @field_validator("errors")
     @classmethod
@@ -88,9 +89,9 @@ class ToolTurns(Map):
         return apply
 
     def _turns(self, row: Row, failing: re.Pattern[str]) -> Iterator[Outcome]:
-        messages = row.get("messages")
-        if not isinstance(messages, list) or not all(isinstance(turn, dict) for turn in messages):
-            yield Failed(f"its 'messages' are {messages!r:.40}, not a list of turns")
+        messages = turns_from(row.get("messages"))
+        if messages is None:
+            yield Failed(f"its 'messages' are {row.get('messages')!r:.40}, not a list of turns")
             return
         for number, turn in enumerate(messages):
             text = turn.get("content")
@@ -101,7 +102,8 @@ class ToolTurns(Map):
             ]
             made: Row = {"messages": messages[: number + 1], "turn": number, "span_weights": spans}
             answered = messages[number + 1] if number + 1 < len(messages) else {}
-            wrong = answered.get("role") == "tool" and failing.search(str(answered.get("content")))
+            said = str(answered.get("content"))
+            wrong = answered.get("role") == "tool" and (answered.get("is_error") or failing.search(said))
             yield Filtered("error", row=made) if wrong else Kept(made)
 
 

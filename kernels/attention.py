@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
+from . import forward_mode
 from .cost import KernelCost
 
 #: Number of queries whose scores exist at once. Temporary memory is at most QUERIES * L * heads values.
@@ -50,8 +51,8 @@ def packed_attention(
     with sum = tokens. ``window``: number of tokens that a token attends to, itself included; None for all
     before it. ``cap``: scores become ``cap * tanh(scores / cap)``. Returns (tokens, heads, D).
     """
-    if q.device.type == "cpu" or cap is not None:
-        attended: Tensor = _PackedAttention.apply(q, k, v, tuple(lengths), scale, window, cap)  # type: ignore[no-untyped-call]
+    if q.device.type == "cpu" or cap is not None or forward_mode.active():
+        attended: Tensor = forward_mode.run(_PackedAttention, q, k, v, tuple(lengths), scale, window, cap)
         return attended
     if not lengths:
         return q * 1

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import softplus
 
-from . import dispatch, products
+from . import dispatch, forward_mode, products
 from .cost import KernelCost
 from .head import Head, capped, parts
 
@@ -47,7 +47,7 @@ def linear_cross_entropy(
         raise ValueError("linear_cross_entropy needs a frozen head, but this head requires a gradient")
     chunk = chunk or chunk_size(hidden.device)
     weight, cap = parts(head)
-    total, losses = _LinearCrossEntropy.apply(hidden, weight, cap, targets, weights, chunk)  # type: ignore[no-untyped-call]
+    total, losses = forward_mode.run(_LinearCrossEntropy, hidden, weight, cap, targets, weights, chunk)
     return total, losses
 
 

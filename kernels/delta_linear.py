@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import products
+from . import forward_mode, products
 from .cost import KernelCost
 
 
@@ -28,7 +28,7 @@ def delta_linear(x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None, d
     ``weight`` returns the frozen weight (N, K). ``delta`` (N, K) may have higher precision than x (float32
     with bf16). Its gradient has its dtype.
     """
-    y: Tensor = _DeltaLinear.apply(x, weight, bias, delta)  # type: ignore[no-untyped-call]
+    y: Tensor = forward_mode.run(_DeltaLinear, x, weight, bias, delta)
     return y
 
 

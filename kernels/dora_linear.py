@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import lora_linear, products
+from . import forward_mode, lora_linear, products
 from .cost import KernelCost
 
 #: Norm that replaces the norm of a row of zeros, so that it stays zero and its gradient is finite.
@@ -72,7 +72,7 @@ def dora_linear(
     ``magnitude``: (N,), m. ``norms``: maps the weight (N, K) to n (N,). The other arguments are those of
     :func:`gristmill.kernels.lora_linear.lora_linear`.
     """
-    y: Tensor = _DoRALinear.apply(x, adapter_x, weight, bias, a, b, magnitude, scale, norms)  # type: ignore[no-untyped-call]
+    y: Tensor = forward_mode.run(_DoRALinear, x, adapter_x, weight, bias, a, b, magnitude, scale, norms)
     return y
 
 

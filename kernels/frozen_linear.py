@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import products
+from . import forward_mode, products
 from .cost import KernelCost
 from .products import Weight
 
@@ -27,7 +27,7 @@ def frozen_linear(x: Tensor, weight: Callable[[], Weight], bias: Tensor | None) 
     ``weight`` returns the frozen weight (N, K) in x's dtype, or packed. ``bias``: (N,), frozen.
     Differentiable once with respect to x.
     """
-    y: Tensor = _FrozenLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    y: Tensor = forward_mode.run(_FrozenLinear, x, weight, bias)
     return y
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import products
+from . import forward_mode, products
 from .cost import KernelCost
 from .cross_entropy import chunk_logits, chunk_size, token_slopes
 from .head import Head, parts
@@ -45,7 +45,7 @@ def linear_log_probs(hidden: Tensor, head: Head, targets: Tensor, chunk: int | N
         )
     chunk = chunk or chunk_size(hidden.device)
     graded = torch.is_grad_enabled() and hidden.requires_grad
-    found: Tensor = _LinearLogProbs.apply(hidden, weight, cap, targets, chunk, graded)  # type: ignore[no-untyped-call]
+    found: Tensor = forward_mode.run(_LinearLogProbs, hidden, weight, cap, targets, chunk, graded)
     return found
 
 
@@ -72,7 +72,7 @@ class _LinearLogProbs(torch.autograd.Function):
             part = slice(start, start + chunk)
             upstream = None if ones is None else ones[part]
             losses, slope = _chunk(hidden[part], head, cap, targets[part], upstream)
-            torch.neg(losses, out=found[part])
+            found[part] = losses.neg_()
             if slopes is not None and slope is not None:
                 slopes[part] = products.back(slope, head)
             del losses, slope  # only one chunk exists at a time

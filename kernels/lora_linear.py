@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import lora_maps
+from . import forward_mode, lora_maps
 from .cost import KernelCost
 from .lora_maps import LoRAMap, Rounded
 from .products import Weight
@@ -37,7 +37,7 @@ def lora_linear(
     ``adapter_x``: the input of the adapter if it is not ``x`` (x after dropout).
     """
     adapted = LoRAMap(weight, bias, a, b, scale, rounded)
-    y: Tensor = _LoRALinear.apply(x, adapter_x, adapted, a, b)  # type: ignore[no-untyped-call]
+    y: Tensor = forward_mode.run(_LoRALinear, x, adapter_x, adapted, a, b)
     return y
 
 

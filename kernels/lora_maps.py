@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import products
+from . import forward_mode, products
 from .cost import KernelCost
 from .products import Weight
 
@@ -35,7 +35,8 @@ class Rounded:
     @classmethod
     def of(cls, a: Tensor, b: Tensor, scale: float, dtype: torch.dtype) -> Rounded:
         with torch.no_grad():
-            return cls(a.detach().to(dtype), (b * scale).to(dtype), b.new_full((1,), scale))
+            held = a if forward_mode.active() else a.detach()  # which would drop the tangents
+            return cls(held.to(dtype), (b * scale).to(dtype), b.new_full((1,), scale))
 
 
 @dataclass(frozen=True, slots=True)

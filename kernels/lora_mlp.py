@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import lora_maps, swiglu
+from . import forward_mode, lora_maps, swiglu
 from .cost import KernelCost
 from .lora_maps import LoRAMap
 from .swiglu import Activation
@@ -31,7 +31,7 @@ def lora_mlp(
     Differentiable once with respect to x and the factors of the adapters.
     """
     maps = (gate, up, down)
-    y: Tensor = _LoRAMLP.apply(x, maps, activation, *lora_maps.factors(maps))  # type: ignore[no-untyped-call]
+    y: Tensor = forward_mode.run(_LoRAMLP, x, maps, activation, *lora_maps.factors(maps))
     return y
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import lora_maps
+from . import forward_mode, lora_maps
 from .cost import KernelCost
 from .lora_maps import LoRAMap
 
@@ -27,7 +27,7 @@ def lora_qkv(x: Tensor, q: LoRAMap, k: LoRAMap, v: LoRAMap) -> tuple[Tensor, Ten
     Differentiable once with respect to x and the factors of the adapters.
     """
     maps = (q, k, v)
-    projected: tuple[Tensor, Tensor, Tensor] = _LoRAQKV.apply(x, maps, *lora_maps.factors(maps))  # type: ignore[no-untyped-call]
+    projected: tuple[Tensor, Tensor, Tensor] = forward_mode.run(_LoRAQKV, x, maps, *lora_maps.factors(maps))
     return projected
 
 

@@ -13,8 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from ..contracts.number_formats import fast_bfloat16
-
 #: Tokens for which weights are packed. Products of other numbers of tokens are about as fast.
 TOKENS = 1024
 
@@ -77,7 +75,12 @@ def back(d_y: Tensor, weight: Weight, onto: Tensor | None = None) -> Tensor:
 
 def packable(dtype: torch.dtype, device: torch.device) -> bool:
     """Return whether packing a weight of ``dtype`` makes its products faster."""
-    return device.type == "cpu" and dtype == torch.bfloat16 and fast_bfloat16()
+    if device.type != "cpu" or dtype != torch.bfloat16:
+        return False
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    native: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return native
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import dispatch
+from . import dispatch, forward_mode
 from .cost import KernelCost
 
 
@@ -42,7 +42,7 @@ def rotate(
             f"sines {tuple(sines.shape)} "
             "must be (tokens, heads, D), (tokens, key heads, D), (tokens, D/2) and (tokens, D/2)"
         )
-    turned: tuple[Tensor, Tensor] = _Rotate.apply(q, k, cosines, sines, in_place)  # type: ignore[no-untyped-call]
+    turned: tuple[Tensor, Tensor] = forward_mode.run(_Rotate, q, k, cosines, sines, in_place)
     return turned
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import gelu, silu
 
-from . import dispatch
+from . import dispatch, forward_mode
 from .cost import KernelCost
 
 #: Activation of the gate: SiLU, or GELU with its tanh approximation (Hendrycks and Gimpel, arXiv 1606.08415).
@@ -23,7 +23,7 @@ def swiglu(gate: Tensor, up: Tensor, activation: Activation = "silu") -> Tensor:
     """
     if gate.shape != up.shape or gate.dtype != up.dtype:
         raise ValueError(f"gate {tuple(gate.shape)} {gate.dtype} and up {tuple(up.shape)} {up.dtype} differ")
-    product: Tensor = _SwiGLU.apply(gate, up, activation)  # type: ignore[no-untyped-call]
+    product: Tensor = forward_mode.run(_SwiGLU, gate, up, activation)
     return product
 
 

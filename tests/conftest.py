@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hashlib
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -110,10 +112,13 @@ LIGHT = (
 )  # fmt: skip
 
 
-#: Folders and files of tests that compare times or limit a processor's: nothing runs beside them.
+#: Files of tests that compare times or have tight limits of time: nothing runs beside them.
 ALONE = (
-    "datagen/sandbox", "pipelines/cli/test_startup.py", "pipelines/engines/test_openai.py",
-    "pipelines/run/test_occupancy.py", "trainer/forecast/test_speed.py",
+    "datagen/sandbox/test_bubblewrap.py", "datagen/sandbox/test_cgroups.py",
+    "datagen/sandbox/test_controls.py", "datagen/sandbox/test_escape.py",
+    "datagen/sandbox/test_failures.py", "datagen/sandbox/test_following.py", "datagen/sandbox/test_pool.py",
+    "datagen/sandbox/test_syscalls.py", "datagen/sandbox/test_unsafe.py", "pipelines/cli/test_startup.py",
+    "pipelines/engines/test_openai.py", "pipelines/run/test_occupancy.py", "trainer/forecast/test_speed.py",
 )  # fmt: skip
 
 
@@ -128,15 +133,28 @@ TOGETHER = {
 }  # fmt: skip
 
 
+HERE = Path(__file__).parent
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``-m alone`` read only the files of ``ALONE``, and with ``-m "not alone"`` none of them: to import
+    every test takes most of a minute.
+    """
+    chosen = config.getoption("markexpr")
+    files = {HERE / each for each in ALONE}
+    if chosen == "alone" and not any(file.is_relative_to(collection_path) for file in files):
+        return True
+    return True if chosen == "not alone" and collection_path in files else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is light, and what ``make test`` runs alone."""
-    here = Path(__file__).parent
     for item in items:
-        place = item.path.relative_to(here).as_posix()
+        place = item.path.relative_to(HERE).as_posix()
         heavy = any(item.get_closest_marker(name) for name in ("engine", "ray", "gpu", "browser"))
         if place.startswith(LIGHT) and not heavy:
             item.add_marker("light")
-        if place.startswith(ALONE):
+        if place in ALONE:
             item.add_marker("alone")
 
 
@@ -252,24 +270,46 @@ def save_tokenizer() -> Callable[..., None]:
     return _save_tokenizer
 
 
-@pytest.fixture
-def make_model(tmp_path: Path) -> MakeModel:
-    """A function that saves a random model of a family and answers its directory."""
+@pytest.fixture(scope="session")
+def saved_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function that saves a random model once, answers its directory, and leaves torch's random numbers as
+    they are after its weights were drawn.
+    """
+    states: dict[str, Any] = {}
+    folder = tmp_path_factory.mktemp("models")
 
-    def make(
-        family: str = "llama", name: str = "model", shards: str = "5GB", seed: int = 0, **changes: Any
-    ) -> Path:
+    def save(family: str, shards: str, seed: int, changes: dict[str, Any]) -> Path:
         import torch
         from transformers import AutoConfig, AutoModelForCausalLM
 
+        key = hashlib.sha256(repr((family, shards, seed, sorted(changes.items()))).encode()).hexdigest()
+        path = folder / key
         torch.manual_seed(seed)
+        if key in states:
+            torch.set_rng_state(states[key])
+            return path
         config = AutoConfig.for_model(family, **{**SHAPE, **changes})
         model = AutoModelForCausalLM.from_config(config)
         for parameter in model.parameters():  # norms and biases too, so that leaving one out shows
             torch.nn.init.normal_(parameter, std=0.15 if parameter.dim() > 1 else 1.0)
-        path = tmp_path / name
         model.save_pretrained(path, max_shard_size=shards)
         _save_tokenizer(path)
+        states[key] = torch.get_rng_state()
+        return path
+
+    return save
+
+
+@pytest.fixture
+def make_model(tmp_path: Path, saved_models: Callable[..., Path]) -> MakeModel:
+    """A function that saves a random model of a family and answers its directory, which is the test's own."""
+
+    def make(
+        family: str = "llama", name: str = "model", shards: str = "5GB", seed: int = 0, **changes: Any
+    ) -> Path:
+        path = tmp_path / name
+        saved = saved_models(family, shards, seed, changes)
+        shutil.copytree(saved, path, copy_function=shutil.copyfile, dirs_exist_ok=True)
         return path
 
     return make

@@ -76,6 +76,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
             other.check_length(step.max_length, f"the {field} {name!r}")
     step = with_format(step, context.workdir / "format.json")
     config, device = ModelConfig.read(weights.path), choose_device(step.device)
+    OPTIMIZERS[step.optimizer].check_device(device)
     objective, encoder = step.objective(context), step.encoder(weights.path)
     rows = RowEncoder.of(step, objective, encoder, config.vocabulary)
     table, apart = split_off(step, table, context)
@@ -321,7 +322,7 @@ def _save(
         gather_deltas(model)
         if processes.first:
             save_delta(model, directory, base_reference(weights)["base_model_name_or_path"])
-    elif step.adapter.merged_only:
+    elif step.adapter.own_layout:
         if processes.first:
             save_own(model, directory, base_reference(weights)["base_model_name_or_path"], record)
     elif processes.first or is_sharded(model):

@@ -217,14 +217,25 @@ def descend(
     ``measure``: computes the results of the step's packs. Returns those of the first perturbed weights, and
     the norm of the gradient's estimate.
     """
-    results: list[list[PackResult]] = []
+    loss = _StepLoss(measure)
+    norm = optimizer.descend(loss, rate, seed)
+    return loss.results[0], norm
 
-    def loss() -> float:
-        results.append(measure())
-        return sum(part.loss for part in results[-1])
 
-    slope = optimizer.descend(loss, rate, seed)
-    return results[0], slope
+class _StepLoss:
+    """The loss of a step, and its slope along a direction. ``results``: of the packs, at each call."""
+
+    def __init__(self, measure: Callable[[], list[PackResult]]) -> None:
+        self._measure = measure
+        self.results: list[list[PackResult]] = []
+
+    def __call__(self) -> float:
+        self.results.append(self._measure())
+        return sum(part.loss for part in self.results[-1])
+
+    def slope(self) -> float:
+        self.results.append(self._measure())
+        return sum(part.slope for part in self.results[-1])
 
 
 def _let_stop(context: Context, processes: Processes, state: TrainingState) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..contracts.inference import derive_seed
+from ..kernels import forward_mode
 from .data.examples import Example, count_tokens
 from .data.packs import Pack
 from .data.prefetch import Prefetch
@@ -27,9 +28,14 @@ Packs = Sequence[Sequence[int]]
 
 @dataclass(frozen=True, slots=True)
 class PackResult:
-    """Result of one pack: its share of the step's loss, and the losses of its rows."""
+    """Result of one pack: its share of the step's loss, and the losses of its rows.
+
+    ``slope``: the derivative of the loss along a direction, where one is followed, see
+    ``kernels/forward_mode.py``.
+    """
 
     loss: float
+    slope: float
     ids: list[str]
     row_loss: list[float]
     figures: dict[str, float]
@@ -39,7 +45,7 @@ class PackResult:
 class _Computed:
     """What a pass has computed, on the device.
 
-    ``numbers``: float64, the loss, the losses of the rows, and the figures by these names.
+    ``numbers``: float64, the loss, its slope, the losses of the rows, and the figures by these names.
     """
 
     ids: list[str]
@@ -150,7 +156,8 @@ class Passes:
         found = self.objective.loss(self.model, pack, step_context)
         if effect is not None:
             torch.autograd.backward(found.loss if effect == 1.0 else found.loss * effect)
-        parts = [found.loss.detach(), found.rows, *found.figures.values()]
+        slope = forward_mode.slope(found.loss)
+        parts = [found.loss.detach(), slope.detach(), found.rows, *found.figures.values()]
         numbers = torch.cat([part.reshape(-1).double() for part in parts])
         return _Computed([row.id for row in pack.examples], list(found.figures), numbers)
 
@@ -181,6 +188,7 @@ def _read(computed: dict[int, _Computed]) -> dict[int, PackResult]:
     found = iter(torch.cat([each.numbers for each in computed.values()]).tolist())
     return {
         number: PackResult(
+            next(found),
             next(found),
             each.ids,
             [next(found) for _ in each.ids],

@@ -17,6 +17,7 @@ from ..contracts.number_formats import fast_bfloat16
 from ..contracts.operators import StepRef
 from ..contracts.rows import Row
 from ..contracts.training import Train
+from .adapters.adapted_layers import check_layers
 from .adapters.adapter_names import Target
 from .adapters.adapter_settings import AdapterSettings
 from .base_checks import check_base
@@ -109,8 +110,10 @@ class TrainSettings(Train):
     """`adamw` (arXiv 1711.05101) with 8 bytes of state per trained weight, `adamw8bit` (arXiv 2110.02861)
     with 2, `lion` (arXiv 2302.06675) with 4, or `galore`: AdamW over gradients of low rank, with far less
     (arXiv 2403.03507), for `adapter: {kind: delta}`. `mezo` computes losses and no gradients (arXiv
-    2305.17333): it takes the memory of inference, and many more steps. `betas` and `clip` do not apply to
-    it. `qft` is Lion over integers (arXiv 2310.07147), for `adapter: {kind: qft}`; `clip` does not apply."""
+    2305.17333): it takes the memory of inference, and many more steps; `clip` does not apply to it, and
+    `betas` only to its `rule`s `momentum` and `adam`. `qft` is Lion over integers (arXiv 2310.07147), for
+    `adapter: {kind: qft}`; `clip` does not apply. `paged_adamw` is `adamw` on a GPU, with states that CUDA
+    moves to the host's memory where there is no room (QLoRA, arXiv 2305.14314)."""
     galore: GaLoreSettings = GaLoreSettings()
     """Options of `optimizer: galore`."""
     mezo: MeZOSettings = MeZOSettings()
@@ -253,7 +256,7 @@ class TrainSettings(Train):
 
     @model_validator(mode="after")
     def _parts_beside(self) -> Self:
-        if self.parts() and self.adapter.merged_only and self.adapter.kind != "delta":
+        if self.parts() and self.adapter.own_layout and self.adapter.kind != "delta":
             raise ValueError(
                 f"train_{self.parts()[0]} needs an adapter of kind lora, rslora, dora or delta, not "
                 f"{self.adapter.kind!r}: remove it, or give another kind"
@@ -295,6 +298,8 @@ class TrainSettings(Train):
     def student_needs(self) -> Mapping[Capability, str]:
         if self.adapter.merged_only:
             return {"delta": f"adapter: {{kind: {self.adapter.kind}}}"}
+        if self.adapter.unmerged:
+            return {"added_modules": f"adapter: {{kind: {self.adapter.kind}}}"}
         needs = dict(super().student_needs())
         if self.adapter.kind == "dora":
             needs["dora"] = "adapter: {kind: dora}"
@@ -304,6 +309,11 @@ class TrainSettings(Train):
             needs["reward"] = "the head of a reward model"
         return needs
 
+    def why_not_merged(self) -> str | None:
+        if self.adapter.unmerged:
+            return f"an adapter of kind {self.adapter.kind!r} is no change of the weights"
+        return None
+
     def check_weights(self, weights: Mapping[str, Sequence[Path]]) -> None:
         from .model.checkpoint_check import check_checkpoint
 
@@ -311,8 +321,8 @@ class TrainSettings(Train):
             for path in dict.fromkeys(paths):
                 config = check_checkpoint(path)
                 config.check_length(self.max_length, f"the {field} {getattr(self, field)!r}")
-                if field == "model" and self.adapter.targets != "all-linear":
-                    config.check_targets(self.adapter.targets)
+                if field == "model":
+                    check_layers(self.adapter, config, self.max_length)
 
     @field_validator("chat_template_kwargs")
     @classmethod
@@ -342,6 +352,8 @@ class TrainSettings(Train):
             return f"sparse: {{kind: {self.sparse.kind}}}, which freezes other blocks from time to time"
         if self.optimizer == "galore":
             return "optimizer: galore, which decomposes whole gradients"
+        if self.optimizer == "paged_adamw":
+            return "optimizer: paged_adamw, whose states are of one process"
         if self.optimizer == "mezo":
             return "optimizer: mezo, which perturbs whole weights"
         if self.adapter.kind in ("qft", "pv"):

@@ -59,14 +59,18 @@ def _card(weights: ModelWeights, step: TrainSettings, name: str, rows: int) -> s
     base = base_reference(weights)["base_model_name_or_path"]
     what = (type(step).__doc__ or "").partition("\n")[0]
     settings: dict[str, Any] = step.model_dump(mode="json", exclude=_HOW | step.pace, exclude_defaults=True)
-    peft = not step.adapter.merged_only
+    peft = not step.adapter.own_layout
     use = (
         "```python\nfrom peft import AutoPeftModelForCausalLM\nfrom transformers import AutoTokenizer\n\n"
         "model = AutoPeftModelForCausalLM.from_pretrained(DIRECTORY)\n"
         "tokenizer = AutoTokenizer.from_pretrained(DIRECTORY)\n```"
         if peft
+        else "`gristmill chat DIRECTORY` talks to it, and `engine: transformers` serves it over its base. It "
+        "cannot be merged into a whole model."
+        if step.adapter.unmerged
         else "`gristmill merge BASE DIRECTORY --out MODEL` makes a whole model of it."
     )
+    what_it_is = "An adapter" if peft or step.adapter.unmerged else "A change of the weights"
     lines = [
         "---",
         f"base_model: {json.dumps(base)}",
@@ -75,8 +79,7 @@ def _card(weights: ModelWeights, step: TrainSettings, name: str, rows: int) -> s
         f"tags:\n- gristmill\n- {step.adapter.kind}",
         "---\n",
         f"# {name}\n",
-        f"{'An adapter' if peft else 'A change of the weights'} over `{base}`, trained by Gristmill "
-        f"{__version__} on {counted(rows, 'row')}. {what}\n",
+        f"{what_it_is} over `{base}`, trained by Gristmill {__version__} on {counted(rows, 'row')}. {what}\n",
         *(["The chat template in this directory is that of the training.\n"] if step.conversational else []),
         "## Use\n",
         f"{use}\n",

@@ -16,7 +16,7 @@ from ..parsers import AnyParser, TextParser, Unparsed
 from ..prompts import Prompt, find_prompt
 from ..prompts.collection import text_prompt
 from ..prompts.template_mistakes import check_names, check_template, named
-from .conversations import with_user_turn
+from .conversations import continued, with_user_turn
 from .generator import Generator
 from .sampling_loop import Answer, ToRequest
 
@@ -181,10 +181,17 @@ class Template(Generator):
             if "prompt" in columns:
                 stale = dict.fromkeys((name for name in _STALE if name in row), None)
             if self.conversation:
-                stale["messages"] = [*(answer.request.messages or ()), self.turn(answer)]
+                stale["messages"] = self._continued(row, answer)
             told = {**stale, **answer.confidence(), **thought, **columns}
             outcomes.append(Kept({**told, "sample": answer.ordinal, "item": item}))
         return outcomes
+
+    def _continued(self, row: Row, answer: Answer) -> list[Message]:
+        """Return the row's conversation, its turns with all that they have, and the turns of this step."""
+        asked, given = answer.request.messages or (), continued(row)
+        own = bool(given) and given[0]["role"] == "system"
+        told = asked[:1] if not own and asked and asked[0]["role"] == "system" else ()
+        return [*told, *given, *asked[len(told) + len(given) :], self.turn(answer)]
 
     def turn(self, answer: Answer) -> Message:
         """Return an answer as the next turn of the conversation."""

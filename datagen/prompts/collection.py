@@ -89,7 +89,7 @@ def text_prompt(text: str, name: str) -> Prompt:
 
 def _read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"template {path}: cannot be read: {error}") from error
     if len(text) > _LONGEST:

@@ -37,8 +37,9 @@ class CallOutcome:
         return self.text if self.passed else f"Error: {self.text}"
 
 
-#: A tool runs in the process that writes the answers, and can write there itself.
+#: A tool wrote where its process answers.
 _WROTE = CallOutcome("failed", "the tool wrote between the answers")
+_LOST = CallOutcome("failed", "it was not called, as the call before it ended the process")
 
 
 def job(code: str, calls: Sequence[tuple[str, dict[str, Any]]], longest: int) -> RunScript:
@@ -59,18 +60,15 @@ def read(result: JobResult, count: int) -> list[CallOutcome]:
     lines = _lines(result.stdout)
     first = lines[0] if lines else {}
     if "loaded" not in first:
-        wrote = "it wrote before the answers" if "\n" in result.stdout and not lines else ""
+        wrote = "it wrote before the answers" if "wrote" in first else ""
         why = wrote or first.get("error") or result.message or "it ended the process"
         raise DataError(f"the code of the tools cannot be loaded: {why}")
     found = [_outcome(line) for line in lines[1 : count + 1]]
-    lost = CallOutcome("failed", "it was not called, as the call before it ended the process")
-    if len(found) < count:
+    if len(found) < count and _WROTE not in found:
         ended = result.status in _ENDINGS
         why = result.message if ended else "the tool ended its process"
-        if not ended and result.stdout.count("\n") > len(lines):
-            lost = _WROTE
-        found.append(lost if lost is _WROTE else CallOutcome(result.status.value if ended else "failed", why))
-    return [*found, *[lost] * (count - len(found))]
+        found.append(CallOutcome(result.status.value if ended else "failed", why))
+    return [*found, *[_LOST] * (count - len(found))]
 
 
 def turn_of(call: Turn, outcome: CallOutcome) -> Turn:
@@ -81,23 +79,12 @@ def turn_of(call: Turn, outcome: CallOutcome) -> Turn:
 
 
 def _lines(text: str) -> list[dict[str, Any]]:
-    """Return the lines of the program, up to one that it has not written: a tool can write there, too.
-
-    A last line that the limit on output has cut is none.
-    """
-    found = []
-    for line in text.split("\n"):
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
-            break
-        if not isinstance(value, dict):
-            break
-        found.append(value)
-    return found
+    """Return the lines of the program. A last line that the limit on output has cut is none."""
+    return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
 def _outcome(line: dict[str, Any]) -> CallOutcome:
+    """Return the outcome of a call. The process that answers belongs to the tools: its line may be any."""
     match line:
         case {"missing": str(name)}:
             raise DataError(

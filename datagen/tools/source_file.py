@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from importlib.util import decode_source
 
 from ...contracts.errors import DataError
 from ...contracts.packaged_files import PACKAGED, no_such_file, place_of
@@ -11,7 +12,9 @@ ENDING = ".py"
 
 
 def source_of(path: str) -> str:
-    """Return the text of a Python file; ``gristmill:seeds/NAME.py`` is one that ships with the recipes.
+    """Return the text of a Python file, in the encoding that it declares (PEP 263).
+
+    ``gristmill:seeds/NAME.py`` is one that ships with the recipes.
 
     Raises DataError if it cannot be read.
     """
@@ -19,8 +22,8 @@ def source_of(path: str) -> str:
     if path.startswith(PACKAGED) and not place.is_file():
         raise no_such_file(path)
     try:
-        return place.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return decode_source(place.read_bytes())
+    except (OSError, UnicodeDecodeError, SyntaxError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
 
 

@@ -151,4 +151,6 @@ def _told(made: Student) -> list[tuple[str, str]]:
     lines.append((made.kind, str(made.path)))
     if made.serve is not None:
         lines.append(("serve", made.serve))
-    return [*lines, ("merge", made.merge)]
+    if made.merge is not None:
+        lines.append(("merge", made.merge))
+    return lines

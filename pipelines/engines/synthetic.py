@@ -67,7 +67,9 @@ OPTIONS = SyntheticOptions
 
 
 def capabilities(options: SyntheticOptions) -> frozenset[Capability]:
-    students: frozenset[Capability] = frozenset({"adapter", "dora", "trained_parts", "delta"})
+    students: frozenset[Capability] = frozenset(
+        {"adapter", "dora", "trained_parts", "delta", "added_modules"}
+    )
     return students | {"seed", "logprobs", "stop", "prompt_tokens", "user_turn", "likelihood", "tools"}
 
 

@@ -17,6 +17,8 @@ from pydantic import Field
 from ...contracts.errors import EngineError, ModelError
 from ...contracts.inference import Capability, Completion, EngineSettings, ModelWeights, Request
 from ...contracts.number_formats import default_format
+from ...contracts.unmerged import unmerged_settings
+from .added_modules import attach
 from .answers import AnswerReader
 from .batch import RequestBatch
 from .combining import JointModel
@@ -70,7 +72,7 @@ class DecodingOptions(ChatOptions):
 
     def offered(self) -> frozenset[Capability]:
         """What an engine with these options offers that generates."""
-        found: set[Capability] = {"adapter", "dora", "trained_parts"}
+        found: set[Capability] = {"adapter", "dora", "trained_parts", "added_modules"}
         found |= {"seed", "logprobs", "stop", "prompt_tokens", "user_turn", "likelihood"}
         if self.tool_parser is not None:
             found.add("tools")
@@ -133,7 +135,8 @@ def load_model(weights: ModelWeights, options: DecodingOptions) -> Any:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"transformers cannot load {weights.name} ({weights.path}): {error}") from None
     if weights.adapter is not None:
-        merge(model, weights.adapter)
+        beside = unmerged_settings(weights.adapter) is not None
+        (attach if beside else merge)(model, weights.adapter)
     return model.eval()
 
 

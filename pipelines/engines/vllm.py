@@ -137,6 +137,8 @@ def _engine_args(weights: ModelWeights, options: VllmOptions, context: int, mark
         # A prompt prefilled in two parts makes vLLM 0.32 rewind the request's random generator, which
         # a CPU generator cannot do: the engine would die on the first seeded one. So: whole prompts.
         arguments |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(context, 4096)}
+        # Only whole blocks of a prompt are reused. The usual 128 tokens are more than most prompts have.
+        arguments["block_size"] = 32
     if options.thinking_tokens is not None:
         arguments["reasoning_config"] = ReasoningConfig(
             reasoning_start_str=markers.opening, reasoning_end_str=markers.closing

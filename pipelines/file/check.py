@@ -51,6 +51,7 @@ def check(document: Document) -> PipelineSpec:
     spec._document = {key: value for key, value in raw.items() if key not in ("vars", "needs")}
     spec._missing = missing
     spec._places.update(_places(document))
+    spec._uses = document.uses
     for step in steps.values():
         spec._renamed.update({(*step.path, name): place for name, place in step.renamed.items()})
     if document.problems:

@@ -17,6 +17,7 @@ import yaml
 
 from ...contracts.errors import SpecError, SpecProblem
 from ...contracts.nearest import brief
+from .variable_uses import VariableUses
 from .yaml_fixes import TEMPLATE, fix_of
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -59,6 +60,8 @@ class Document:
     problems: list[SpecProblem] = field(default_factory=list)
     #: For generated parts of the document: the path here -> the path as written in the file.
     written: dict[Path, Path] = field(default_factory=dict)
+    #: The variables that values came from.
+    uses: VariableUses = field(default_factory=VariableUses)
     #: Paths with a known mistake; consequences of it are not reported again.
     _blamed: set[Path] = field(default_factory=set)
 
@@ -81,7 +84,8 @@ class Document:
             return
         self._blamed.add(path)
         mark = self.mark(path if at is None else at, key=key)
-        self.problems.append(SpecProblem(mark.file, mark.line, mark.column, self.named(path), message))
+        told = self.uses.told(path, message)
+        self.problems.append(SpecProblem(mark.file, mark.line, mark.column, self.named(path), told))
 
     def named(self, path: Path) -> str:
         """The name of the field at ``path`` in error messages."""
@@ -145,7 +149,7 @@ def read(path: FilePath) -> Document:
             raise SpecError(
                 [SpecProblem(str(path), 1, 1, "", f"is too long: {size} bytes; at most {MAX_BYTES}")]
             )
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise SpecError(
             [SpecProblem(str(path), 1, 1, "", f"is not UTF-8 text (byte {error.start})")]

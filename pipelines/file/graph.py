@@ -8,7 +8,7 @@ from functools import cache
 from ...contracts.inference import Capability
 from ...contracts.nearest import suggestion
 from ...contracts.operators import Operator, Sink
-from ...contracts.training import Train
+from ...contracts.training import Merge, Train
 from .document import Document, Path
 from .earlier import mistake_of, step_of
 from .model_kinds import CombinedModel, EmbedderModel, ModelSpec, WeightsModel, members
@@ -20,6 +20,7 @@ SERVED: Mapping[Capability, str] = {
     "dora": "give its base `engine: transformers`, or train another kind of adapter",
     "trained_parts": "give its base `engine: transformers`, or train the adapter alone",
     "delta": "merge the student in a step (`merge: task-arithmetic`) and name that, or train an adapter",
+    "added_modules": "give its base `engine: transformers`, since it cannot be merged into it",
     "reward": "give its base `engine: transformers` and `task: reward`",
 }
 
@@ -155,6 +156,8 @@ def _needs(document: Document, step: Draft, steps: Drafts, models: Models) -> No
                 document.blame(
                     path, f"{name!r} is served by {model.engine!r}: training needs weights (`path:`)"
                 )
+            if isinstance(step.operator, Merge) and parameter == "students":
+                _merged(document, path, name, steps)
             continue
         offered = offered_by(model)
         missing = sorted(wanted.get(parameter, frozenset()) - offered)
@@ -164,6 +167,16 @@ def _needs(document: Document, step: Draft, steps: Drafts, models: Models) -> No
             )
         elif trained:
             check_student(document, path, name, model.engine, offered, steps)
+
+
+def _merged(document: Document, path: Path, name: str, steps: Drafts) -> None:
+    """Check that the student of the train step ``name`` can be merged into its base."""
+    operator = steps[name].operator if name in steps else None
+    why = operator.why_not_merged() if isinstance(operator, Train) else None
+    if why is not None:
+        document.blame(
+            path, f"{name!r} cannot be merged, since {why}: train another kind, or name the student itself"
+        )
 
 
 def check_student(

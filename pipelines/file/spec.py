@@ -26,6 +26,7 @@ from ...contracts.secrets import scrubbed
 from .gate import GateSpec
 from .model_kinds import ModelSpec
 from .sizes import Bytes
+from .variable_uses import VariableUses
 from .watch import WatchSpec
 
 OnFailure: TypeAlias = Literal["continue", "accept", "stop"]
@@ -242,6 +243,7 @@ class PipelineSpec(Frozen):
     _places: dict[tuple[str | int, ...], SpecProblem] = PrivateAttr(default_factory=dict)
     #: The path of a parameter of a step -> its path in the file, where that is another.
     _renamed: dict[tuple[str | int, ...], tuple[str | int, ...]] = PrivateAttr(default_factory=dict)
+    _uses: VariableUses = PrivateAttr(default_factory=VariableUses)
 
     @property
     def directory(self) -> Path:
@@ -267,6 +269,10 @@ class PipelineSpec(Frozen):
         """The variables that are needed and empty."""
         return self._missing
 
+    def told(self, path: tuple[str | int, ...], message: str) -> str:
+        """The message of a mistake at ``path``, with the variables of the file that its value came from."""
+        return self._uses.told(path, message)
+
     def problem(self, path: tuple[str | int, ...], message: str) -> SpecProblem:
         """A mistake at its place in the file.
 
@@ -275,6 +281,7 @@ class PipelineSpec(Frozen):
         """
         for length in range(len(path), 0, -1):
             path = (*self._renamed.get(path[:length], path[:length]), *path[length:])
+        message = self.told(path, message)
         for length in range(len(path), 0, -1):
             if path[:length] in self._places:
                 return replace(self._places[path[:length]], message=message)

@@ -152,6 +152,7 @@ class _Expansion:
 
         document.keys, document.values = move(document.keys), move(document.values)
         document.reblame(moved)
+        document.uses.move(moved)
         document.written = {target: place for place, targets in self.moves.items() for target in targets}
         document.written[("steps", STUDENT)] = ()
 

@@ -160,6 +160,7 @@ class _Variables:
                 path, f"variables substitute more than {MAX_VALUES} values or {MAX_DEPTH} levels"
             )
             raise _Undefined
+        self.document.uses.add(path, name, value)
         return value
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...contracts.operators import Operator
+from ...contracts.unmerged import unmerged_settings
 from ..file.model_kinds import WeightsModel
 from ..file.spec import PipelineSpec
 from ..file.training_file import BASE, STUDENT
@@ -27,14 +28,14 @@ class Student:
     ``kind``: "adapter" (PEFT's layout), "delta" (sparse) or "own" (an adapter that PEFT does not know).
     ``path``: its directory. ``metrics``: those of the train step. ``serve``: a command that serves it over
     its base, None if it must be merged first.
-    ``merge``: a command that merges it into its base.
+    ``merge``: a command that merges it into its base, None if it cannot be merged.
     """
 
     kind: str
     path: Path
     metrics: Mapping[str, Any]
     serve: str | None
-    merge: str
+    merge: str | None
 
 
 def student(spec: PipelineSpec, run: RunDirectory) -> Student:
@@ -51,6 +52,8 @@ def student(spec: PipelineSpec, run: RunDirectory) -> Student:
     adapted, own = ((store.model / name).exists() for name in (ADAPTER, OWN))
     into = _into(step.operator, adapted or own)
     merge = f"gristmill merge {shlex.quote(base.path)} {shlex.quote(str(path))} --out DIR{into}"
+    if unmerged_settings(store.model) is not None:
+        return Student("own", path, metrics, f"gristmill chat {shlex.quote(str(path))}", None)
     if not adapted:
         return Student("own" if own else "delta", path, metrics, None, merge)
     settings = json.loads((store.model / ADAPTER).read_text())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from ..view.intervals import Interval
 
 WIDTH, HEIGHT = 460, 220
+#: Widths of a drawing that takes the whole width of the page, on a wide and on a narrow screen.
+WIDE, NARROW = 940, 420
+#: Characters of a name on a narrow drawing.
+LONGEST_NAME = 50
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 14, 34
 
 
@@ -26,6 +30,11 @@ def svg(title: str, body: Sequence[str], width: int = WIDTH, height: int = HEIGH
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
         f"<title>{escape(title)}</title>{''.join(body)}</svg>"
     )
+
+
+def for_screens(draw: Callable[[int], str]) -> str:
+    """What ``draw`` makes for both widths. The page shows the one that the screen has room for."""
+    return f'<div class="on-wide">{draw(WIDE)}</div><div class="on-narrow">{draw(NARROW)}</div>'
 
 
 def text(x: float, y: float, words: str, anchor: str = "middle", kind: str = "label") -> str:
@@ -123,7 +132,9 @@ def _edges(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
 Points: TypeAlias = "tuple[NDArray[np.float64], NDArray[np.float64]]"
 
 
-def curve(title: str, points: Points, unit: str, beside: tuple[str, Points] | None = None) -> str:
+def curve(
+    title: str, points: Points, unit: str, beside: tuple[str, Points] | None = None, width: int = WIDE
+) -> str:
     """A line over its running mean (of a twentieth of the points).
 
     ``beside``: the name and the points of a second line, each with a dot. Points that are not finite are left
@@ -133,7 +144,6 @@ def curve(title: str, points: Points, unit: str, beside: tuple[str, Points] | No
 
     xs, ys = _finite(points)
     name, others = ("", (xs[:0], ys[:0])) if beside is None else (beside[0], _finite(beside[1]))
-    width = 940
     if len(xs) == 0:
         return svg(title, [text(width / 2, HEIGHT / 2, "nothing was recorded")], width)
     along, up = np.concatenate([xs, others[0]]), np.concatenate([ys, others[1]])
@@ -175,23 +185,40 @@ def _path(x: Scale, y: Scale, xs: NDArray[np.float64], ys: NDArray[np.float64], 
     return f'<polyline class="{kind}" points="{points}"/>'
 
 
-def whiskers(title: str, rows: Sequence[Interval]) -> str:
-    """Dots with their intervals, one per row, and the zero line if it is inside or near the range."""
+def whiskers(title: str, rows: Sequence[Interval], width: int = WIDE) -> str:
+    """Dots with their intervals, one per row, and the zero line if it is inside or near the range.
+
+    On a narrow drawing, the name and the figures of a row stand above its interval.
+    """
     low, high = min(row.low for row in rows), max(row.high for row in rows)
     low, high = min(low, 0.0), max(high, 0.0)
     pad = (high - low) * 0.06 or 0.5
-    width, names, height = 940, 250, 46 + 34 * len(rows)
-    x = Scale(low - pad, high + pad, names, width - 205)
+    stacked = width < WIDE
+    each, above = (64, 36) if stacked else (34, 0)
+    start, stop = (RIGHT, width - RIGHT) if stacked else (250, width - 205)
+    height = 46 + each * len(rows)
+    x = Scale(low - pad, high + pad, start, stop)
     y_axis = height - BOTTOM
-    parts = [line(x(tick), TOP, x(tick), y_axis, "grid") for tick in x.ticks(8)]
-    parts += [text(x(tick), y_axis + 15, number(tick)) for tick in x.ticks(8)]
+    ticks = x.ticks(4 if stacked else 8)
+    parts = [line(x(tick), TOP, x(tick), y_axis, "grid") for tick in ticks]
+    parts += [text(x(tick), y_axis + 15, number(tick)) for tick in ticks]
     parts.append(line(x(0), TOP - 4, x(0), y_axis, "zero"))
     for index, row in enumerate(rows):
-        y = TOP + 18 + 34 * index
+        y = TOP + (10 if stacked else 18) + above + each * index
         kind = "above" if row.low > 0 else "below" if row.high < 0 else "open"
-        parts.append(text(names - 14, y + 4, in_words(row.name), "end", "name"))
+        name = in_words(row.name)
+        if stacked:
+            short = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+            parts += [
+                text(start, y - 30, short, "start", "name"),
+                text(start, y - 12, str(row), "start", "name"),
+            ]
+        else:
+            parts += [
+                text(start - 14, y + 4, name, "end", "name"),
+                text(stop + 15, y + 4, str(row), "start", "name"),
+            ]
         parts.append(line(x(row.low), y, x(row.high), y, f"whisker {kind}"))
         parts += [line(x(end), y - 6, x(end), y + 6, f"whisker {kind}") for end in (row.low, row.high)]
         parts.append(f'<circle class="dot {kind}" cx="{x(row.mean):.1f}" cy="{y}" r="5"/>')
-        parts.append(text(width - 190, y + 4, str(row), "start", "name"))
     return svg(title, parts, width, height)

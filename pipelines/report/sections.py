@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import StoreError
@@ -106,8 +107,8 @@ def verdicts(run: RunData) -> dict[str, Any]:
                 }
             )
     return {
-        "gains": charts.whiskers("Gain with its interval, by round", gains) if gains else "",
-        "scores": charts.whiskers("Scores with their intervals, by round", scores) if scores else "",
+        "gains": _whiskers("Gain with its interval, by round", gains),
+        "scores": _whiskers("Scores with their intervals, by round", scores),
         "rows": rows,
         "browsed": [
             (step.store.path.name, f"{step.name}, round {data.number}" if len(run.rounds) > 1 else step.name)
@@ -131,6 +132,10 @@ def verdicts(run: RunData) -> dict[str, Any]:
         ],
         **_of_loop(run),
     }
+
+
+def _whiskers(title: str, rows: Sequence[Interval]) -> str:
+    return charts.for_screens(partial(charts.whiskers, title, rows)) if rows else ""
 
 
 def _of_loop(run: RunData) -> dict[str, Any]:
@@ -168,12 +173,16 @@ def training(run: RunData) -> list[dict[str, Any]]:
                 found.append(
                     {
                         "title": title,
-                        "svg": charts.curve(f"Loss of {title}", losses, "optimizer step", beside),
+                        "svg": _curve(f"Loss of {title}", losses, beside),
                         "held_out": "held_out_loss" in step.summary,
                         "figures": list(flat(step.summary)),
                     }
                 )
     return found
+
+
+def _curve(title: str, losses: charts.Points, beside: tuple[str, charts.Points]) -> str:
+    return charts.for_screens(lambda width: charts.curve(title, losses, "optimizer step", beside, width))
 
 
 def _held_out(step: Step, history: pa.Table) -> charts.Points:

@@ -98,6 +98,8 @@ class RoundLoop:
             status, message = "interrupted", stopped
             raise Interrupted(message) from None
         except BaseException as error:
+            if isinstance(error, GristmillError) and error.step is not None:
+                error.message = self.spec.told(("steps", error.step, *error.place), error.message)
             message = str(error)
             raise
         finally:

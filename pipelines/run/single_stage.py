@@ -138,8 +138,9 @@ class SingleStage:
         )
 
     def _train(self, operator: Train) -> bool:
-        mixed = operator.mix is not None
-        table = self.session.rows_with_inputs(self.step) if mixed else self.session.rows(self.step).all()
+        session = self.session
+        rows = session.rows_with_inputs if operator.by_input else lambda step: session.rows(step).all()
+        table = rows(self.step)
         self.context.workdir.mkdir(parents=True, exist_ok=True)
         trained = self.executor.train(operator, table, self.context, self.session.notice)
         run = self.session.run.path

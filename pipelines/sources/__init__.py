@@ -1,8 +1,9 @@
-"""Sources of rows: JSON Lines, Parquet, Arrow and Hugging Face data sets, local or by fsspec URL; numbers."""
+"""Sources of rows: JSON Lines, CSV, Parquet, Arrow and Hugging Face data sets, local or by URL; numbers."""
 
 from .count import Count
+from .csv_files import Csv
 from .dataset import HuggingFaceDataset
 from .jsonl import Jsonl
 from .parquet import Parquet
 
-__all__ = ["Count", "HuggingFaceDataset", "Jsonl", "Parquet"]
+__all__ = ["Count", "Csv", "HuggingFaceDataset", "Jsonl", "Parquet"]

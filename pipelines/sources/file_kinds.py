@@ -6,12 +6,14 @@ import re
 from pathlib import Path
 
 from . import json_array
+from .csv_files import Csv
 from .jsonl import Jsonl
 from .parquet import Parquet
 
 #: source -> the endings of its files.
 ENDINGS: dict[str, tuple[str, ...]] = {
     "jsonl": Jsonl.endings,
+    "csv": Csv.endings,
     "parquet": Parquet.endings,
     "dataset": (".arrow",),
 }

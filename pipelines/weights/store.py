@@ -16,6 +16,8 @@ from pathlib import Path
 from ...contracts.errors import ModelError
 from ...contracts.inference import ModelWeights
 from ...contracts.nearest import did_you_mean
+from ...contracts.unmerged import SETTINGS as UNMERGED
+from ...contracts.unmerged import unmerged_settings
 from . import download, hub
 from .cache import CachedModel, cached, commit, discard, file_digest, place, workplace
 from .catalogue import PACKAGED, Gguf, PackagedModel
@@ -208,7 +210,7 @@ def _gguf_digest(path: Path) -> str:
 
 def _directory_digest(path: Path) -> str:
     """The digest of a model's (or an adapter's) files: names and bytes, without paths and times."""
-    settings = path / ("adapter_config.json" if _is_adapter(path) else "config.json")
+    settings = path / (_adapter_settings(path) or "config.json")
     if not (settings.is_file() or (path / "modules.json").is_file()):
         raise ModelError(_no_model(path))
     # A sentence-transformers model stores its pooling in subfolders.
@@ -240,13 +242,23 @@ def _no_model(path: Path) -> str:
 
 
 def _is_adapter(path: Path) -> bool:
-    return (path / "adapter_config.json").is_file() and not (path / "config.json").is_file()
+    return _adapter_settings(path) is not None
+
+
+def _adapter_settings(path: Path) -> str | None:
+    """The file with the settings of an adapter that an engine can load; None for another directory."""
+    if (path / "config.json").is_file():
+        return None
+    if (path / "adapter_config.json").is_file():
+        return "adapter_config.json"
+    return None if unmerged_settings(path) is None else UNMERGED
 
 
 def _base_of(adapter: Path) -> str:
     """The reference of the model that an adapter was trained on, as recorded by PEFT."""
-    settings = json.loads((adapter / "adapter_config.json").read_text())
+    file = adapter / (_adapter_settings(adapter) or "adapter_config.json")
+    settings = json.loads(file.read_text())
     base, revision = settings.get("base_model_name_or_path"), settings.get("revision")
     if not base:
-        raise ModelError(f"{adapter / 'adapter_config.json'} does not name its base_model_name_or_path")
+        raise ModelError(f"{file} does not name its base_model_name_or_path")
     return f"{base}@{revision}" if revision and local_path(str(base), adapter) is None else str(base)

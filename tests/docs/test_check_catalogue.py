@@ -74,3 +74,32 @@ def test_a_test_is_not_taken_from_another_section(catalogue, root: Path) -> None
     text = f"{HEAD}{GOOD}\n## Another\n\n{HEAD}| **X** | `train: x` | the same file | – |\n"
     [(line, found)] = catalogue.problems(text, root)
     assert (line, "names no test" in found) == (9, True)
+
+
+def test_every_method_has_a_row_under_its_name(catalogue, capsys) -> None:
+    assert len((ROOT / catalogue.METHODS).read_text().split("\n")) > 140
+    assert catalogue.main() == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "row", ["| **Lion**: signs | x |", "| **dpo, LION** | x |", "| Lion's moments | x |"]
+)
+def test_a_name_is_found_in_a_row_that_has_it(catalogue, row: str) -> None:
+    assert list(catalogue.unnamed(["Lion"], row)) == []
+
+
+@pytest.mark.parametrize("row", ["| **a million** | x |", "| **DPO** | Lion |", "**Lion** | x |", ""])
+def test_a_name_is_not_found_elsewhere(catalogue, row: str) -> None:
+    [(line, told)] = catalogue.unnamed(["Lion"], row)
+    assert line == 1
+    assert told.endswith("is named Lion")
+
+
+def test_a_method_without_a_row_is_reported(catalogue, tmp_path: Path, monkeypatch, capsys) -> None:
+    methods = tmp_path / "methods.txt"
+    methods.write_text("DPO\nA method of nobody\n")
+    monkeypatch.setattr(catalogue, "METHODS", methods)
+    assert catalogue.main() == 1
+    [told] = capsys.readouterr().out.splitlines()
+    assert f"{methods}:2:" in told
+    assert told.endswith("is named A method of nobody")

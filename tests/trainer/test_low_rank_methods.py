@@ -26,6 +26,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "loram": {"adapter": {"kind": "loram", "init": "pruned"}, "quantize": "nf4"},
     "cola": {"adapter": {}, "sparse": {"kind": "cola", "every": 1}},
     "increlora": {"adapter": {}, "sparse": {"kind": "increlora", "every": 1, "mean_rank": 2}},
+    "bottleneck": {"adapter": {"kind": "bottleneck", "bottleneck_form": "series"}, "quantize": "nf4"},
+    "prefix": {"adapter": {"kind": "prefix", "prefix_tokens": 4}},
+    "mam": {"adapter": {"kind": "mam", "prefix_tokens": 4}, "quantize": "int8"},
 }
 Fit = Callable[..., Trained]
 
@@ -37,7 +40,8 @@ def fit(make_model, rows, stopping, tmp_path: Path) -> Fit:
 
     def run(name: str, stop_at: int | None = None, **changes: Any) -> Trained:
         settings: dict[str, Any] = {"quantize": "none", "dtype": "fp32", **changes}
-        settings["adapter"] = {"rank": 4, "alpha": 8, **settings["adapter"]}
+        small = {"rank": 4, "alpha": 8} if settings["adapter"].get("kind") != "prefix" else {}
+        settings["adapter"] = small | settings["adapter"]
         shape = {"batch_tokens": 150, "max_length": 128, "pack_tokens": 128, "learning_rate": 1e-2}
         step = SupervisedFineTuning.model_validate({"model": "base", **shape, **settings})
         return step.fit(table, stopping(tmp_path / name, path, stop_at=stop_at))

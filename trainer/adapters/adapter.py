@@ -30,6 +30,9 @@ class Adapter(nn.Module, ABC):
     #: Whether a pass reads the base's weight, which may then be kept dequantized. If not, the adapter takes
     #: the place of the weight.
     reads_base: ClassVar[bool] = True
+    #: Whether its change is one of the weight, so that it can be merged into it. If not, it is served beside
+    #: the weights (``unmerged.py``).
+    merges: ClassVar[bool] = True
     #: Float32 copies of a weight that a pass forms, for the memory plan.
     formed: ClassVar[int] = 0
 
@@ -45,6 +48,20 @@ class Adapter(nn.Module, ABC):
         ``weight``: returns the base's weight (N, K), which must not be saved for the backward pass if it was
         dequantized (see ``kernels/frozen_linear.py``).
         """
+
+    def beside(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the output (tokens, H) of the sublayer that ends with the adapted layer, from its own ``y``.
+
+        ``x``: the sublayer's input (tokens, H). Called for the output layers of attention and MLP.
+        """
+        return y
+
+    def prefix(self) -> Tensor | None:
+        """Return rows (P, N) of the layer's output that come before each sequence, or None.
+
+        Asked of the layers that compute keys and values.
+        """
+        return None
 
     @abstractmethod
     def merged(self, weight: Tensor) -> Tensor:

@@ -43,6 +43,9 @@ Kind = Literal[
     "welore",
     "qft",
     "pv",
+    "bottleneck",
+    "prefix",
+    "mam",
 ]
 Start = Literal[
     "default",
@@ -73,8 +76,25 @@ KIND_OF: dict[Start, Kind] = {
 MERGED_KINDS: frozenset[Kind] = frozenset(
     {"delta", "svft", "bone", "s2ft", "loldu", "quanta", "dota", "l4q", "dsee", "welore", "qft", "pv"}
 )
-#: The layers whose inputs are heads or channels, of which `s2ft` trains some.
-S2FT_TARGETS: tuple[Target, ...] = ("o_proj", "down_proj", "output_linear")
+#: Kinds that are no change of a weight: they are served beside their base, and not merged.
+UNMERGED_KINDS: frozenset[Kind] = frozenset({"bottleneck", "prefix", "mam"})
+#: The layers that end a sublayer. Their inputs are heads or channels, of which `s2ft` trains some.
+OUTPUTS: tuple[Target, ...] = ("o_proj", "down_proj", "output_linear")
+#: The layers whose outputs a prefix comes before.
+PREFIXED: tuple[Target, ...] = ("k_proj", "v_proj")
+#: Kinds that are over some layers alone: these, and why.
+TARGETS_OF: dict[Kind, tuple[tuple[Target, ...], str]] = {
+    "s2ft": (OUTPUTS, "trains columns of layers whose inputs are heads or channels"),
+    "bottleneck": (OUTPUTS, "is around the sublayers that these layers end"),
+    "prefix": (PREFIXED, "puts rows before keys and values"),
+    "mam": (
+        (*PREFIXED, "down_proj", "output_linear"),
+        "has a prefix at attention and is parallel to the MLP",
+    ),
+}
+#: The form of a bottleneck, and its non-linearity.
+BottleneckForm = Literal["parallel", "series"]
+BottleneckActivation = Literal["relu", "tanh", "gelu", "silu"]
 #: Initializations that find the base from the training data, after it was loaded: it is not quantized then.
 DENSE_INITS: frozenset[Start] = frozenset({"corda", "lora_ga"})
 #: Initializations that fit the factors to a quantization error on the training data.
@@ -82,16 +102,24 @@ CALIBRATED_INITS: frozenset[Start] = frozenset({"quailora", "lq_lora", "owq", "q
 #: Kinds that are saved as factors A and B of a low-rank change, in PEFT's layout.
 LOW_RANK: frozenset[Kind] = frozenset({"lora", "rslora", "dora", "lora_dropout", "dylora", "kasa", "loram"})
 #: Kinds whose passes only multiply by the base's weight, and never read it.
-FACTOR_KINDS: frozenset[Kind] = frozenset(
-    {"lora", "rslora", "lora_dropout", "dylora", "kasa", "loram", "miss", "s2ft", "weak_columns"}
-)
+FACTOR_KINDS: frozenset[Kind] = UNMERGED_KINDS | {
+    "lora",
+    "rslora",
+    "lora_dropout",
+    "dylora",
+    "kasa",
+    "loram",
+    "miss",
+    "s2ft",
+    "weak_columns",
+}
 #: Kinds whose factors are saved as a LoRA of scale 1.
 UNSCALED: frozenset[Kind] = frozenset({"miss", "weak_columns"})
 #: Fields that only some kinds or initializations use, by the names of these.
 USED_BY: dict[str, frozenset[str]] = {
     "init": frozenset({"lora", "rslora", "dora", "lora_dropout", "kasa", "loram", "weak_columns", "welore"}),
-    "rank": LOW_RANK | {"miss", "bone", "loldu", "dota", "weak_columns", "l4q", "dsee"},
-    "alpha": LOW_RANK | {"l4q", "dsee"},
+    "rank": LOW_RANK | {"miss", "bone", "loldu", "dota", "weak_columns", "l4q", "dsee", "bottleneck", "mam"},
+    "alpha": LOW_RANK | {"l4q", "dsee", "bottleneck", "mam"},
     "dropout": LOW_RANK,
     "b_rate": LOW_RANK,
     "freeze_a": frozenset({"lora", "rslora", "dora", "lora_dropout", "dylora"}),
@@ -114,4 +142,7 @@ USED_BY: dict[str, frozenset[str]] = {
     "dsee_entries": frozenset({"dsee"}),
     "dsee_pruned": frozenset({"dsee"}),
     "welore_keep": frozenset({"welore"}),
+    "bottleneck_form": frozenset({"bottleneck"}),
+    "bottleneck_activation": frozenset({"bottleneck", "mam"}),
+    "prefix_tokens": frozenset({"prefix", "mam"}),
 }

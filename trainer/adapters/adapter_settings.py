@@ -12,9 +12,13 @@ from .adapter_names import (
     ALL_LINEAR,
     KIND_OF,
     MERGED_KINDS,
-    S2FT_TARGETS,
+    PREFIXED,
+    TARGETS_OF,
+    UNMERGED_KINDS,
     UNSCALED,
     USED_BY,
+    BottleneckActivation,
+    BottleneckForm,
     Kind,
     Start,
     Target,
@@ -39,7 +43,9 @@ class AdapterSettings(Frozen):
     LoRA that is quantized with the weight by trained step sizes (arXiv 2402.04902); `dsee`, a LoRA with
     single entries over a pruned weight (arXiv 2111.00160); `welore`, the low-rank weights of a compressed
     model (arXiv 2407.11239); `qft`, the integers of an int8 base, with `optimizer: qft` (arXiv 2310.07147);
-    or `pv`, the scales and codes of an int2 or int4 base (arXiv 2405.14852)."""
+    `pv`, the scales and codes of an int2 or int4 base (arXiv 2405.14852); `bottleneck`, a narrow layer with a
+    non-linearity around attention and MLP (arXiv 2304.01933); `prefix`, keys and values before each sequence
+    (arXiv 2101.00190); or `mam`, a prefix at attention and a bottleneck at the MLP (arXiv 2110.04366)."""
     init: Start = "default"
     """Initialization of the factors: `default` (A random, B zero); `pissa`, the leading singular part of the
     weight (arXiv 2404.02948); `olora`, its QR decomposition (arXiv 2406.01775); `loftq`, which compensates
@@ -52,8 +58,8 @@ class AdapterSettings(Frozen):
     kind `loram`, which leaves channels of the base out of training (arXiv 2502.13533). `owq` and `qeft`
     choose the columns of kind `weak_columns`, and `welore` the ranks of kind `welore`."""
     rank: int = Field(default=16, ge=1)
-    """Rank of the low-rank change, or number of `weak_columns` of each layer. Memory and capacity grow with
-    it."""
+    """Rank of the low-rank change, number of `weak_columns` of each layer, or width of a `bottleneck`. Memory
+    and capacity grow with it."""
     alpha: float = Field(default=32.0, gt=0)
     """Scale of the change: it is multiplied by alpha over the rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -115,6 +121,14 @@ class AdapterSettings(Frozen):
     welore_keep: float = Field(default=0.5, gt=0, le=1)
     """Share of the ranks of all adapted layers together that `welore` keeps."""
 
+    bottleneck_form: BottleneckForm = "parallel"
+    """What a `bottleneck` reads: the input of its sublayer (`parallel`), or the output (`series`). `mam` is
+    parallel."""
+    bottleneck_activation: BottleneckActivation = "relu"
+    """Non-linearity of a `bottleneck`."""
+    prefix_tokens: int = Field(default=30, ge=1)
+    """Keys and values before each sequence with `prefix` and `mam`."""
+
     @model_validator(mode="after")
     def _pruned_whole(self) -> Self:
         inits = [init for init, kind in KIND_OF.items() if kind == self.kind]
@@ -156,25 +170,45 @@ class AdapterSettings(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _heads_and_channels(self) -> Self:
+    def _layers_of_its_kind(self) -> Self:
+        allowed, why = TARGETS_OF.get(self.kind, (ALL_LINEAR, ""))
         for name in self.names():
-            if self.kind == "s2ft" and name not in S2FT_TARGETS:
+            if name not in allowed:
                 raise ValueError(
-                    f"kind 's2ft' trains columns of {', '.join(S2FT_TARGETS)}, whose inputs are heads or "
-                    f"channels, not of {name}: remove it from targets"
+                    f"kind {self.kind!r} {why}, {', '.join(allowed)}, not {name}: remove it from targets"
                 )
+        if self.prefixed and not set(PREFIXED) <= set(self.names()):
+            raise ValueError(
+                f"kind {self.kind!r} has as many keys as values: give targets with both "
+                f"{' and '.join(PREFIXED)}"
+            )
         return self
 
     def names(self) -> tuple[Target, ...]:
         """Return the short names of the adapted layers. With `all-linear` no model has all of them."""
         if self.targets == "all-linear":
-            return S2FT_TARGETS if self.kind == "s2ft" else ALL_LINEAR
+            return TARGETS_OF.get(self.kind, (ALL_LINEAR, ""))[0]
         return tuple(sorted(set(self.targets)))
 
     @property
     def merged_only(self) -> bool:
         """Whether the student is merged into its base to be served."""
         return self.kind in MERGED_KINDS
+
+    @property
+    def unmerged(self) -> bool:
+        """Whether the student cannot be merged into its base, and is served beside it."""
+        return self.kind in UNMERGED_KINDS
+
+    @property
+    def own_layout(self) -> bool:
+        """Whether the student is in a layout that is not PEFT's."""
+        return self.merged_only or self.unmerged
+
+    @property
+    def prefixed(self) -> bool:
+        """Whether keys and values come before each sequence."""
+        return self.kind in ("prefix", "mam")
 
     @property
     def rank_stabilized(self) -> bool:

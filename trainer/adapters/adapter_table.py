@@ -6,7 +6,9 @@ A new one is a file here, a name in ``adapter_names.py`` and a row below.
 from __future__ import annotations
 
 from .adapter import Adapter
+from .adapter_names import PREFIXED
 from .bone import Bone
+from .bottleneck import Bottleneck
 from .corda import CorDA
 from .delta import DenseDelta
 from .dora import DoRA
@@ -28,6 +30,7 @@ from .miss import MiSS
 from .olora import OLoRA
 from .owq import OWQ, WeakColumns
 from .pissa import PiSSA
+from .prefix import Prefix
 from .pv import GroupedWeight
 from .qeft import QEFT
 from .qft import IntegerWeight
@@ -60,7 +63,12 @@ KINDS: dict[str, type[Adapter]] = {
     "welore": WeLore,
     "qft": IntegerWeight,
     "pv": GroupedWeight,
+    "bottleneck": Bottleneck,
+    "prefix": Prefix,
+    "mam": Bottleneck,
 }
+#: Kinds that have another class over some layers, by their short names.
+MIXED: dict[str, dict[str, type[Adapter]]] = {"mam": dict.fromkeys(PREFIXED, Prefix)}
 #: ``adapter.init`` -> its class.
 INITS: dict[str, type[Initialization]] = {
     "default": Initialization,
@@ -78,3 +86,8 @@ INITS: dict[str, type[Initialization]] = {
     "qeft": QEFT,
     "welore": RankReduced,
 }
+
+
+def class_over(kind: str, layer: str) -> type[Adapter]:
+    """Return the class of adapters of ``kind`` over ``layer``, of which the last part of its name counts."""
+    return MIXED.get(kind, {}).get(layer.rsplit(".", 1)[-1], KINDS[kind])

@@ -16,6 +16,7 @@ from ..model.model_config import ModelConfig
 from ..model.trained_parts import Part
 from ..model.trained_tensors import train_parts
 from ..sparse.delta_files import SparseDelta
+from .adapted_layers import check_layers
 from .adapter import InitializedAdapter
 from .adapter_settings import AdapterSettings
 from .adapter_table import INITS
@@ -43,8 +44,7 @@ def load_adapted(
     settings.
     """
     config = ModelConfig.read(weights.path)
-    if settings.targets != "all-linear":
-        config.check_targets(settings.targets)
+    check_layers(settings, config)
     earlier = _earlier(weights, settings)
     if weights.adapter is not None and earlier is None:
         _check_same(weights.name, read_adapter_config(weights.adapter), settings, config)
@@ -91,7 +91,7 @@ def _earlier(weights: ModelWeights, settings: AdapterSettings) -> SparseDelta | 
 
     Raises ModelError if ``settings`` are not its.
     """
-    if weights.adapter is None or not settings.merged_only:
+    if weights.adapter is None or not settings.own_layout:
         return None
     if settings.kind == "delta":
         return SparseDelta(weights.adapter)

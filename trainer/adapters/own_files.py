@@ -20,16 +20,17 @@ from torch import Tensor
 from ...contracts.durable import replace_directory
 from ...contracts.errors import ModelError
 from ...contracts.inference import ModelWeights, derive_seed
+from ...contracts.unmerged import COMPUTES, SETTINGS
 from ..model.decoder import Decoder
 from ..model.linear import Linear
 from ..model.tensor_files import content_digest
 from ..model.weight_formats import FORMATS
 from .adapter import Adapter
 from .adapter_settings import AdapterSettings
-from .adapter_table import KINDS
+from .adapter_table import KINDS, class_over
 from .training_record import RECORD, TrainingRecord
 
-WEIGHTS, CONFIG = "own_adapter.safetensors", "own_adapter.json"
+WEIGHTS, CONFIG = "own_adapter.safetensors", SETTINGS
 FORMAT = "gristmill adapter 1"
 #: Suffix of the product of a layer's change with :func:`_probe`, and its largest relative difference.
 PRODUCT, TOLERANCE = "change_times_probe", 2e-2
@@ -38,7 +39,7 @@ PRODUCT, TOLERANCE = "change_times_probe", 2e-2
 def make_adapter(linear: Linear, layer: str, settings: AdapterSettings, rank: int, seed: int) -> Adapter:
     """Make the new adapter of ``layer``, with a random generator of its own. ``seed``: of the training."""
     generator = torch.Generator().manual_seed(derive_seed(seed, layer))
-    return KINDS[settings.kind].over(linear, settings, rank, generator)
+    return class_over(settings.kind, layer).over(linear, settings, rank, generator)
 
 
 def first_seed(weights: ModelWeights, seed: int) -> int:
@@ -66,7 +67,9 @@ def save_own(model: Decoder, directory: Path, base: str, record: TrainingRecord)
     temporary.mkdir(parents=True)
     save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
     digest = content_digest(tensors)
-    config = {"format": FORMAT, "base_model_name_or_path": base, "tensors": digest}
+    config: dict[str, Any] = {"format": FORMAT, "base_model_name_or_path": base, "tensors": digest}
+    if record.settings.unmerged:  # an engine computes with it
+        config[COMPUTES] = record.settings.model_dump(mode="json")
     (temporary / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     (temporary / RECORD).write_text(json.dumps({"training": record.as_json()}) + "\n")
     if content_digest(OwnAdapter(temporary).tensors) != digest:
@@ -77,8 +80,11 @@ def save_own(model: Decoder, directory: Path, base: str, record: TrainingRecord)
 def change_times_probe(adapter: Adapter, weight: Tensor) -> Tensor:
     """Return the product of the adapter's change of ``weight`` (N, K) with a fixed vector: float32 (N,).
 
-    An adapter that takes the place of the weight changes zero.
+    An adapter that takes the place of the weight changes zero. One that is no change of it computes nothing
+    from it, so that there is nothing to compare.
     """
+    if not adapter.merges:
+        return torch.zeros(weight.shape[0])
     wide = weight.float() if adapter.reads_base else torch.zeros(weight.shape, device=weight.device)
     generator = torch.Generator().manual_seed(0)
     probe = torch.randn(weight.shape[1], generator=generator).to(weight.device)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
+from ...kernels import forward_mode
 from ...kernels.lora_maps import Rounded
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class RoundedFactors:
 
     def of(self, a: Tensor, b: Tensor, scale: float, dtype: torch.dtype) -> Rounded:
         """Return the factors in ``dtype``, rounded anew if they have changed since the last call."""
+        if forward_mode.active():  # what is kept has no tangents
+            return Rounded.of(a, b, scale, dtype)
         state = _state(a, b, scale, dtype)
         if self._kept is None or self._made_of != state:
             self._kept, self._made_of = Rounded.of(a, b, scale, dtype), state

@@ -18,7 +18,7 @@ from typing import Any
 
 from ...contracts.errors import ModelError
 from .chat_template import MARK, PROBE, ChatTemplate
-from .turns import THOUGHTS, Turn, calls_of, text_of, written_by_model
+from .turns import THOUGHTS, Turn, calls_of, text_of, with_call, written_by_model
 from .unfit import Unfit
 
 #: A tag at the start of a text.
@@ -70,7 +70,7 @@ class Answers:
         for served in (prompt, prompt[: len(prompt) - self._unserved], _common_start(prompt, whole)):
             if whole.startswith(served):
                 written = whole[len(served) :]
-                _check_beside_text(turn, number, written)
+                self._check_beside_text(turns, number, tools, written)
                 rest = _after_opening(served, text)
                 if _holds(written, rest, at_start=rest != text):
                     return GeneratedTurn(served, self._ended(written, turn))
@@ -82,17 +82,57 @@ class Answers:
     def check_context(self, turns: Sequence[Turn], tools: list[dict[str, Any]] | None, prompt: str) -> None:
         """Raise Unfit if the prompt lacks one of its ``turns``: phi-3's template writes none of a tool."""
         for number, turn in enumerate(turns):
-            for call in calls_of(turn):
-                if call["name"] not in prompt:
-                    raise _left_out(number, turn, f"the call of {call['name']!r}")
+            for place, _ in enumerate(calls_of(turn)):
+                self._check_call(turns, number, place, tools, prompt, opening=True)
             text = text_of(turn["content"]).strip()
             if turn["role"] == "assistant":  # whose thoughts are dropped
                 text = text.rpartition("\n")[2].strip()
-            if not text or calls_of(turn) or text in prompt or json.dumps(text)[1:-1] in prompt:
+            if not text or calls_of(turn) or writes(prompt, text):
                 continue
             marked = [*turns[:number], {**turn, "content": f"{text} {MARK}"}, *turns[number + 1 :]]
             if MARK not in self._template.render(marked, tools, opening=True):
                 raise _left_out(number, turn, "the text")
+
+    def _check_beside_text(
+        self, turns: Sequence[Turn], number: int, tools: list[dict[str, Any]] | None, written: str
+    ) -> None:
+        """Raise Unfit if calls, or a thought that stands beside the text, are not in what the template
+        wrote.
+        """
+        turn = turns[number]
+        for place, _ in enumerate(calls_of(turn)):
+            self._check_call(turns[: number + 1], number, place, tools, written)
+        for key in THOUGHTS:
+            if isinstance(turn.get(key), str) and not _holds(written, turn[key]):
+                raise _left_out(number, turn, repr(key))
+
+    def _check_call(
+        self,
+        turns: Sequence[Turn],
+        number: int,
+        place: int,
+        tools: list[dict[str, Any]] | None,
+        written: str,
+        *,
+        opening: bool = False,
+    ) -> None:
+        """Raise Unfit if the template wrote no name, or no argument, of a call of ``turns[number]``.
+
+        Templates escape texts in several ways. Where a text is not found as it is, or as JSON, the template
+        writes it if it writes a mark in its place.
+        """
+        called = calls_of(turns[number])[place]
+        name, arguments = called["name"], called["arguments"]
+        what: dict[str, tuple[str, list[Any], Any]] = {"name": (f"the call of {name!r}", [name], MARK)}
+        if isinstance(arguments, dict) and arguments:
+            leaves = [*arguments, *(value for value in arguments.values() if isinstance(value, str))]
+            what["arguments"] = (f"the arguments of {name!r}", leaves, dict.fromkeys(arguments, MARK))
+        for key, (said, texts, mark) in what.items():
+            if all(writes(written, text) for text in texts):
+                continue
+            marked = [*turns[:number], with_call(turns[number], place, {key: mark}), *turns[number + 1 :]]
+            if MARK not in self._template.render(marked, tools, opening=opening):
+                raise _left_out(number, turns[number], said)
 
     def _ended(self, written: str, turn: Turn) -> str:
         """Return what the template wrote, up to its end of turn."""
@@ -141,16 +181,6 @@ class Answers:
         )
 
 
-def _check_beside_text(turn: Turn, number: int, written: str) -> None:
-    """Raise Unfit if calls, or a thought that stands beside the text, are not in what the template wrote."""
-    for call in calls_of(turn):
-        if call["name"] not in written:
-            raise _left_out(number, turn, f"the call of {call['name']!r}")
-    for key in THOUGHTS:
-        if isinstance(turn.get(key), str) and not _holds(written, turn[key]):
-            raise _left_out(number, turn, repr(key))
-
-
 def _common_start(one: str, other: str) -> str:
     shorter = min(len(one), len(other))
     return one[: next((place for place in range(shorter) if one[place] != other[place]), shorter)]
@@ -163,6 +193,13 @@ def _after_opening(prompt: str, text: str) -> str:
         return text
     rest = text[opening.end() :]
     return rest.lstrip("\n") if prompt.endswith("\n") else rest
+
+
+def writes(written: str, text: str) -> bool:
+    """Whether ``written`` holds the text as it is or as a JSON string has it, with or without \\u escapes."""
+    return any(
+        each in written for each in (text, json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1])
+    )
 
 
 def _holds(written: str, text: str, *, at_start: bool = False) -> bool:

@@ -73,7 +73,7 @@ class TemplateOptions:
         if self.template is None or self.template in NAMED_TEMPLATES:
             return NAMED_TEMPLATES.get(self.template or "")
         try:
-            return Path(self.template).expanduser().read_text(encoding="utf-8")
+            return Path(self.template).expanduser().read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             meant = did_you_mean(self.template, NAMED_TEMPLATES)
             raise DataError(

@@ -65,6 +65,13 @@ def calls_of(turn: Turn) -> list[dict[str, Any]]:
     return [call["function"] for call in turn.get("tool_calls", ())]
 
 
+def with_call(turn: Turn, place: int, change: Mapping[str, Any]) -> Turn:
+    """Return the turn with ``name`` or ``arguments`` of one of its calls changed."""
+    calls = list(turn["tool_calls"])
+    calls[place] = calls[place] | {"function": {**calls[place]["function"], **change}}
+    return turn | {"tool_calls": calls}
+
+
 def with_text_arguments(turn: Turn) -> Turn:
     """Return the turn with the arguments of its calls as JSON text, as OpenAI's API writes them."""
     if "tool_calls" not in turn:

@@ -27,8 +27,8 @@ def choose_packed(step: TrainSettings, config: ModelConfig, device: torch.device
     wanted = step.prepack_weights
     if wanted is False or not step.adapter.low_rank or step.number_format() != "bf16" or device.type != "cpu":
         return False
-    if step.quantize in OWN_PRODUCTS:
-        return False
+    if step.quantize in OWN_PRODUCTS or (step.optimizer == "mezo" and step.mezo.estimate == "forward"):
+        return False  # oneDNN's products carry no tangents
     if wanted == "auto" and step.quantize != "none" and step.cache_dequantized is False:
         return False
 

@@ -11,7 +11,7 @@ import torch
 from ...kernels.attention import QUERIES
 from ...kernels.cross_entropy import chunk_size, float_copies
 from ..adapters.adapter_settings import AdapterSettings
-from ..adapters.adapter_table import KINDS
+from ..adapters.adapter_table import KINDS, class_over
 from ..data.examples import Example
 from ..data.lazy_examples import longest_of, size_of, tokens_of
 from ..device import free_memory
@@ -125,7 +125,12 @@ def plan_step(
     held = _frozen_values(config, adapter) * step.torch_dtype().itemsize
     if step.sparse is not None:
         held += POLICIES[step.sparse.kind].held_bytes * trained_weights(step, config)
-    return replace(plan, base=plan.base + held, rows=size_of(examples) if on_cpu else 0)
+    plan = replace(plan, base=plan.base + held, rows=size_of(examples) if on_cpu else 0)
+    if step.optimizer == "mezo":  # moments of weights without a gradient; noise and tangents of forward mode
+        estimated, forward = resting_weights(step, config), step.mezo.estimate == "forward"
+        more = int((state_bytes(step, config) + 4 * forward) * estimated)
+        plan = replace(plan, adapters=plan.adapters + more, activations=plan.activations * (1 + forward))
+    return plan
 
 
 def trained_weights(step: TrainSettings, config: ModelConfig) -> int:
@@ -137,8 +142,8 @@ def trained_weights(step: TrainSettings, config: ModelConfig) -> int:
     adapter, layers = step.adapter, _adapted_shapes(config, step.adapter)
     beside = _trained_beside(step, config)
     share = 1.0 if step.sparse is None else POLICIES[step.sparse.kind].share
-    kind = KINDS[adapter.kind]
-    return beside + int(share * config.layers * sum(kind.count(adapter, shape) for shape in layers))
+    counts = [class_over(adapter.kind, name).count(adapter, shape) for name, shape in layers.items()]
+    return beside + int(share * config.layers * sum(counts))
 
 
 def resting_weights(step: TrainSettings, config: ModelConfig) -> int:
@@ -154,7 +159,7 @@ def resting_weights(step: TrainSettings, config: ModelConfig) -> int:
 def state_bytes(step: TrainSettings, config: ModelConfig) -> float:
     """Return the optimizer's bytes of state per trained weight, as a mean over the matrices."""
     optimizer = OPTIMIZERS[step.optimizer]
-    shapes = config.layers * _adapted_shapes(config, step.adapter)
+    shapes = config.layers * list(_adapted_shapes(config, step.adapter).values())
     shapes += _trained_tables(step, config) * [(config.vocabulary, config.hidden)]
     sizes = [optimizer.state_size(shape, **optimizer.options(step)) for shape in shapes]
     return sum(sizes) / sum(rows * columns for rows, columns in shapes)
@@ -162,14 +167,15 @@ def state_bytes(step: TrainSettings, config: ModelConfig) -> float:
 
 def _frozen_values(config: ModelConfig, adapter: AdapterSettings) -> int:
     """Return the number of values that the adapters hold without training them."""
-    kind = KINDS[adapter.kind]
-    return config.layers * sum(kind.frozen(adapter, shape) for shape in _adapted_shapes(config, adapter))
+    layers = _adapted_shapes(config, adapter).items()
+    held = [class_over(adapter.kind, name).frozen(adapter, shape) for name, shape in layers]
+    return config.layers * sum(held)
 
 
-def _adapted_shapes(config: ModelConfig, adapter: AdapterSettings) -> list[tuple[int, int]]:
-    """Return the shape (N, K) of each adapted layer of a block."""
+def _adapted_shapes(config: ModelConfig, adapter: AdapterSettings) -> dict[str, tuple[int, int]]:
+    """Return the shape (N, K) of each adapted layer of a block, by its short name."""
     shapes = linear_shapes(config)
-    return [shapes[name] for name in adapter.names() if name in config.adaptable()]
+    return {name: shapes[name] for name in adapter.names() if name in config.adaptable()}
 
 
 def _trained_beside(step: TrainSettings, config: ModelConfig) -> int:
@@ -192,7 +198,8 @@ def _more_values(config: ModelConfig, adapter: AdapterSettings) -> int:
     """
     shapes = [linear_shapes(config)[name] for name in config.adaptable()]
     dropped = 3 * config.hidden + sum(columns for _, columns in shapes) // 2 if adapter.dropout else 0
-    return dropped + sum(KINDS[adapter.kind].kept(adapter, shape) for shape in shapes)
+    layers = _adapted_shapes(config, adapter).items()
+    return dropped + sum(class_over(adapter.kind, name).kept(adapter, shape) for name, shape in layers)
 
 
 def roofline_estimate(

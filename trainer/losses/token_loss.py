@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from ...contracts.inference import Message
 from ...contracts.rows import Row, reasoned_messages_of
+from ...kernels import forward_mode
 from ...kernels.cross_entropy import CHUNK, linear_cross_entropy
 from ...kernels.head import Head, capped, parts
 from ...kernels.log_probs import linear_log_probs
@@ -55,7 +56,7 @@ def linear_token_loss(hidden: Tensor, head: Head, loss: LogitLoss, chunk: int = 
     graded = torch.is_grad_enabled() and hidden.requires_grad and not head.requires_grad
     weight, cap = parts(head)
     seen = loss if cap is None else lambda logits, part: loss(capped(logits, cap)[0], part)
-    losses: Tensor = _LinearTokenLoss.apply(hidden, weight, seen, chunk, graded)  # type: ignore[no-untyped-call]
+    losses: Tensor = forward_mode.run(_LinearTokenLoss, hidden, weight, seen, chunk, graded)
     return losses
 
 

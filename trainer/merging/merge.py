@@ -30,7 +30,7 @@ from ..model.trained_tensors import EMBEDDINGS, HEAD, train_parts, trained_tenso
 from ..model.weight_formats import FORMATS, dense
 from ..student_files import copy_chat_template
 from .depth_scale import DepthScale
-from .methods import METHODS, Mix
+from .methods import METHODS, Method, Mix
 from .open_source import open_merge_source
 from .own_source import TrainedOwnSource
 from .reward_head import add_head, head_of
@@ -51,7 +51,7 @@ def merge(
     sources: Sequence[Path],
     out: Path,
     *,
-    method: str = "task-arithmetic",
+    method: str | Method = "task-arithmetic",
     weights: Sequence[float] | None = None,
     density: float = 0.5,
     outliers: float = 0.01,
@@ -67,6 +67,7 @@ def merge(
     has quantized is dequantized. Memory: one tensor and its change by each source; no model is loaded before
     the check.
 
+    - ``method``: a name of :data:`.methods.METHODS`, or a function like those.
     - ``weights``: one per source, 1 by default.
     - ``density``, ``outliers``: see :mod:`.methods`.
     - ``depth_scale``: factors of the merged change, in the first block and in the last, see
@@ -118,18 +119,18 @@ def merge(
 
 def _check_arguments(
     sources: Sequence[Path],
-    method: str,
+    method: str | Method,
     weights: Sequence[float] | None,
     density: float,
     outliers: float,
     into: Into,
     skip: Sequence[str],
 ) -> None:
-    if method not in METHODS:
+    if isinstance(method, str) and method not in METHODS:
         raise ModelError(f"no merging method {method!r}; there are {', '.join(METHODS)}")
     if not sources:
         raise ModelError("nothing to merge: give at least one adapter, sparse delta or model")
-    if (reason := why_not(method, weights, len(sources))) is not None:
+    if isinstance(method, str) and (reason := why_not(method, weights, len(sources))) is not None:
         raise ModelError(reason)
     if not 0 < density <= 1:
         raise ModelError(f"density = {density}: give a share above 0 and at most 1")
@@ -183,7 +184,7 @@ def _merged(
     reader: TensorReader,
     name: str,
     opened: Sequence[MergeSource],
-    method: str,
+    method: str | Method,
     mix: Mix,
     depth: DepthScale,
     into: Into,
@@ -208,7 +209,8 @@ def _merged(
         (place, source.change(name, weight)) for place, source in enumerate(opened) if name in source.names
     ]
     if changes:
-        weight = weight.add(METHODS[method](name, changes, mix), alpha=depth.factor(name))
+        combine = METHODS[method] if isinstance(method, str) else method
+        weight = weight.add(combine(name, changes, mix), alpha=depth.factor(name))
     if not torch.isfinite(weight).all():
         raise ModelError(f"{name} is not finite after merging: check the sources and their weights")
     return weight.to(dtype)
@@ -238,7 +240,7 @@ def _check_logits(
     merged: Path,
     opened: Sequence[MergeSource],
     mix: Mix,
-    method: str,
+    method: str | Method,
     into: Into,
     skip: Sequence[str],
     config: ModelConfig,
@@ -252,6 +254,7 @@ def _check_logits(
     source = opened[0]
     if (
         len(opened) > 1
+        or not isinstance(method, str)
         or method in ("dare", "breadcrumbs")
         or mix.weights != (1.0,)
         or (method == "ties" and mix.density < 1)

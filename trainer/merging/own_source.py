@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...contracts.errors import ModelError
 from ..adapters.adapter import Adapter
 from ..adapters.own_files import OwnAdapter
 from ..model.weight_formats import Base, dense
@@ -14,13 +15,19 @@ from .trained_source import holding
 
 
 class OwnSource:
-    """The adapter in directory ``path``.
+    """The adapter in directory ``path``. Raises ModelError for one that cannot be merged.
 
     Its change is that of the weight that the training held, which is made again from the original one.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self.saved = path, OwnAdapter(path)
+        if self.saved.record.settings.unmerged:
+            raise ModelError(
+                f"{path}: an adapter of kind {self.saved.record.settings.kind!r} is no change of the "
+                "weights, so it cannot be merged into them or exported: serve it over its base with the "
+                "engine transformers"
+            )
         self.names = frozenset(f"model.{layer}.weight" for layer in self.saved.layers)
 
     def base(self, name: str, stored: Base) -> Tensor:

@@ -55,7 +55,7 @@ class RewardModelling(TrainStep):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.adapter.merged_only:
+        if self.adapter.own_layout:
             raise ValueError("the head is saved with an adapter of low rank: give another adapter.kind")
         if self.center and self.loss == "regression":
             raise ValueError("center is for loss: bradley_terry or scaled_bradley_terry: remove it")

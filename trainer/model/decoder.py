@@ -24,6 +24,7 @@ from .activations import Activations, block_runner
 from .experts import Experts
 from .linear import Linear, lora_maps
 from .model_config import ModelConfig
+from .prefixes import rows_before, with_prefix, without_prefix
 from .rotary_scaling import frequencies
 from .trained_tensors import current, trained_in
 
@@ -96,17 +97,25 @@ class Block(nn.Module):
             q, k = self._norm(q, "self_attn.q_norm"), self._norm(k, "self_attn.k_norm")
         if cosines is not None and sines is not None:
             q, k = rotate(q, k, cosines, sines, in_place=True)
+        before = rows_before(self._linears(config.linears.inputs), config.head_size, q.dtype)
+        tokens = 0 if before is None else len(before[0])
+        if before is not None:
+            nothing = q.new_zeros(tokens, *q.shape[1:])  # a prefix has no queries of its own
+            parts = zip((q, k, v), (nothing, *before))
+            q, k, v = (with_prefix(part, lengths, rows) for part, rows in parts)
         attended = packed_attention(
             q,
             k,
             v,
-            lengths,
+            [tokens + length for length in lengths],
             scale=config.attention_scale,
             window=self.options.window,
             cap=config.score_cap,
         )
-        mixed: Tensor = self._linears([config.linears.output])[0](attended.reshape(x.shape[0], -1))
-        return mixed
+        if before is not None:
+            attended = without_prefix(attended, lengths, tokens)
+        (output,) = self._linears([config.linears.output])
+        return output.beside(x, output(attended.reshape(x.shape[0], -1)))
 
     def _project(self, x: Tensor) -> Sequence[Tensor]:
         config, layers = self.config, self._linears(self.config.linears.inputs)
@@ -129,10 +138,9 @@ class Block(nn.Module):
             return lora_mlp(x, *fused, activation=activation)
         else:
             gate, up = (layer(x) for layer in gates)
-        narrowed: Tensor = down(swiglu(gate, up, activation))
-        return narrowed
+        return down.beside(x, down(swiglu(gate, up, activation)))
 
-    def _linears(self, names: Sequence[str]) -> list[nn.Module]:
+    def _linears(self, names: Sequence[str]) -> list[Linear]:
         """Return the linear layers with these names, relative to the block."""
         return [getattr(self, name.split(".")[0])[name.split(".")[1]] for name in names]
 

@@ -87,6 +87,23 @@ class Linear(nn.Module):
         adapted: Tensor = self.adapter(x, self.factor, self.bias)
         return adapted
 
+    def beside(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the output of the sublayer that this layer ends: its own ``y``, with what its adapter adds.
+
+        ``x``: the sublayer's input. Both (tokens, hidden).
+        """
+        if self.adapter is None:
+            return y
+        changed: Tensor = self.adapter.beside(x, y)  # type: ignore[operator]
+        return changed
+
+    def prefix(self) -> Tensor | None:
+        """Return the rows (P, N) that its adapter puts before the outputs of each sequence, if any."""
+        if self.adapter is None:
+            return None
+        rows: Tensor | None = self.adapter.prefix()  # type: ignore[operator]
+        return rows
+
     def lora_map(self) -> LoRAMap | None:
         """Return the layer as an input of a fused LoRA operation, or None.
 

@@ -1,7 +1,7 @@
 """MeZO: Malladi et al., "Fine-Tuning Language Models with Just Forward Passes" (arXiv 2305.17333).
 
-With its sparse form, Sparse-MeZO (Liu et al., arXiv 2402.15751), and those of ZO-Bench (Zhang et al.,
-"Revisiting Zeroth-Order Optimization for Memory-Efficient LLM Fine-Tuning", arXiv 2402.11592).
+With its sparse form, Sparse-MeZO (Liu et al., arXiv 2402.15751), and the forms and rules of ZO-Bench (Zhang
+et al., "Revisiting Zeroth-Order Optimization for Memory-Efficient LLM Fine-Tuning", arXiv 2402.11592).
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from torch import Tensor, nn
 
 from ...contracts.errors import ModelError
 from ...contracts.inference import derive_seed
+from ...kernels.forward_mode import along, tangents
 from ...kernels.top_k import Threshold, mask_above, threshold
 from ..adapters.delta import DenseDelta
-from .mezo_settings import Entries
-from .optimizer import Optimizer, State
+from .mezo_rules import STATES, fresh, moved
+from .mezo_settings import Entries, Estimate, Rule
+from .optimizer import Optimizer, State, StepLoss
+from .parameter_places import ParameterPlaces
 
 if TYPE_CHECKING:
     from ..model.decoder import Decoder
@@ -27,12 +30,14 @@ if TYPE_CHECKING:
 
 
 class MeZO(Optimizer):
-    """Descent along random directions, by the losses of two perturbed models: no backward pass, no state.
+    """Descent along random directions, by the losses of two perturbed models: no backward pass.
 
     With noise z of the normal distribution, g = (L(w + eps z) - L(w - eps z)) / (2 eps) and
     w = (1 - lr d) w - lr g z. The weights are perturbed in place, and z is drawn again from its seed each
     time, for one parameter after the other: no noise is held. ``epsilon``: eps.
 
+    - ``estimate``: "forward" takes the exact slope along z in place of the difference, by forward mode.
+    - ``rule``: what is done with g z, in place of subtracting it, see :mod:`.mezo_rules`.
     - ``entries``: "small" perturbs only the weights of the smallest magnitude in the base, a share
       ``density`` of each matrix (Sparse-MeZO); "random" a share drawn anew in each step (ZO-Bench's sparse
       gradients).
@@ -42,12 +47,14 @@ class MeZO(Optimizer):
     """
 
     by_losses: ClassVar[bool] = True
-    state_bytes: ClassVar[float] = 0
+    state_bytes: ClassVar[float] = 0  # of the rules without moments
 
     def __init__(
         self,
         groups: Sequence[Mapping[str, Any]],
         *,
+        rule: Rule = "sgd",
+        estimate: Estimate = "difference",
         epsilon: float = 1e-3,
         entries: Entries = "all",
         density: float = 0.25,
@@ -55,18 +62,24 @@ class MeZO(Optimizer):
         first_order_blocks: int = 0,
         **options: Any,
     ) -> None:
+        self.rule, self.estimate = rule, estimate
         super().__init__(groups, **options)
         self.epsilon, self.entries, self.density = epsilon, entries, density
         self.blockwise, self.first_order_blocks = blockwise, first_order_blocks
         self._rates = {each: group["rate"] for group in groups for each in group["params"]}
         #: Parameters that are perturbed together.
         self._parts = [list(self.parameters)]
+        self._places = ParameterPlaces(nn.Module())
         #: The layer of each delta, and the magnitude below which its weights are small.
         self._small: dict[nn.Parameter, tuple[Linear, Threshold]] = {}
 
     @classmethod
     def options(cls, step: TrainSettings) -> dict[str, Any]:
         return step.mezo.model_dump()
+
+    @classmethod
+    def state_size(cls, shape: tuple[int, int], *, rule: Rule = "sgd", **options: Any) -> float:
+        return 4.0 * len(STATES[rule]) * shape[0] * shape[1]
 
     @torch.no_grad()
     def prepare(self, model: Decoder) -> None:
@@ -83,6 +96,7 @@ class MeZO(Optimizer):
         if not self.blockwise:
             parts = [[each for part in parts for each in part]]
         self._parts = [part for part in parts if part]
+        self._places = ParameterPlaces(model)
         if self.first_order_blocks:
             for parameter in (each for part in self._parts for each in part):
                 parameter.requires_grad_(False)
@@ -98,7 +112,7 @@ class MeZO(Optimizer):
         return self.first_order_blocks > 0
 
     @torch.no_grad()
-    def descend(self, loss: Callable[[], float], rate: float, seed: int) -> float:
+    def descend(self, loss: StepLoss, rate: float, seed: int) -> float:
         """Change the weights along one random direction, or one for each block.
 
         ``loss``: computes the loss of the step with the weights as they are. ``seed``: of the step's noise.
@@ -107,19 +121,48 @@ class MeZO(Optimizer):
         squares = 0.0
         for number, part in enumerate(self._parts):
             noise = derive_seed(seed, number)
-            self._shift(part, noise, self.epsilon)
-            plus = loss()
-            self._shift(part, noise, -2 * self.epsilon)
-            minus = loss()
-            self._shift(part, noise, self.epsilon)
-            slope = (plus - minus) / (2 * self.epsilon)
+            slope = self._slope(part, noise, loss)
             if not math.isfinite(slope):
                 return slope
             squares += slope * slope
+            if self.rule == "conservative":
+                slope = self._tried(part, noise, slope, rate, loss)
             for parameter, direction in self._directions(part, noise):
                 own = rate * self._rates[parameter]
-                parameter.mul_(1 - own * self.weight_decay).add_(direction, alpha=-own * slope)
+                change = moved(
+                    self.rule, direction.mul_(slope), self.states[parameter], self.beta1, self.beta2
+                )
+                parameter.mul_(1 - own * self.weight_decay).add_(change, alpha=-own)
         return math.sqrt(squares)
+
+    def _tried(
+        self, part: Sequence[nn.Parameter], seed: int, slope: float, rate: float, loss: StepLoss
+    ) -> float:
+        """Return ``slope``, its opposite or 0: the one whose step has the lowest loss. Weights stay."""
+        losses, place = {}, 0.0
+        for step in (0.0, slope, -slope):
+            for parameter, direction in self._directions(part, seed):
+                parameter.add_(direction, alpha=-rate * self._rates[parameter] * (step - place))
+            losses[step], place = loss(), step
+        for parameter, direction in self._directions(part, seed):
+            parameter.add_(direction, alpha=rate * self._rates[parameter] * place)
+        return min(losses, key=lambda step: math.inf if math.isnan(losses[step]) else losses[step])
+
+    def _slope(self, part: Sequence[nn.Parameter], seed: int, loss: StepLoss) -> float:
+        if self.estimate == "forward":
+            with (
+                tangents(),
+                self._places.replaced(
+                    {each: along(each, direction) for each, direction in self._directions(part, seed)}
+                ),
+            ):
+                return loss.slope()
+        self._shift(part, seed, self.epsilon)
+        plus = loss()
+        self._shift(part, seed, -2 * self.epsilon)
+        minus = loss()
+        self._shift(part, seed, self.epsilon)
+        return (plus - minus) / (2 * self.epsilon)
 
     def _shift(self, part: Sequence[nn.Parameter], seed: int, distance: float) -> None:
         for parameter, direction in self._directions(part, seed):
@@ -148,7 +191,7 @@ class MeZO(Optimizer):
             yield parameter, noise
 
     def start(self, parameter: Tensor) -> State:
-        return {}
+        return fresh(self.rule, parameter)
 
     def update(
         self, weights: Sequence[Tensor], gradients: Sequence[Tensor], states: Sequence[State], rate: float
@@ -158,4 +201,5 @@ class MeZO(Optimizer):
             weight.mul_(1 - rate * self.weight_decay).add_(gradient, alpha=-rate)
 
     def forget(self, parameter: nn.Parameter, kept: Tensor) -> None:
-        """Do nothing: there are no moments."""
+        for name in STATES[self.rule]:
+            self.states[parameter][name].masked_fill_(~kept, 0.0)

@@ -9,11 +9,22 @@ from pydantic import Field, model_validator
 from ...contracts.frozen import Frozen
 
 Entries = Literal["all", "small", "random"]
+Estimate = Literal["difference", "forward"]
+Rule = Literal["sgd", "sign", "momentum", "adam", "conservative"]
 
 
 class MeZOSettings(Frozen):
     """How the weights are perturbed."""
 
+    rule: Rule = "sgd"
+    """What is done with the estimated gradient (ZO-Bench, arXiv 2402.11592): `sgd` subtracts it, `sign` its
+    sign, `momentum` a sum in which older ones fade by the first of `betas`, `adam` the update of Adam;
+    `conservative` tries the step of `sgd`, its opposite and none, and takes the one of the lowest loss, which
+    takes three more passes."""
+    estimate: Estimate = "difference"
+    """How the slope along the noise is found: `difference`, from two losses; or `forward`, exactly, by one
+    pass that carries the derivative along with the values (the forward gradient, arXiv 2202.08587 and
+    2402.11592). Such a pass takes about twice the time and the memory of a plain one, and holds the noise."""
     epsilon: float = Field(default=1e-3, gt=0)
     """Size of the perturbation, in standard deviations of the noise."""
     entries: Entries = "all"
@@ -30,7 +41,12 @@ class MeZOSettings(Frozen):
     alone."""
 
     @model_validator(mode="after")
-    def _density_of_some(self) -> Self:
+    def _goes_together(self) -> Self:
         if self.entries == "all" and self.density != type(self).model_fields["density"].default:
             raise ValueError("density needs entries: small or random: add it, or remove density")
+        if self.first_order_blocks and self.rule != "sgd":
+            raise ValueError(
+                f"first_order_blocks are trained by gradient descent beside rule: sgd, not {self.rule}: "
+                "remove one of them"
+            )
         return self

@@ -7,8 +7,8 @@ this would destroy 8-bit moments.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from ..settings import TrainSettings
 
 State = dict[str, Tensor]
+
+
+class StepLoss(Protocol):
+    """The loss of a step with the weights as they are."""
+
+    def __call__(self) -> float: ...
+
+    def slope(self) -> float:
+        """Return its derivative along the tangents of the weights, within ``forward_mode.tangents()``."""
+        ...
 
 
 class Optimizer(ABC):
@@ -66,10 +76,15 @@ class Optimizer(ABC):
         """Return the bytes of state of a weight of ``shape``, for the memory plan."""
         return cls.state_bytes * shape[0] * shape[1]
 
+    @classmethod
+    def check_device(cls, device: torch.device) -> None:
+        """Raise ModelError if the rule does not run on ``device``. Called before the model is loaded."""
+        return
+
     def prepare(self, model: Decoder) -> None:  # noqa: B027 (most rules need nothing)
         """Look at the model. Called once, before the training."""
 
-    def descend(self, loss: Callable[[], float], rate: float, seed: int) -> float:
+    def descend(self, loss: StepLoss, rate: float, seed: int) -> float:
         """Change the weights by losses, if ``by_losses``. Returns the norm of the gradient's estimate."""
         raise NotImplementedError
 

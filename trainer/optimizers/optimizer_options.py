@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
+from ..adapters.adapter_names import Kind
+from ..model.quantization import OWN_PRODUCTS
 from .optimizer_names import OptimizerName
+
+#: Kinds of adapters whose slope in forward mode is that of their gradient. DoRA's gradient leaves the norms'
+#: part out.
+FORWARD_KINDS: frozenset[Kind] = frozenset({"lora", "rslora", "delta", "svft", "bottleneck", "prefix", "mam"})
+#: Why a paged optimizer does not train on a CPU.
+ON_GPU = (
+    "pages its states between a CUDA GPU and the host's memory, and this training is on a CPU: give "
+    "optimizer: adamw, or adamw8bit, which has a quarter of the state"
+)
 
 if TYPE_CHECKING:
     from ..settings import TrainSettings
@@ -24,6 +35,8 @@ def check_options(step: TrainSettings) -> None:
         raise ValueError("optimizer: qft and adapter: {kind: qft} belong together: give both, or neither")
     if step.optimizer == "mezo":
         _check_mezo(step)
+    if step.optimizer == "paged_adamw" and step.device == "cpu":
+        raise ValueError(f"optimizer: paged_adamw {ON_GPU}")
 
 
 def _check_galore(step: TrainSettings) -> None:
@@ -50,3 +63,14 @@ def _check_mezo(step: TrainSettings) -> None:
         raise ValueError(
             "mezo: {entries: small} chooses among the base's weights: give adapter: {kind: delta}"
         )
+    if step.mezo.estimate == "forward":
+        if step.adapter.kind not in FORWARD_KINDS:
+            raise ValueError(
+                f"mezo: {{estimate: forward}} does not go through adapter kind {step.adapter.kind!r}: give "
+                f"one of {', '.join(sorted(FORWARD_KINDS))}, or estimate: difference"
+            )
+        if step.quantize in OWN_PRODUCTS:
+            raise ValueError(
+                f"mezo: {{estimate: forward}} does not go through the products of quantize: {step.quantize}: "
+                "give another format, or estimate: difference"
+            )

@@ -9,6 +9,7 @@ from .lion import Lion
 from .mezo import MeZO
 from .optimizer import Optimizer
 from .optimizer_names import OptimizerName
+from .paged_adamw import PagedAdamW
 from .qft import QFT
 
 OPTIMIZERS: dict[OptimizerName, type[Optimizer]] = {
@@ -18,4 +19,5 @@ OPTIMIZERS: dict[OptimizerName, type[Optimizer]] = {
     "galore": GaLore,
     "mezo": MeZO,
     "qft": QFT,
+    "paged_adamw": PagedAdamW,
 }

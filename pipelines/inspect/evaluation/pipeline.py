@@ -141,7 +141,7 @@ def _student(run: str, step: str) -> str:
 def _rows(path: str) -> Iterator[Mapping[str, Any]]:
     """The rows of a JSON Lines file. Raises GristmillError."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue

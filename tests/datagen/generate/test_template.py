@@ -117,6 +117,15 @@ def test_what_goes_wrong_fails_that_row_with_the_reason(context: Any) -> None:
     assert long[0].error == "too long"
 
 
+def test_a_byte_order_mark_is_no_part_of_a_prompt(tmp_path: Path, context: Any) -> None:
+    file = tmp_path / "mine.jinja"
+    file.write_bytes(b"\xef\xbb\xbf{{ text }}\r\n")
+    [[kept]] = outcomes(
+        Template(model="base", template=str(file)), Echo(ascii), context, [{"_id": "r", "text": "x"}]
+    )
+    assert kept.row["response"] in ("'x'", "'x\\n'")
+
+
 def test_a_row_cannot_write_the_template(context: Any) -> None:
     engine = Echo(lambda prompt: prompt)
     hostile = "{{ 7 * 7 }}{% for x in range(9) %}!{% endfor %}"

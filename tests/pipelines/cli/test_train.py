@@ -16,7 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gristmill.contracts.inference import Sampling
 from gristmill.pipelines.cli.main import main
+from gristmill.pipelines.python_api.chat import Chat
 from gristmill.trainer.model.tensor_files import TensorReader
 
 GRISTMILL = str(Path(sys.executable).with_name("gristmill"))
@@ -99,6 +101,32 @@ def test_messages_train_and_the_student_can_be_merged(here: Path, capsys: pytest
     assert told(again)["loss"] == lines["loss"]
     assert main(["plan", name]) == 0
     assert "nothing to run" in capsys.readouterr().out
+
+
+def test_a_student_that_cannot_be_merged_is_served_beside_its_base(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("rows.jsonl", talks(10))
+    name = file(
+        "train: sft\ndata: rows.jsonl\nepochs: 6\nadapter: {kind: mam, rank: 4, alpha: 8}\nout: made\n"
+    )
+    assert main(["train", name]) == 0
+    lines = told(capsys.readouterr().out)
+    first, last = (float(part.split()[0]) for part in lines["loss"].split(", "))
+    assert last < 0.8 * first
+    assert lines["serve"] == "gristmill chat made/student"
+    assert "merge" not in lines
+    assert "cannot be merged" in Path("made/student/README.md").read_text().replace("\n", " ")
+    talk = Chat.start("made/student", None, Sampling(max_tokens=8, temperature=0.0), 0)
+    base = Chat.start("./tiny", None, Sampling(max_tokens=8, temperature=0.0), 0)
+    try:
+        assert talk.say("say 1") != base.say("say 1")
+    finally:
+        talk.close()
+        base.close()
+    assert main(["merge", "./tiny", "made/student", "--out", "merged"]) == 1
+    assert "is no change of the weights" in capsys.readouterr().err
+    assert not Path("merged").exists()
 
 
 def test_texts_are_mixed_by_weight_and_the_report_says_what_was_drawn(

@@ -64,19 +64,31 @@ def adapted(weights: ModelWeights, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def started() -> list[Engine]:
-    """The engine of ``shared_vllm``, while it runs."""
-    return []
+def started() -> dict[str, Engine]:
+    """The engines of ``shared_vllm`` and ``adapted_vllm``, while they run."""
+    return {}
 
 
 @pytest.fixture(scope="module")
-def shared_vllm(weights: ModelWeights, started: list[Engine], request: pytest.FixtureRequest) -> Engine:
+def shared_vllm(weights: ModelWeights, started: dict[str, Engine], request: pytest.FixtureRequest) -> Engine:
     """One vLLM for all tests of this folder without special requirements, closed after them."""
-    if not started:
-        started.append(serve("vllm", weights, max_model_len=CONTEXT))
+    return _shared("plain", weights, started, request)
+
+
+@pytest.fixture(scope="module")
+def adapted_vllm(adapted: ModelWeights, started: dict[str, Engine], request: pytest.FixtureRequest) -> Engine:
+    """One vLLM under the adapter, closed after the tests of this folder."""
+    return _shared("adapted", adapted, started, request)
+
+
+def _shared(
+    name: str, served: ModelWeights, started: dict[str, Engine], request: pytest.FixtureRequest
+) -> Engine:
+    if name not in started:
+        started[name] = serve("vllm", served, max_model_len=CONTEXT)
         folder = request.node.getparent(pytest.Dir)
-        folder.addfinalizer(lambda: asyncio.run(started.pop().close()))
-    return started[0]
+        folder.addfinalizer(lambda: asyncio.run(started.pop(name).close()))
+    return started[name]
 
 
 def ask(text: str, number: int = 0, **settings: Any) -> Request:

@@ -217,15 +217,18 @@ def test_a_plain_prompt_has_no_chat_template_around_it(engine: Engine, kind: str
 def test_an_adapter_changes_what_is_written(
     kind: str, request: pytest.FixtureRequest, engine: Engine
 ) -> None:
-    base: ModelWeights = request.getfixturevalue("weights")
-    adapted: ModelWeights = request.getfixturevalue("adapted")
     question = ask("Why is the sky blue?", temperature=0.0, logprobs=1)
-    plain = serve(kind, base, max_model_len=CONTEXT) if kind == "synthetic" else engine
-    over = serve(kind, adapted, max_model_len=CONTEXT)
-    try:
-        (without,), (with_adapter,) = answers(plain, question), answers(over, question)
-    finally:
-        asyncio.run(over.close())
+    if kind == "vllm":
+        over = request.getfixturevalue("adapted_vllm")
+        (without,), (with_adapter,) = answers(engine, question), answers(over, question)
+    else:
+        base: ModelWeights = request.getfixturevalue("weights")
+        plain = serve(kind, base, max_model_len=CONTEXT) if kind == "synthetic" else engine
+        over = serve(kind, request.getfixturevalue("adapted"), max_model_len=CONTEXT)
+        try:
+            (without,), (with_adapter,) = answers(plain, question), answers(over, question)
+        finally:
+            asyncio.run(over.close())
     assert without.logprobs != with_adapter.logprobs
 
 

@@ -76,6 +76,14 @@ def test_the_samples_of_a_prompt_reuse_its_tokens(engine: Engine) -> None:
     assert second.prompt_tokens // 2 < second.cached_tokens < second.prompt_tokens
 
 
+def test_samples_of_a_short_prompt_reuse_its_tokens(engine: Engine) -> None:
+    prompt = "Write two short sentences about a mill by a river, without any comma. " * 3
+    (first,) = answers(engine, ask(prompt, 0, max_tokens=2))
+    (second,) = answers(engine, ask(prompt, 1, max_tokens=2))
+    assert first.prompt_tokens < 128
+    assert second.cached_tokens >= 32
+
+
 def test_more_seeded_prompts_than_one_step_can_read(engine: Engine) -> None:
     # Prompts prefilled in parts used to crash the engine (CPU generators cannot be rewound).
     requests = [
@@ -241,30 +249,21 @@ def test_what_vllm_cannot_serve_is_a_clear_error(
 
 
 def test_one_engine_serves_its_model_and_adapters_that_it_learns_of_later(
-    engine: Engine, weights: ModelWeights, adapted: ModelWeights, tmp_path: Path
+    engine: Engine, adapted_vllm: Engine, weights: ModelWeights, adapted: ModelWeights, tmp_path: Path
 ) -> None:
     """Requests with and without an adapter share a batch, and no prefix is taken over from another model."""
     words = [f"Tell a story of {n} mills, at length." for n in range(3)]
-    alone = [
-        done.tokens
-        for done in answers(engine, *(ask(text, n, temperature=0) for n, text in enumerate(words)))
-    ]
-    apart = serve("vllm", adapted, max_model_len=512)
-
-    async def other() -> list[tuple[int, ...]]:
-        asked = [ask(text, n, temperature=0) for n, text in enumerate(words)]
-        return [done.tokens for done in await apart.generate(asked)]
-
-    tuned = during(apart, other)
+    asked = [ask(text, n, temperature=0) for n, text in enumerate(words)]
+    alone = [done.tokens for done in answers(engine, *asked)]
+    tuned = [done.tokens for done in answers(adapted_vllm, *asked)]
     assert tuned != alone
     resident = serve("vllm", weights, max_model_len=512, resident=True, max_lora_rank=8)
 
     async def mixed() -> list[object]:
-        plain = [ask(text, n, temperature=0) for n, text in enumerate(words)]
-        adapters = [replace(request, adapter=adapted.adapter) for request in plain]
-        first = await resident.generate(plain)
-        both = await resident.generate([*adapters, *plain])
-        missing = replace(plain[0], adapter=tmp_path / "none")
+        adapters = [replace(request, adapter=adapted.adapter) for request in asked]
+        first = await resident.generate(asked)
+        both = await resident.generate([*adapters, *asked])
+        missing = replace(asked[0], adapter=tmp_path / "none")
         failed = await asyncio.gather(resident.generate([missing]), return_exceptions=True)
         return [first, both, failed[0], await resident.generate(adapters)]
 

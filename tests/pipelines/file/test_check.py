@@ -231,6 +231,7 @@ STUDENT = "a: {generate: respond, from: rows, model: %s}\nt: {train: %s, from: r
         ("adapter: {kind: dora}", "adapter: {kind: dora}", "give its base `engine: transformers`"),
         ("train_norms: true", "train_norms: true", "give its base `engine: transformers`"),
         ("adapter: {kind: delta}", "adapter: {kind: delta}", "merge the student in a step"),
+        ("adapter: {kind: mam}", "adapter: {kind: mam}", "`engine: transformers`, since it cannot be merged"),
     ],
 )
 def test_a_student_that_its_engine_cannot_load_is_found_before_it_is_trained(
@@ -246,11 +247,26 @@ def test_a_student_that_its_engine_cannot_load_is_found_before_it_is_trained(
     assert found.startswith(f"loop.promote.t: {told}")
 
 
-@pytest.mark.parametrize("settings", ["", ", adapter: {kind: dora}", ", train_head: true"])
+@pytest.mark.parametrize(
+    "settings",
+    ["", ", adapter: {kind: dora}", ", adapter: {kind: mam}", ", train_head: true"],
+)
 def test_transformers_serves_every_student_with_an_adapter(settings: str) -> None:
     head = HEAD.replace("{path: m}, e:", "{path: m, engine: transformers}, e:")
     steps = STUDENT % ("t", "sft", "base", settings)
     loads(head + "steps:\n" + ROWS + "".join(f"  {line}\n" for line in steps.splitlines()), "f")
+
+
+@pytest.mark.parametrize("method", ["merge: soup", "merge: greedy_soup, from: rows"])
+def test_a_student_that_cannot_be_merged_is_not(method: str) -> None:
+    steps = (
+        "t: {train: sft, from: rows, model: base, adapter: {kind: %s}}\nm: {%s, model: base, students: [t]}"
+    )
+    (found,) = mistakes(steps % ("bottleneck", method))
+    assert found.startswith("steps.m.students")
+    assert "'t' cannot be merged, since an adapter of kind 'bottleneck' is no change of the weights" in found
+    file = steps % ("svft", method)
+    loads(HEAD + "steps:\n" + ROWS + "".join(f"  {line}\n" for line in file.splitlines()), "f")
 
 
 def test_a_reward_model_is_not_served_as_a_language_model() -> None:

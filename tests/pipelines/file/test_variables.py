@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gristmill.contracts.errors import SpecError
+import gristmill
+from gristmill.contracts.errors import DataError, SpecError
 from gristmill.pipelines.file.document import Document, parse
 from gristmill.pipelines.file.load import loads
 from gristmill.pipelines.file.variables import substitute
@@ -99,3 +101,58 @@ def test_one_of_several_variables_is_enough() -> None:
 def test_a_needed_variable_exists() -> None:
     with pytest.raises(SpecError, match="unknown variable: found 'dat'; did you mean 'data'"):
         loads(HEAD + "needs: [dat]\nvars: {data: x}", "f")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("vars: {seeds: no.jsonl}\nsteps: {rows: {source: jsonl, path: '${seeds}'}}", "seeds"),
+        ("vars: {seeds: [no.jsonl]}\nsteps: {rows: {source: jsonl, path: '${seeds}'}}", "seeds"),
+        ("vars: {seeds: no.jsonl}\nsteps: {rows: {source: jsonl, path: ['${seeds}']}}", "seeds"),
+        ("vars: {at: no}\nsteps: {rows: {source: jsonl, path: '${at}/seeds.jsonl'}}", "at"),
+        ("vars: {many: few}\nsteps: {rows: {source: count, rows: '${many}'}}", "many"),
+        ("vars: {step: {source: count, rows: x}}\nsteps: {rows: '${step}'}", "step"),
+        ("vars: {of: {rows: 0}}\nsteps: {rows: {source: count, rows: 1}}\nbudget: '${of}'", "of"),
+        ("vars: {a: '${b}', b: no.jsonl}\nsteps: {rows: {source: jsonl, path: '${a}'}}", "a"),
+        ("vars: {where: nope > 1}\nsteps: {rows: {source: count, rows: 1}, "
+         "some: {keep: '${where}', from: rows}}", "where"),
+        ("vars: {m: /no/such}\nmodels: {base: {engine: transformers, path: '${m}'}}\n"
+         "steps: {rows: {source: count, rows: 1}, a: {generate: respond, model: base, from: rows}}", "m"),
+    ],
+)  # fmt: skip
+def test_a_mistake_of_a_value_names_the_variable_that_it_came_from(given: str, said: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        make_plan(loads(f"gristmill: 1\nname: n\n{given}", "f"), file="f")
+    wanted = f"(the value comes from vars.{said}: set it with `--set vars.{said}=...`)"
+    assert any(wanted in problem.message for problem in refused.value.problems), str(refused.value)
+
+
+def test_a_mistake_of_another_value_names_no_variable(tmp_path: Path) -> None:
+    """Also where the mistake is about the step as a whole."""
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("{")
+    for path, wanted in (("no.jsonl", "no such file"), (bad, "not JSON")):
+        steps = f"steps: {{rows: {{source: jsonl, path: {path}, rows: '${{n}}'}}}}"
+        with pytest.raises(SpecError, match=wanted) as refused:
+            make_plan(loads(f"gristmill: 1\nname: n\nvars: {{n: 100007}}\n{steps}", "f"), file="f")
+        assert "vars." not in str(refused.value)
+
+
+def test_the_variable_of_a_training_file_is_named(tmp_path: Path) -> None:
+    given = "train: sft\nmodel: m\nvars: {rows: no.jsonl}\ndata: '${rows}'\n"
+    with pytest.raises(SpecError) as refused:
+        make_plan(loads(given, "f"), file="f")
+    assert "(the value comes from vars.rows: set it with" in str(refused.value)
+
+
+def test_an_error_of_a_run_names_the_variable(tmp_path: Path) -> None:
+    """No plan reads all lines of a large file."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(('{"text": "' + "x" * 100_000 + '"}\n') * 100 + "{")
+    file = tmp_path / "f.yaml"
+    file.write_text(
+        f"gristmill: 1\nname: n\nvars: {{data: {rows}}}\n"
+        "steps: {rows: {source: jsonl, path: '${data}'}}"
+    )
+    with pytest.raises(DataError, match=r"rows\.jsonl:101: .*\(the value comes from vars\.data: set it with"):
+        gristmill.run(file, tmp_path / "run")

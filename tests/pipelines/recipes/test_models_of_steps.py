@@ -51,6 +51,27 @@ SEVERAL = {
     "fait": {"teacher": "programs", "base": "student"},
     "morepair": {"teacher": "explained", "base": "student"},
     "tl_training": {"base": "student"},
+    "code_ultrafeedback": {
+        "strong": "strong_answers reference", "weak": "weak_answers", "base": "sft base_answers",
+        "judge": "rated_following rated_explanation rated_efficiency rated_readability rated_style "
+        "tried_following tried_explanation tried_efficiency tried_readability tried_style",
+        "sft": "student", "student": "student_answers",
+    },
+    "fusechat": {
+        "first": "first_answers", "second": "second_answers", "reward": "rated", "base": "sft",
+        "sft": "student",
+    },
+    "open_instructions": {
+        "open": "after_examples about_topics about_texts answered revised again",
+        "judge": "compared rerated",
+    },
+    "tulu3": {
+        "base": "sft aligned sft_gain.against form_gain.against", "other": "other_answers", "judge": "rated",
+        "sft": "own_answers dpo sft_gain dpo_gain.against",
+        "dpo": "aligned.students dpo_gain rlvr_gain.against",
+        "aligned": "answers student", **{f"student_{turn}": "answers student" for turn in range(1, 8)},
+        "student_8": "rlvr_gain form_gain",
+    },
     "cdr": {"policy": "answers", "strong": "strongly", "weak": "weakly", "base": "student"},
     "quote_tuning": {"policy": "answers", "base": "student"},
     "treasure_hunt": {"teacher": "named", "base": "student"},

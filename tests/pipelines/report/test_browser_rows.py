@@ -65,7 +65,7 @@ CONTRAST = """(() => {
 
 #: What is wider than the window, and is not in a box that scrolls.
 WIDE = """[...document.querySelectorAll("body *")]
-  .filter((e) => e.checkVisibility() && !e.closest(".scroll, .wide, svg, .words, pre, select"))
+  .filter((e) => e.checkVisibility() && !e.closest(".scroll, svg, .words, pre, select"))
   .filter((e) => e.getBoundingClientRect().right > innerWidth + 0.5 || e.getBoundingClientRect().left < -0.5)
   .map((e) => e.outerHTML.slice(0, 80))"""
 
@@ -92,8 +92,26 @@ async def texts(tab: Tab, selector: str) -> list[str]:
     return list(found)
 
 
+#: Charts that are wider than the window or scroll, and letters of charts that are smaller than 9 pixels.
+CHARTS = """(() => {
+  const shown = [...document.querySelectorAll("svg[role=img]")].filter((e) => e.checkVisibility());
+  const wide = shown.filter((e) => {
+    const { left, right } = e.getBoundingClientRect();
+    const around = [...document.querySelectorAll("*")].filter((each) => each.contains(e));
+    return left < -0.5 || right > innerWidth + 0.5 ||
+      around.some((each) => each !== document.documentElement && each.scrollWidth > each.clientWidth + 1);
+  });
+  const small = shown.flatMap((e) => [...e.querySelectorAll("text")])
+    .filter((e) => e.getBoundingClientRect().height < 9);
+  return { shown: shown.length, wide: wide.length, small: small.length };
+})()"""
+
+
 async def check_looks(tab: Tab) -> None:
     """Nothing is wider than the window, and all text can be read."""
+    charts = await tab.value(CHARTS)
+    assert charts["shown"] > 3
+    assert (charts["wide"], charts["small"]) == (0, 0)
     assert await tab.value("document.documentElement.scrollWidth - innerWidth") <= 0
     assert await tab.value(WIDE) == []
     contrast = await tab.value(CONTRAST)

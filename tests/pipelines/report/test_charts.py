@@ -77,6 +77,32 @@ def test_whiskers_tell_decided_from_undecided() -> None:
     assert any(each.text == "+0.200 [+0.100, +0.300]" for each in svg.findall("text"))
 
 
+def test_a_narrow_chart_shows_the_same_within_its_width() -> None:
+    rows = [
+        Interval("gain of a method with a rather long name " * 2, 0.2, 0.1, 0.3),
+        Interval("b", 0.0, -0.1, 0.1),
+    ]
+    values = (np.arange(4.0), np.array([3.0, 2.0, 2.5, 2.0]))
+    for draw in (
+        lambda width: charts.whiskers("gains", rows, width),
+        lambda width: charts.curve("loss", values, "step", None, width),
+    ):
+        both = read(f"<p>{charts.for_screens(draw)}</p>").findall("div/svg")
+        widths = [int((each.get("viewBox") or "").split()[2]) for each in both]
+        assert widths == [charts.WIDE, charts.NARROW]
+        wide, narrow = ([each.get("class") for each in svg.iter("circle")] for svg in both)
+        assert wide == narrow
+        assert [bool(each.findall("polyline")) for each in both] in ([True, True], [False, False])
+        for each in both[1].iter("text"):
+            about = 7.5 * len(each.text or "")
+            start = (
+                float(each.get("x", 0))
+                - {"start": 0, "middle": about / 2, "end": about}[each.get("text-anchor", "")]
+            )
+            assert start >= -1, each.text
+            assert start + about <= charts.NARROW + 1, each.text
+
+
 def test_names_from_a_run_are_escaped() -> None:
     hostile = '"><script>alert(1)</script>'
     for svg in (

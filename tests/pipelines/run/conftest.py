@@ -6,9 +6,9 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -17,6 +17,26 @@ import pytest
 #: Nodes and drivers authenticate with the user's token, as Ray requires by default.
 TOKEN = os.environ | {"RAY_AUTH_MODE": "token", "OMP_NUM_THREADS": "1"}
 RAY = str(Path(sys.executable).with_name("ray"))
+#: Waits for nodes as no driver, for which Ray would start worker processes first.
+WAIT = """
+import socket, sys, time
+from ray._raylet import GcsClient
+from ray.core.generated.gcs_pb2 import GcsNodeInfo
+
+address, count, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+end = time.monotonic() + seconds
+while time.monotonic() < end:
+    try:
+        socket.create_connection(address.split(":"), timeout=5).close()
+        nodes = GcsClient(address=address).get_all_node_info(timeout=5).values()
+    except Exception as error:  # nothing listens yet
+        print(error, file=sys.stderr)
+        nodes = ()
+    if sum(node.state == GcsNodeInfo.ALIVE for node in nodes) >= count:
+        sys.exit()
+    time.sleep(0.1)
+sys.exit(1)
+"""
 
 
 def free_port() -> int:
@@ -49,8 +69,7 @@ class Cluster:
         """Start the head node, with two logical cores:
         each one is a process that every new driver waits for.
         """
-        # Makes the user's token where there is none yet, as on a fresh machine.
-        subprocess.run([RAY, "get-auth-token", "--generate"], check=True, capture_output=True)
+        _make_token()
         host, port = self.address.split(":")
         self.start(
             "--head",
@@ -63,19 +82,11 @@ class Cluster:
 
     def wait_for_nodes(self, count: int, seconds: float = 90) -> None:
         """Wait until ``count`` nodes answer. Raises TimeoutError."""
-        probe = (
-            f"import ray\nray.init('{self.address}', log_to_driver=False)\n"
-            "print(sum(node['Alive'] for node in ray.nodes()))"
-        )
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            answer = subprocess.run(
-                [sys.executable, "-P", "-c", probe], capture_output=True, text=True, env=TOKEN
-            )
-            if answer.returncode == 0 and int(answer.stdout.split()[-1]) >= count:
-                return
-            time.sleep(0.5)
-        raise TimeoutError(f"the Ray cluster at {self.address} did not reach {count} nodes in {seconds} s")
+        command = [sys.executable, "-P", "-c", WAIT, self.address, str(count), str(seconds)]
+        done = subprocess.run(command, capture_output=True, text=True, env=TOKEN, check=False)
+        if done.returncode:
+            said = f"the Ray cluster at {self.address} did not reach {count} nodes in {seconds} s"
+            raise TimeoutError(f"{said}: {done.stderr[-2000:]}")
 
     def kill(self, node: subprocess.Popen[bytes]) -> None:
         """Lose a node at once: its raylet, its workers and their actors."""
@@ -84,6 +95,12 @@ class Cluster:
     def stop(self) -> None:
         for node in reversed(self.nodes):
             kill_tree(node)
+
+
+@cache
+def _make_token() -> None:
+    """Make the user's token where there is none yet, as on a fresh machine."""
+    subprocess.run([RAY, "get-auth-token", "--generate"], check=True, capture_output=True)
 
 
 def kill_tree(node: subprocess.Popen[bytes]) -> None:

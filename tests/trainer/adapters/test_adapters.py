@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gristmill.contracts.errors import ModelError
 from gristmill.contracts.inference import ModelWeights
-from gristmill.trainer.adapters.adapter_names import MERGED_KINDS, Kind, Start
+from gristmill.trainer.adapters.adapter_names import MERGED_KINDS, UNMERGED_KINDS, Kind, Start
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.adapter_table import INITS, KINDS
 from gristmill.trainer.adapters.dora import DoRA
@@ -107,7 +107,8 @@ def _peft(base: Path, adapter: Path) -> Tensor:
 def test_the_table_holds_what_a_file_can_name() -> None:
     assert set(KINDS) == set(get_args(Kind))
     assert set(INITS) == set(get_args(Start))
-    assert {name for name, kind in KINDS.items() if kind.layout != "peft"} == MERGED_KINDS
+    assert {name for name, kind in KINDS.items() if kind.layout != "peft"} == MERGED_KINDS | UNMERGED_KINDS
+    assert {name for name, kind in KINDS.items() if not kind.merges} == UNMERGED_KINDS
 
 
 def test_a_setting_of_another_kind_is_refused() -> None:

@@ -92,7 +92,8 @@ def test_a_file_takes_the_place_of_the_models_own_template(
     file = tmp_path / "mine.jinja"
     file.write_text(
         "{% for m in messages %}{{ mark }}{{ m.content }}<|end|>{% endfor %}"
-        "{{ mark if add_generation_prompt }}"
+        "{{ mark if add_generation_prompt }}",
+        encoding="utf-8-sig",
     )
     encoder = ChatEncoder(tmp_path, options=TemplateOptions(str(file), {"mark": "#"}))
     assert encoder.tokenizer.decode(encoder.encode(TALK[1:3]).ids) == "#q<|end|>#a<|end|>"  # type: ignore[arg-type]

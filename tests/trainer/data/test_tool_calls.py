@@ -164,6 +164,29 @@ def test_what_a_template_does_not_write_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("cut", "said"),
+    [("{{ call.function.name | e }}", "the call of"), ("{{ value | e }}", "the arguments of")],
+)
+@pytest.mark.parametrize("turns", [2, 4])
+def test_a_call_without_its_name_or_its_arguments_is_refused(
+    cut: str, said: str, turns: int, tmp_path: Path, save_tokenizer: Callable[..., None]
+) -> None:
+    """One that the template writes escaped in its own way is trained on."""
+    template = CALLING.replace("{{ call.function.name }}", "{{ call.function.name | e }}")
+    template = template.replace("{{ value }}", "{{ value | e }}")
+    function = {"name": 'look "up"', "arguments": {"city": "<Ulm>"}}
+    talk = [TALK[0], {**TALK[1], "tool_calls": [{**CALL, "function": function}]}, *TALK[2:]][:turns]
+    save_tokenizer(tmp_path, template=template)
+    found = ChatEncoder(tmp_path).encode(talk)
+    assert "<call>look &#34;up&#34; city=&lt;Ulm&gt;<|end|>" in ChatEncoder(tmp_path).tokenizer.decode(
+        found.ids
+    )
+    save_tokenizer(tmp_path, template=template.replace(cut, ""))
+    with pytest.raises(Unfit, match=f"leaves out {said} 'look \"up\"' of turn 2"):
+        ChatEncoder(tmp_path).encode(talk)
+
+
+@pytest.mark.parametrize(
     "error", ["raise_exception('no tools here')", "1 // 0", "messages[99].content.strip()"]
 )
 def test_whatever_a_template_raises_is_said_of_the_row(

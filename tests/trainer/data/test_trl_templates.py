@@ -7,8 +7,9 @@ where the template cannot write the conversation, and the tokens at which a serv
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,13 @@ def _folder() -> Path:
     return Path(found.submodule_search_locations[0]) / "chat_templates"
 
 
+def template_of(name: str) -> tuple[str, list[str]]:
+    """A template of TRL, or a packaged one, and the tokens at which a server of its models stops."""
+    if name not in WANTED:
+        return name, ["<|im_end|>"]
+    return str(_folder() / f"{name}.jinja"), WANTED[name]["stops"]
+
+
 def test_every_template_of_trl_is_here() -> None:
     assert sorted(WANTED) == sorted(path.stem for path in _folder().glob("*.jinja"))
 
@@ -97,3 +105,54 @@ def _check_served(name: str, encoder: ChatEncoder, talk: list[Message]) -> None:
     served = encoder.tokenizer.encode(encoder.template.render(turns, opening=True), add_special_tokens=False)
     ids = encoder.encode(talk).ids
     assert (list(ids[: len(served)]) == served) != name.startswith(OPENED)
+
+
+ODD = ('say "hi"', "a\\b", "naïve→ü🙂", "x<y>&z", "it's", "tab\tand\nline", '{"a": "\\u00e9"}', "{{ x }}")
+CALLING = [name for name, wanted in WANTED.items() if wanted["calls"] is not None]
+
+
+def forms(text: str) -> Iterator[str]:
+    """How templates write a text inside of an answer: as it is, in JSON, JSON as a text in JSON, or between
+    Python's single quotes.
+    """
+    for quoted in (text.replace("\\", "\\\\"), text):
+        yield quoted.replace("'", "\\'").replace("\n", "\\n")
+    for _ in range(3):
+        yield text
+        yield json.dumps(text)[1:-1]
+        text = json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def talk_with(name: str, city: str) -> tuple[list[Any], list[Any]]:
+    """The conversation of ``TALKS["calls"]`` and its tools with another name and argument."""
+    call = {**CALL, "function": {"name": name, "arguments": {"city": city}}}
+    asked, _, told, answer = TALKS["calls"]
+    talk = [asked, {"role": "assistant", "content": "", "tool_calls": [call]}, {**told, "name": name}, answer]
+    return talk, [{**TOOLS[0], "function": {**TOOLS[0]["function"], "name": name}}]
+
+
+@pytest.mark.parametrize("template", [*CALLING, "hermes"])
+def test_odd_names_and_arguments_are_trained_on_as_plain_ones_are(
+    template: str, tmp_path: Path, save_tokenizer: Callable[..., None]
+) -> None:
+    """All that differs from the trained text of a plain call is the name and the argument."""
+    from transformers import AutoTokenizer
+
+    file, stops = template_of(template)
+    save_tokenizer(tmp_path, end=stops[0], more=[*stops, "<s>"], begin="<s>")
+    numbers = AutoTokenizer.from_pretrained(tmp_path).convert_tokens_to_ids(stops)
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": numbers}))
+    encoder = ChatEncoder(tmp_path, train_on="assistant", options=TemplateOptions(file))
+    plain, tools = talk_with("lookup", "Ulm")
+    wanted = [encoder.show(each) for each in encoder.encode_turns(plain, tools=tools)]
+    assert "lookup" in "".join(wanted)
+    assert "Ulm" in "".join(wanted)
+    for odd in ODD:
+        for name, city in ((odd, "Ulm"), ("lookup", odd)):
+            talk, tools = talk_with(name, city)
+            found = [encoder.show(each) for each in encoder.encode_turns(talk, tools=tools)]
+            possible = [
+                [text.replace("lookup", one).replace("Ulm", other) for text in wanted]
+                for one, other in product(forms(name), forms(city))
+            ]
+            assert found in possible, (name, city)

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from gristmill.trainer.adapters.adapter_names import KIND_OF, S2FT_TARGETS, USED_BY
+from gristmill.trainer.adapters.adapter_names import KIND_OF, PREFIXED, TARGETS_OF, USED_BY
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
-from gristmill.trainer.adapters.adapter_table import KINDS
+from gristmill.trainer.adapters.adapter_table import KINDS, class_over
 from gristmill.trainer.base_checks import NEEDED
 from gristmill.trainer.model import decoder as model_module
 from gristmill.trainer.model.decoder import Decoder
@@ -34,19 +34,21 @@ def _fits(kind: str, targets: Sequence[str]) -> bool:
     """Whether the kind may be over these layers."""
     if kind == "loram":
         return {"gate_proj", "up_proj", "down_proj"} <= set(targets)
-    return kind != "s2ft" or set(targets) <= set(S2FT_TARGETS)
+    allowed, _ = TARGETS_OF.get(kind, (LINEARS, ""))  # type: ignore[call-overload]
+    return set(targets) <= set(allowed) and (kind not in ("prefix", "mam") or set(PREFIXED) <= set(targets))
 
 
 def _adapt(model: Decoder, kind: str, targets: Sequence[str]) -> None:
     small = {name: value for name, value in (("rank", 2), ("alpha", 4)) if kind in USED_BY[name]}
     start = {"init": next((init for init, owner in KIND_OF.items() if owner == kind), "default")}
-    groups = {"l4q_group": 4} if kind == "l4q" else {}
-    settings = AdapterSettings.model_validate({"kind": kind, "targets": targets, **small, **start, **groups})
+    own = {"l4q_group": 4, "prefix_tokens": 1}
+    own = {name: value for name, value in own.items() if kind in USED_BY[name]}
+    settings = AdapterSettings.model_validate({"kind": kind, "targets": targets, **small, **start, **own})
     generator = torch.Generator().manual_seed(2)
     for name, linear in model.linears():
         linear.adapter = None
         if name.rsplit(".", 1)[1] in targets:
-            linear.adapter = KINDS[kind].over(linear, settings, 2, generator)
+            linear.adapter = class_over(kind, name).over(linear, settings, 2, generator)
             for parameter in linear.adapter.parameters():
                 torch.nn.init.normal_(parameter, std=0.05, generator=generator)
 

@@ -17,10 +17,13 @@ from gristmill.contracts.inference import ModelWeights, derive_seed
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.adapters.parameter_groups import parameter_groups
-from gristmill.trainer.forecast.step_plan import resting_weights, state_bytes, trained_weights
+from gristmill.trainer.data.examples import Example, TokenSequence
+from gristmill.trainer.forecast.step_plan import plan_step, resting_weights, state_bytes, trained_weights
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 from gristmill.trainer.model.model_config import ModelConfig
 from gristmill.trainer.optimizers.mezo import MeZO
+
+EXAMPLES = [Example(name, (TokenSequence(tuple(range(9)), (False, *[True] * 8)),)) for name in ("one", "two")]
 
 
 def _parameters(*shapes: tuple[int, ...]) -> list[nn.Parameter]:
@@ -48,6 +51,47 @@ def test_a_step_goes_along_the_noise_by_its_slope() -> None:
     for each, w, z in zip(owned, before, noise):
         torch.testing.assert_close(each.detach(), (1 - rate * decay) * w - rate * slope * z)
     assert all(not state for state in optimizer.states.values())
+
+
+@pytest.mark.parametrize("rule", ["sign", "momentum", "adam"])
+def test_a_rule_moves_by_its_formula(rule: Any) -> None:
+    owned, rate, decay = _parameters((3, 4)), 0.01, 0.1
+    optimizer = MeZO([{"params": owned, "rate": 2.0}], rule=rule, epsilon=0.1, weight_decay=decay)
+    w = owned[0].detach().clone()
+    first, second = torch.zeros_like(w), torch.zeros_like(w)
+    for step in (1, 2, 3):
+        z = _noise(w.shape, step, 0, 0)
+        g = float(2 * (w * z).sum()) * z
+        first = 0.9 * first + (g if rule == "momentum" else 0.1 * g)
+        second = 0.999 * second + 0.001 * g * g
+        adam = first / (1 - 0.9**step) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
+        change = {"sign": g.sign(), "momentum": first, "adam": adam}[rule]
+        w = (1 - 2 * rate * decay) * w - 2 * rate * change
+        optimizer.descend(_quadratic(owned), rate, step)
+        torch.testing.assert_close(owned[0].detach(), w)
+    size = {"sign": 0, "momentum": 4, "adam": 8}[rule]
+    assert MeZO.state_size((3, 4), rule=rule) == size * 12
+
+
+@pytest.mark.parametrize(("best", "wanted"), [("none", 0.0), ("forward", 1.0), ("opposite", -1.0)])
+def test_a_conservative_step_is_the_best_of_three(best: str, wanted: float) -> None:
+    """The losses that the estimate is from are of the sum of squares; those of the steps are given."""
+    owned, rate = _parameters((3, 4)), 0.01
+    w, z = owned[0].detach().clone(), _noise(owned[0].shape, 7, 0, 0)
+    step = rate * float(2 * (w * z).sum()) * z
+    places = {"none": w, "forward": w - step, "opposite": w + step}
+    asked: list[str] = []
+
+    def loss() -> float:
+        if len(asked) < 2:
+            asked.append("estimate")
+            return _quadratic(owned)()
+        asked.append(next(name for name, at in places.items() if torch.allclose(owned[0].detach(), at)))
+        return 0.0 if asked[-1] == best else 1.0
+
+    MeZO([{"params": owned, "rate": 1.0}], rule="conservative", epsilon=0.1).descend(loss, rate, 7)
+    assert asked[2:] == ["none", "forward", "opposite"]
+    torch.testing.assert_close(owned[0].detach(), w - wanted * step)
 
 
 def test_a_slope_that_is_not_finite_changes_nothing() -> None:
@@ -127,6 +171,11 @@ RUNS: dict[str, dict[str, Any]] = {
     "random": {"mezo": {"entries": "random", "density": 0.5}},
     "blockwise": {"mezo": {"blockwise": True}, "train_embeddings": True},
     "hybrid": {"mezo": {"first_order_blocks": 1}},
+    "momentum": {"mezo": {"rule": "momentum"}},
+    "adam": {"mezo": {"rule": "adam", "blockwise": True}},
+    "conservative": {"mezo": {"rule": "conservative"}},
+    "sign": {"mezo": {"rule": "sign"}},
+    "forward": {"mezo": {"estimate": "forward"}, "adapter": {"kind": "mam", "rank": 4, "prefix_tokens": 3}},
 }
 
 
@@ -186,6 +235,16 @@ def test_the_plan_has_no_gradients_and_no_states(make_model) -> None:
     assert state_bytes(step, config) == 0
     assert resting_weights(step, config) == trained_weights(step, config)
     assert resting_weights(hybrid, config) == trained_weights(step, config) // 2
+    adam = SupervisedFineTuning.model_validate(
+        {"model": "base", "optimizer": "mezo", "mezo": {"rule": "adam", "estimate": "forward"}}
+    )
+    plans = [
+        plan_step(each, config, torch.device("cpu"), False, EXAMPLES, [[[0], [1]]], 0, 0)
+        for each in (step, adam)
+    ]
+    # Two moments, and the noise; tangents beside the activations.
+    assert plans[1].adapters - plans[0].adapters == 12 * trained_weights(step, config)
+    assert plans[1].activations == 2 * plans[0].activations
 
 
 @pytest.mark.parametrize(
@@ -196,6 +255,18 @@ def test_the_plan_has_no_gradients_and_no_states(make_model) -> None:
         ({"optimizer": "mezo", "mezo": {"density": 0.5}}, "density needs entries"),
         ({"optimizer": "mezo", "adapter": {"kind": "delta"}, "sparse": {}}, "remove sparse"),
         ({"optimizer": "mezo", "shard": True}, "perturbs whole weights"),
+        (
+            {"optimizer": "mezo", "mezo": {"estimate": "forward"}, "adapter": {"kind": "bone"}},
+            "not go through adapter",
+        ),
+        (
+            {"optimizer": "mezo", "mezo": {"estimate": "forward"}, "quantize": "halo"},
+            "products of quantize: halo",
+        ),
+        (
+            {"optimizer": "mezo", "mezo": {"rule": "adam", "first_order_blocks": 1}},
+            "beside rule: sgd, not adam",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_refused(given: dict[str, Any], message: str) -> None:

@@ -1,0 +1,190 @@
+"""``merge: cycle_qd``: experts of several tasks are merged and mutated, generation after generation."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from ...contracts.context import Context
+from ...contracts.counting import counted
+from ...contracts.errors import DataError
+from ...contracts.inference import derive_seed
+from ...contracts.operators import Estimate
+from ...contracts.rows import check_chat_form
+from ...contracts.training import INPUT, Merge, Trained
+from .archives import Archives, Elite, Genome, Perturbation
+from .merge_step import base_of, no_history, student_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..methods.sft import SupervisedFineTuning
+
+#: Standard deviation of the weights of two parents around 1, as in the authors' code.
+SPREAD = 0.01
+
+
+class CycleQD(Merge):
+    """Merges experts, one for each task, into a model that is good at all tasks, by evolution.
+
+    Each task has an archive of models, which holds the best one for each behavior: its losses on the other
+    tasks, on a grid. In each generation it is another task's turn: two models of its archive are merged, with
+    weights around 1/2, and random shares of the singular components of this task's expert are added. The
+    child is measured on all tasks and goes into each archive in which it is the best of its cell. In the end,
+    the best models of all archives are merged, each with a weight of exp(quality) (Kuroki et al., "Agent
+    Skill Acquisition for Large Language Models via CycleQD", arXiv 2410.14735).
+
+    The paper's quality is a task's success rate, from 0 to 1. Here it is exp(-loss), with the loss of `train:
+    sft` on the task's rows, which takes no generation. The experts give the edges of the grid.
+
+    Reads:
+        messages (list of turns): conversation to measure on.
+        prompt, input, response, system (text): a single exchange, if there are no `messages`.
+
+    Example:
+        all: {merge: cycle_qd, from: [code_held, math_held], model: base, students: [code, math]}
+    """
+
+    optional_input: ClassVar[bool] = False
+
+    generations: int = Field(default=60, ge=1)
+    """Models that are made and measured. The paper makes 1,200."""
+    mutation: float = Field(default=0.1, ge=0)
+    """Largest share of a singular component that is added to a child. 0 leaves mutations out."""
+    cells: int = Field(default=15, ge=1)
+    """Steps of the grid of an archive for each of the other tasks."""
+    max_length: int = Field(default=1024, ge=2)
+    """Longest row to measure on, in tokens. Longer ones are left out."""
+    dtype: Literal["bf16", "fp32"] = "bf16"
+    """Dtype of the measurements."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """Device to measure on. `auto` takes a CUDA GPU if there is one, otherwise the CPU."""
+
+    @property
+    def by_input(self) -> bool:
+        return True
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        check_chat_form(columns)
+
+    def check_inputs(self, names: Sequence[str]) -> None:
+        super().check_inputs(names)
+        if len(names) < 2 or len(names) != len(self.students):
+            raise DataError(
+                f"`merge: cycle_qd` has {counted(len(self.students), 'student')} and "
+                f"{counted(len(names), 'step')} in `from`: give one expert for each task, in the same order, "
+                "and at least two"
+            )
+
+    def estimate(self, rows: int) -> Estimate:
+        return Estimate(rows=rows)
+
+    def fit(self, table: pa.Table, context: Context) -> Trained:
+        import pyarrow as pa
+
+        from .components import Components
+        from .merge import merge
+        from .soup_loss import SoupLoss
+
+        base = base_of(self.model, context)
+        directories = [student_of(name, context) for name in self.students]
+        tasks = table[INPUT].combine_chunks()
+        measures = []
+        for number, _ in enumerate(tasks.dictionary):
+            rows = table.filter(pa.array(tasks.indices.to_numpy() == number))
+            measures.append(SoupLoss(base, self._measured(), rows, context))
+        components = Components(context.workdir / "components", self.mutation, context.seed)
+        log = _Log(context.workdir / "losses.json")
+
+        def losses_of(number: int, genome: Genome) -> tuple[float, ...]:
+            context.check()
+            if number == len(log.losses):
+                made = context.workdir / "tried"
+                merge(base, directories, made, method=components.of(genome))
+                log.add([measure(made) for measure in measures])
+                shutil.rmtree(made)
+            total = len(self.students) + self.generations
+            mean = sum(log.losses[number]) / len(measures)
+            context.progress(number + 1, total, "models", held_out_loss=mean)
+            return tuple(log.losses[number])
+
+        genome, archives = evolve(
+            len(self.students), self.generations, self.cells, self.mutation > 0, context.seed, losses_of
+        )
+        last = losses_of(len(self.students) + self.generations, genome)
+        out = context.workdir / "merged"
+        merge(base, directories, out, method=components.of(genome))
+        shutil.rmtree(components.folder, ignore_errors=True)
+        metrics = {
+            "merged": dict(zip(self.students, genome.experts)),
+            "held_out_losses": dict(zip(self.students, last)),
+            "experts": {name: log.losses[number] for number, name in enumerate(self.students)},
+            "archive_sizes": [len(kept) for kept in archives.kept],
+            "mutations": len(genome.mutations),
+        }
+        left_out = [measure.left_out for measure in measures]
+        return Trained(out, metrics, no_history(), pa.concat_tables(left_out))
+
+    def _measured(self) -> SupervisedFineTuning:
+        """Return the training whose loss is measured."""
+        from ..methods.sft import SupervisedFineTuning
+
+        return SupervisedFineTuning(
+            model=self.model,
+            max_length=self.max_length,
+            dtype=self.dtype,
+            device=self.device,
+            quantize="none",
+        )
+
+
+def evolve(
+    experts: int,
+    generations: int,
+    cells: int,
+    mutates: bool,
+    seed: int,
+    losses_of: Callable[[int, Genome], tuple[float, ...]],
+) -> tuple[Genome, Archives]:
+    """Return the merged best models of all archives, and the archives.
+
+    ``losses_of``: the losses on all tasks of the model with a number, counted from 0.
+    """
+    first = [Genome(tuple(float(own == place) for own in range(experts))) for place in range(experts)]
+    elites = [Elite(genome, losses_of(number, genome)) for number, genome in enumerate(first)]
+    archives = Archives([(min(found), max(found)) for found in zip(*(e.losses for e in elites))], cells)
+    for elite in elites:
+        archives.add(elite)
+    for generation in range(generations):
+        task = generation % experts
+        random = Random(derive_seed(seed, "cycle_qd", generation))
+        parents = archives.parents(task, random)
+        weights = [random.gauss(1.0, SPREAD) for _ in parents]
+        child = Genome.mean([parent.genome for parent in parents], weights)
+        if mutates:
+            child = Genome(child.experts, (*child.mutations, Perturbation(task, generation, 1.0)))
+        archives.add(Elite(child, losses_of(experts + generation, child)))
+    best = [archives.best(task) for task in range(experts)]
+    qualities = [math.exp(-elite.losses[task]) for task, elite in enumerate(best)]
+    return Genome.mean([elite.genome for elite in best], [math.exp(each) for each in qualities]), archives
+
+
+class _Log:
+    """The losses of all models so far, in a file that a later call reads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.losses: list[list[float]] = json.loads(path.read_text()) if path.exists() else []
+
+    def add(self, losses: list[float]) -> None:
+        self.losses.append(losses)
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(self.losses) + "\n")
+        temporary.replace(self.path)
