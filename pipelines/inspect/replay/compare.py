@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,14 +43,14 @@ def differences(stored: StepStore, made: StepStore) -> Iterator[FileDifference]:
             yield _first(there[name], again[name])
 
 
-def exported(stored: StepStore, made: StepStore, *, there: bool) -> Iterator[FileDifference]:
-    """Each exported file that differs; ``there``: whether the stored files must still be there."""
+def exported(stored: StepStore, made: StepStore, replaced: Container[str]) -> Iterator[FileDifference]:
+    """Each exported file that differs. ``replaced``: the paths that later rounds exported to."""
     if len(stored.products()) != len(made.products()):
         yield FileDifference(stored.name, "the export makes another number of files")
     for old, new in zip(stored.products(), made.products(), strict=False):
         if old.digest != new.digest:
             yield FileDifference(old.path, "the export makes other bytes")
-        elif there and not old.holds(stored.run):
+        elif old.path not in replaced and not old.holds(stored.run):
             yield FileDifference(old.path, "its bytes are not those that were written")
 
 

@@ -20,6 +20,7 @@ from ...plan.record import as_record
 from ...run.round_record import carried
 from ...store.mending import damages
 from ...store.run_directory import RoundRecord, RunDirectory
+from ...store.step_store import StepStore
 from .again import make_again
 from .compare import FileDifference, differences, exported
 from .nature import not_deterministic, redirected
@@ -104,9 +105,7 @@ def _step(
         again = redirected(step, overlay.path / "exports" / step.name)
         made = wait(make_again(plan, again, overlay, manifest))
         if isinstance(step.operator, Sink):
-            replaced = overlay.origin.replaced(plan.round, step.name)
-            there = not any(replaced(each) for each in stored.products())
-            found = tuple(exported(stored, made, there=there))
+            found = tuple(exported(stored, made, _replaced(overlay.origin, plan.round, stored)))
         else:
             found = tuple(differences(stored, made))
     except GristmillError as error:
@@ -116,3 +115,10 @@ def _step(
         overlay.again.discard(folder)
         shutil.rmtree(overlay.path / "steps" / folder)
     return replace(said, state="different" if found else "equal", differences=found)
+
+
+def _replaced(run: RunDirectory, number: int, store: StepStore) -> set[str]:
+    """The paths that steps of later rounds exported to, whatever is there now."""
+    later = [stores for each, stores in run.planned_rounds().items() if each > number]
+    others = [each for stores in later for each in stores if each.path != store.path and each.complete]
+    return {product.path for other in others for product in other.products()}
