@@ -17,16 +17,16 @@ SAID = {
     "first": {"elegant": 9.0, "graceful": 8.0, "smooth": 7.0},
     "second": {"plain": 3.0, "crude": 1.0, "dull": 2.0},
 }
-#: The same for problems, whose answer is 5: the reward likes a wrong solution best.
+#: The same for problems: the reward likes a wrong solution best, and the second source says 5 each time.
 SOLVED = {
     "first": {"I feel that it is 6": 9.0, "5, so the answer is 5": 2.0, "Surely the answer is 5": 4.0},
-    "second": {"It is 7": 3.0, "It is 8": 2.0, "It is 9": 1.0},
+    "second": {"It is 5": 3.0, "So 5": 2.0, "I count 5": 1.0},
 }
 REWARDS = {
     text: reward for table in (SAID, SOLVED) for told in table.values() for text, reward in told.items()
 }
 PROMPTS = [{"prompt": f"Say something about {n}."} for n in range(16)]
-PROBLEMS = [{"prompt": f"What is 2 + 3, problem {n}?", "answer": 5} for n in range(16)]
+PROBLEMS = [{"prompt": f"What is 2 + 3, problem {n}?", "answer": 5 if n < 12 else 50} for n in range(16)]
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_of_problems_only_right_solutions_are_learnt_and_preferred_to_wrong_ones
     }
     best = fused(until="best", problems=PROBLEMS)["best"].to_arrow()
     assert set(best["response"].to_pylist()) == {"Surely the answer is 5"}
-    assert len(pairs) + best.num_rows == len(PROBLEMS)
+    assert len(pairs) + best.num_rows == 12, "each problem that somebody solved, in one stage"
 
 
 @pytest.mark.engine
