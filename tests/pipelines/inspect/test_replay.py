@@ -33,7 +33,7 @@ steps:
   inside:  {{export: parquet, from: chosen}}
 loop: {{rounds: 2}}
 """
-MADE = ["tasks", "asked", "long", "kept", "kept@all", "mix", "chosen", "dataset", "inside"]
+MADE = ["tasks", "asked", "long", "kept", "kept@all_only", "mix", "chosen", "dataset", "inside"]
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_a_row_that_no_step_makes_is_found_though_every_seal_is_sound(run: RunDi
     assert difference.what == f"it holds {words[3]}, and the step makes {words[3] - 1}"
     # What was made of the row before it was forged differs from what is made of it now.
     assert told["mix"].differences[0].column == "words"
-    assert "made from other rows" in told["kept@all"].differences[0].what
+    assert "made from other rows" in told["kept@all_only"].differences[0].what
     assert told["long"].state == told["dataset"].state == "equal"
 
 
