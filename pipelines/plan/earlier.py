@@ -100,8 +100,8 @@ def mistakes(spec: PipelineSpec) -> Iterator[SpecProblem]:
                 )
         for field, said in _with_nothing(step, empty):
             yield spec.problem(("steps", step.name, field), said)
-        if (said := _twice(step)) is not None:
-            yield spec.problem(("steps", step.name, key), said)
+        if (doubled := _twice(step)) is not None:
+            yield spec.problem(("steps", step.name, key), doubled)
 
 
 def _with_nothing(step: StepSpec, empty: Collection[str]) -> Iterator[tuple[str, str]]:
