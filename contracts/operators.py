@@ -40,13 +40,18 @@ TableApply: TypeAlias = "Callable[[pa.Table], TableResult]"
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Marks a parameter that names a model (or a train step) or another step's rows."""
+    """Marks a parameter that names a model (or a train step) or another step's rows.
+
+    ``needs_rows``: the step cannot work if there are no such rows, as in round 1 those of ``kept@all``.
+    """
 
     kind: typing.Literal["model", "step", "embedder"]
+    needs_rows: bool = False
 
 
 ModelRef: TypeAlias = Annotated[str, Reference("model")]
 StepRef: TypeAlias = Annotated[str, Reference("step")]
+FilledStepRef: TypeAlias = Annotated[str, Reference("step", needs_rows=True)]
 EmbedderRef: TypeAlias = Annotated[str, Reference("embedder")]
 
 
@@ -210,10 +215,20 @@ class Operator(Frozen):
     @classmethod
     def reference_fields(cls) -> Iterator[tuple[str, str]]:
         """(field, kind of reference) for each parameter that can name a model or a step."""
+        for name, marker in cls._references():
+            yield name, marker.kind
+
+    @classmethod
+    def fields_that_need_rows(cls) -> frozenset[str]:
+        """The parameters whose step must have rows."""
+        return frozenset(name for name, marker in cls._references() if marker.needs_rows)
+
+    @classmethod
+    def _references(cls) -> Iterator[tuple[str, Reference]]:
         for name, info in cls.model_fields.items():
             for marker in [*info.metadata, *_markers(info.annotation)]:
                 if isinstance(marker, Reference):
-                    yield name, marker.kind
+                    yield name, marker
 
     def references(self) -> Iterator[tuple[str, str, str]]:
         """(field, kind of reference, name) for each parameter that names a model or a step."""

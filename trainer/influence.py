@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 
 from ..contracts.context import Context
 from ..contracts.inference import derive_seed
-from ..contracts.operators import ModelRef, StepRef, WholeTable
+from ..contracts.operators import FilledStepRef, ModelRef, WholeTable
 from ..contracts.outcomes import TableResult
 from ..contracts.rows import check_chat_form
 from .methods.sft import SupervisedFineTuning
@@ -38,7 +38,7 @@ class InfluenceScore(WholeTable):
 
     model: ModelRef
     """Model whose training is probed: a name under `models`, or a train step, for its student."""
-    towards: StepRef
+    towards: FilledStepRef
     """Step whose rows stand for the target task. They have the form that `train: sft` reads."""
     probe: PositiveInt = 64
     """Rows to probe, drawn at random."""

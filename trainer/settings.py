@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from ..contracts.context import Context
 from ..contracts.inference import Capability
 from ..contracts.number_formats import fast_bfloat16
-from ..contracts.operators import StepRef
+from ..contracts.operators import FilledStepRef
 from ..contracts.rows import Row
 from ..contracts.training import Train
 from .adapters.adapted_layers import check_layers
@@ -166,7 +166,7 @@ class TrainSettings(Train):
     """Split the frozen weights, the deltas and the optimizer's state over the processes (`fully_shard`, arXiv
     2304.11277). This takes less memory on each GPU and more communication. `auto` does so if the model does
     not fit one GPU."""
-    evaluate_on: StepRef | None = None
+    evaluate_on: FilledStepRef | None = None
     """Step whose rows are used to measure the held-out loss during and after training. By default, it is not
     measured."""
     validation_split: float | None = Field(default=None, gt=0, allow_inf_nan=False)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ...contracts.context import Context
 from ...contracts.errors import DataError
-from ...contracts.operators import Apply, Evaluate, StepRef, check_names
+from ...contracts.operators import Apply, Evaluate, FilledStepRef, check_names
 from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from .paired import BOOTSTRAP_SEED
@@ -47,9 +47,9 @@ class RecoveredGap(Evaluate):
         naive_gap: {evaluate: recovered_gap, tasks: naive_judged, weak: weak_judged, ceiling: ceiling_judged}
     """
 
-    weak: StepRef
+    weak: FilledStepRef
     """Step with the judged answers of the weak model."""
-    ceiling: StepRef
+    ceiling: FilledStepRef
     """Step with the judged answers of the ceiling: the strong model, trained on the truth."""
     by: str = "passed"
     """Column with the score of an answer: a number, or true and false."""

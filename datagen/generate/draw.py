@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 from ...contracts.errors import DataError
 from ...contracts.frozen import Frozen
 from ...contracts.inference import derive_seed
-from ...contracts.operators import Apply, Estimate, Map, StepRef
+from ...contracts.operators import Apply, Estimate, FilledStepRef, Map
 from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from .samplers import Depending, Number, Weights, category, drawing, type_of
@@ -85,7 +85,7 @@ class Draw(Map):
     """Columns that hold several different items each, as a list of texts: `{NAME: {of: [...], count: 2}}`."""
     times: PositiveInt = 1
     """Copies to make of each row, each with its own draws."""
-    pool: StepRef | None = None
+    pool: FilledStepRef | None = None
     """Step whose kept rows are the pool of examples. They are drawn without replacement, and a row is never
     its own example. By default none are drawn."""
     pool_rows: PositiveInt = 3
@@ -210,14 +210,18 @@ class Pool:
     """Rows to draw examples from."""
 
     def __init__(self, table: pa.Table, step: str, columns: Sequence[str]) -> None:
-        """Raises DataError if the table lacks one of ``columns``."""
+        """Raises DataError if the table lacks one of ``columns``. Without rows it may: it has no columns."""
+        self.step = step
+        self.places: dict[str, int] = {}
+        self.rows: list[dict[str, str | None]] = []
+        if not table.num_rows:
+            return
         for name in columns:
             if name not in table.column_names:
                 known = ", ".join(each for each in table.column_names if each[0] != "_") or "none"
                 raise DataError(f"pool_columns: step {step!r} has no column {name!r}; it has {known}")
-        self.step = step
         self.places = {name: place for place, name in enumerate(table["_id"].to_pylist())}
-        self.rows: list[dict[str, str | None]] = [
+        self.rows = [
             {name: _as_text(value) for name, value in row.items()}
             for row in table.select(list(columns)).to_pylist()
         ]

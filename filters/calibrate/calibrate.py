@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 from ...contracts.context import Context
 from ...contracts.counting import counted
 from ...contracts.errors import DataError
-from ...contracts.operators import StepRef, WholeTable, check_names
+from ...contracts.operators import FilledStepRef, WholeTable, check_names
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..columns import number_column
@@ -67,7 +67,7 @@ class Calibrate(WholeTable):
     """Column with a score, or a list of columns. Higher or lower may be better: the labels show which."""
     label: str = "passed"
     """Column with the labels: true or false, 1 or 0, or null for a row without a label."""
-    labels_from: StepRef | None = None
+    labels_from: FilledStepRef | None = None
     """Step whose rows have the labels, such as a source that reads a file. By default the rows themselves."""
     key: Annotated[
         tuple[str, ...],

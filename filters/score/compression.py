@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field, PositiveInt
 
 from ...contracts.context import Context
-from ...contracts.operators import StepRef, TableApply, TableMap, check_names
+from ...contracts.operators import FilledStepRef, TableApply, TableMap, check_names
 from ...contracts.outcomes import TableResult
 from ..columns import joined_texts
 from ..towards import reference_texts
@@ -37,7 +37,7 @@ class CompressionAlignment(TableMap):
     seeded: ClassVar[bool] = True
     batch_rows: ClassVar[int] = 1024
 
-    towards: StepRef
+    towards: FilledStepRef
     """Step whose rows stand for the target task."""
     columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt", "response")
     """Columns to compare, joined by line breaks."""

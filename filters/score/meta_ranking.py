@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...contracts.errors import DataError
-from ...contracts.operators import Estimate, StepRef, check_names
+from ...contracts.operators import Estimate, FilledStepRef, check_names
 from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ..columns import number_column
@@ -45,7 +45,7 @@ class MetaRanking(AsksForLabels):
         judged: {score: meta_ranking, from: answers, reference: labelled, quality: passed, model: small}
     """
 
-    reference: StepRef
+    reference: FilledStepRef
     """Step with a few pairs of known quality, about five, good and bad ones. Each is asked about twice per
     row."""
     quality: str

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from ...contracts.context import Context
-from ...contracts.operators import EmbedderRef, StepRef, WholeTable, check_names
+from ...contracts.operators import EmbedderRef, FilledStepRef, WholeTable, check_names
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows, TableRows
 from ..columns import joined_texts, require_named
@@ -48,7 +48,7 @@ class QualityDiversityComplexity(WholeTable):
 
     columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt", "response")
     """Columns with the text to measure, joined by line breaks."""
-    before: StepRef | None = None
+    before: FilledStepRef | None = None
     """Step to compare with, for example the one before a filter."""
     quality: tuple[str, ...] = ()
     """Columns with numbers that stand for quality, such as a reward."""

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 
 from ...contracts.context import Context
 from ...contracts.errors import DataError
-from ...contracts.operators import StepRef, TableApply, TableMap, check_names
+from ...contracts.operators import FilledStepRef, TableApply, TableMap, check_names
 from ...contracts.outcomes import TableResult
 from ..columns import joined_texts
 
@@ -40,7 +40,7 @@ class QuotedShare(TableMap):
 
     batch_rows: ClassVar[int] = 1024
 
-    corpus: StepRef
+    corpus: FilledStepRef
     """Step whose rows are the trusted corpus. Its n-grams are held in memory, 8 bytes each."""
     columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("response",)
     """Columns to score, joined by line breaks."""

@@ -16,6 +16,7 @@ from ..embeddings.embed_column import embed, embed_rows
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
 _WHO = "select: consistent"
@@ -89,8 +90,9 @@ class SelectConsistent(WholeTable):
         own = np.array([places.setdefault(text, len(places)) for text in texts], dtype=np.int64)
         firsts = np.unique(own, return_index=True)[1] if len(own) else own
         searched = documents.vectors[usable[firsts]]
-        if self.among is not None:
-            searched = np.concatenate([searched, self._others(self.among, places, context)])
+        others = context.table(self.among) if self.among is not None else None
+        if others is not None and others.num_rows:
+            searched = np.concatenate([searched, self._others(others, places, context)])
         found = _Found.of(queries.vectors[usable], searched, own, self, context)
         consistent = (found.rank <= self.nearest) & (found.similarity >= self.min_similarity)
         kept = np.zeros(table.num_rows, dtype=bool)
@@ -116,9 +118,8 @@ class SelectConsistent(WholeTable):
             summary={"documents": len(places), "consistent": int(consistent.sum())},
         )
 
-    def _others(self, step: str, places: dict[str, int], context: Context) -> NDArray[np.float32]:
-        """Add the step's documents that have no place yet, and return their vectors."""
-        table = context.table(step)
+    def _others(self, table: pa.Table, places: dict[str, int], context: Context) -> NDArray[np.float32]:
+        """Add the documents of a table that have no place yet, and return their vectors."""
         embedded = embed(table, [self.document], self.embedder, context, _WHO)
         texts = joined_texts(table, [self.document], _WHO)
         rows = []

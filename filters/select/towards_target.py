@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field, PositiveInt
 
 from ...contracts.context import Context
-from ...contracts.operators import EmbedderRef, Estimate, StepRef, WholeTable, check_names
+from ...contracts.operators import EmbedderRef, Estimate, FilledStepRef, WholeTable, check_names
 from ..towards import reference_vectors
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class TowardsTarget(WholeTable):
 
     seeded: ClassVar[bool] = True
 
-    towards: StepRef
+    towards: FilledStepRef
     """Step whose rows stand for the target task."""
     rows: PositiveInt
     """Rows to keep. All rows are kept if there are fewer."""

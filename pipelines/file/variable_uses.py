@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -35,8 +36,19 @@ class VariableUses:
         if not names:
             return message
         sources = " and ".join(f"vars.{name}" for name in names)
+        if self._content(names, message):
+            return f"{message} ({sources} names the file)"
         options = " ".join(f"--set vars.{name}=..." for name in names)
         return f"{message} (the value comes from {sources}: set it with `{options}`)"
+
+    def _content(self, names: Sequence[str], message: str) -> bool:
+        """Is it a mistake in a line or the rows of a file that one of these variables names?"""
+        values = (given[name] for given in self.places.values() for name in names if name in given)
+        return any(
+            re.search(rf"{re.escape(value)}[^\s:]*:(?:\d+:| rows? \d| not a)", message)
+            for value in values
+            if isinstance(value, str) and value
+        )
 
     def _of(self, path: Path, message: str) -> Iterator[str]:
         for place, names in self.places.items():

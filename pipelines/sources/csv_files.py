@@ -6,15 +6,16 @@ import codecs
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ...contracts.context import Context
 from ...contracts.counting import counted
 from ...contracts.errors import DataError
 from ...contracts.layouts import LAYOUTS, RowReader
 from ...contracts.mistakes import at
+from ...contracts.notices import tell
 from ...contracts.operators import FAILURE
 from ...contracts.source_pieces import CarryOut, SourcePiece
 from .column_options import final_names
@@ -42,8 +43,9 @@ class Csv(FileSource):
 
     The first row names the columns; one without a name is called `column_N`. A column whose fields are all
     numbers, or all true or false, has that type if nothing is lost by it: `007`, `+49` and numbers of many
-    digits are texts, and so are the columns of a layout, `prompt`, `response`, `system` and `text`. An empty
-    field is null. Blank lines are skipped. A line that cannot be read, with another
+    digits are texts, and so are the columns of a layout, `prompt`, `response`, `system` and `text`. Blanks
+    around a number do not count. One `n/a` makes a column text: give its type in `types`, and only the rows
+    with `n/a` fail. An empty field is null. Blank lines are skipped. A line that cannot be read, with another
     number of fields, or with a value that is not of its type, is a failed row with file and line. Quoted
     fields may hold delimiters, quotes (doubled) and line breaks.
 
@@ -89,6 +91,14 @@ class Csv(FileSource):
             raise ValueError(f"{sign!r} cannot be told from the rest of a line")
         return sign
 
+    @model_validator(mode="after")
+    def _quote_is_no_delimiter(self) -> Self:
+        if self.quote is not None and self.quote in (self.delimiter or ",\t"):
+            raise ValueError(
+                f"quote and delimiter are both {self.quote!r}: give another `quote`, or null for no quotes"
+            )
+        return self
+
     @field_validator("names")
     @classmethod
     def _differ(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -106,6 +116,8 @@ class Csv(FileSource):
         found = [Found.of(file) for file in self.files()]
         table = self._table([each.file for each in found])
         if not table.kinds:
+            for each in found:
+                tell(f"{each.file.name} has no rows")
             return no_files(self.columns)
         shapes, counts, failed = Shapes(), [], False
         left = self.rows
@@ -117,6 +129,8 @@ class Csv(FileSource):
                 shapes.add({name: value for name, value in row.items() if name != FAILURE}, place)
                 failed |= FAILURE in row
                 count += 1
+            if not count and left != 0:
+                tell(f"{each.file.name} has no rows")
             counts.append(count)
             left = None if left is None else left - count
         schema = table.schema(shapes)

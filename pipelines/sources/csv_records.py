@@ -52,9 +52,10 @@ def records(file: File, dialect: Dialect) -> Iterator[Record]:
     """The records of a file, without blank lines. Raises DataError if the file cannot be read."""
     csv.field_size_limit(LONGEST)
     line = 0
-    try:
-        with file.open_decompressed() as stream:
-            lines = iter(_decoded(stream, dialect.encoding))
+    with file.open_decompressed() as stream:
+        text = _decoded(stream, dialect.encoding)
+        try:
+            lines = iter(text)
             waiting: deque[str] = deque()
             while True:
                 taken: list[str] = []
@@ -65,15 +66,15 @@ def records(file: File, dialect: Dialect) -> Iterator[Record]:
                     waiting.extendleft(reversed(taken[1:]))
                     del taken[1:]
                 if fields or wrong:
-                    told = f"{wrong}: {_shown(taken[0])}" if wrong else ""
+                    told = f"{wrong}: {_shown(taken[0], dialect.encoding)}" if wrong else ""
                     yield Record(line + 1, None if wrong else fields, told, sum(map(len, taken)))
                 line += len(taken)
-    except UnicodeError as error:
-        raise DataError(
-            f"{file.name}: not {dialect.encoding} after line {line}: give its `encoding:`"
-        ) from error
-    except UNREADABLE as error:
-        raise DataError(f"{file.name}:{line + 1}: {unreadable(error)}") from error
+        except UnicodeError as error:
+            marked = dialect.encoding == "utf-8"
+            fix = "is it complete?" if marked else "change or leave out `encoding:`"
+            raise DataError(f"{file.name}:{line + 1}: cannot be read as {text.encoding}: {fix}") from error
+        except UNREADABLE as error:
+            raise DataError(f"{file.name}:{line + 1}: {unreadable(error)}") from error
 
 
 def header(file: File, dialect: Dialect, found: Iterator[Record]) -> Sequence[str] | None:
@@ -127,7 +128,9 @@ def _parsed(lines: Iterator[str], taken: list[str], file: File, dialect: Dialect
             taken.append(line)
             size += len(line)
             if size > LONGEST:
-                raise csv.Error(f"a record of more than {LONGEST:,} characters")
+                raise csv.Error(
+                    f"a record of more than {LONGEST:,} characters (close the quote, or split the file)"
+                )
             yield line
 
     reader = csv.reader(
@@ -149,6 +152,12 @@ def _parsed(lines: Iterator[str], taken: list[str], file: File, dialect: Dialect
     return fields, ""
 
 
-def _shown(line: str) -> str:
-    text = line.rstrip("\r\n").encode("utf-8", "backslashreplace").decode()
-    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+def _shown(line: str, encoding: str) -> str:
+    """The beginning of a line: its bytes, if some are not of the encoding."""
+    text = line.rstrip("\r\n")
+    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    try:
+        shown.encode()
+    except UnicodeEncodeError:
+        return repr(text[:_SHOWN].encode(encoding, "surrogateescape")) + "…" * (len(text) > _SHOWN)
+    return repr(shown)

@@ -20,7 +20,11 @@ _DIGITS = 15
 
 
 def kind_of(text: str) -> Kind:
-    """The narrowest type that holds the field without loss. ``007`` and ``+49`` are texts."""
+    """The narrowest type that holds the field without loss. ``007`` and ``+49`` are texts.
+
+    Blanks around it do not count.
+    """
+    text = text.strip()
     if text == "":
         return "empty"
     if _INT.fullmatch(text):
@@ -44,12 +48,15 @@ def joined(one: Kind, other: Kind) -> Kind:
 
 
 def value_of(text: str, kind: Kind) -> Any:
-    """The value of a field. An empty one is null. Raises ValueError if it is not of the type."""
+    """The value of a field. An empty one is null, and a blank one if it is no text.
+
+    Raises ValueError if it is not of the type.
+    """
+    if kind in ("text", "empty"):
+        return text or None
+    text = text.strip()
     if text == "":
         return None
-    if kind in ("text", "empty"):
-        return text
-    text = text.strip()
     if kind == "bool":
         if text.lower() not in _TRUTH:
             raise ValueError(f"{text!r:.60} is not true or false")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from ....contracts.errors import GristmillError
 
 
 def is_log(row: Mapping[str, Any]) -> bool:
@@ -11,10 +14,20 @@ def is_log(row: Mapping[str, Any]) -> bool:
     return {"doc_id", "doc"} <= row.keys() and isinstance(row["doc"], dict) and "arguments" in row
 
 
-def tasks_in(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """The tasks of a log, each once: a log has a row for each task and each filter of its answers."""
-    seen = set()
-    for row in rows:
-        if row["doc_id"] not in seen:
-            seen.add(row["doc_id"])
+def tasks_in(rows: Iterable[Mapping[str, Any]], path: str) -> Iterator[Mapping[str, Any]]:
+    """The tasks of a log, each once: a log has a row for each task and each filter of its answers.
+
+    Raises GristmillError, with ``path`` and the row, for a row of an id that another task has.
+    """
+    docs: dict[str, str] = {}
+    for number, row in enumerate(rows, 1):
+        doc = json.dumps(row["doc"], sort_keys=True)
+        name = json.dumps(row["doc_id"], sort_keys=True)
+        if name not in docs:
+            docs[name] = doc
             yield row["doc"]
+        elif docs[name] != doc:
+            raise GristmillError(
+                f"{path}: row {number} has the doc_id {name:.60} of an earlier row, and another doc: give "
+                "the logs of several tasks as a file each"
+            )

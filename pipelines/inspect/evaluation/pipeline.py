@@ -51,7 +51,7 @@ def _tasks(name: str, path: str) -> Tasks:
             raise GristmillError(
                 f"{path}: row {number} is no row of a log of lm-eval (doc_id, doc, arguments)"
             )
-    tasks = tuple(tasks_in(every))
+    tasks = tuple(tasks_in(every, path))
     return Tasks(name, path, family_of(tasks, f"{path} (`doc` of a log of lm-eval)"), tasks)
 
 

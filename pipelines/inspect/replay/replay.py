@@ -5,17 +5,22 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from ....contracts.errors import GristmillError
+from ....contracts.errors import GristmillError, SpecError
 from ....contracts.operators import Sink
 from ...api import wait
+from ...file.earlier import step_of
 from ...file.load import load
+from ...file.spec import PipelineSpec
 from ...plan.difference import difference
+from ...plan.looks import written
 from ...plan.make import make_plan
 from ...plan.nodes import Plan, PlannedStep
+from ...plan.order import needs, order
 from ...plan.record import as_record
 from ...run.round_record import carried
 from ...store.mending import damages
@@ -29,6 +34,8 @@ from .overlay import Overlay
 #: ``equal`` and ``different``: made again, and compared. ``can be``: deterministic, but not made again.
 #: ``not``: not deterministic. ``unknown``: it should come out the same, but cannot be made again.
 State = Literal["equal", "different", "can be", "not", "unknown"]
+#: How the reason begins for a step that only depends on another.
+_DEPENDS = "it depends on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,8 @@ def replay(run: RunDirectory, *, verify: bool) -> Iterator[ReplayedStep]:
     """Every step of a run, in the order of the rounds. ``verify``: make those again that can be.
 
     Each is made again from the stored rows of the steps before it; of a step whose files are damaged, later
-    ones get what it makes again. The run is only read. Raises GristmillError if its file cannot be planned.
+    ones get what it makes again. A step that cannot be planned now, as if a file is gone, and those that
+    depend on it are not known. The run is only read. Raises GristmillError for other mistakes of its file.
     """
     rounds = run.rounds()
     shared: dict[str, list[int]] = {}
@@ -61,7 +69,7 @@ def replay(run: RunDirectory, *, verify: bool) -> Iterator[ReplayedStep]:
     with TemporaryDirectory(prefix="gristmill-replay-") as folder:
         overlay = Overlay(Path(folder), run)
         for each in rounds:
-            plan = _plan(run, each)
+            plan, lost = _plan(run, each)
             planned = {step.name: step for step in plan.steps}
             changed = {found.step: found.reasons for found in difference(each.plan, as_record(plan))}
             for name, recorded in each.plan["steps"].items():
@@ -69,6 +77,9 @@ def replay(run: RunDirectory, *, verify: bool) -> Iterator[ReplayedStep]:
                 if there[0] != each.number:
                     continue
                 said = ReplayedStep(name, str(recorded["request"]["operator"]), there, "unknown")
+                if why := lost.get(name) or lost.get(step_of(written(plan.spec, name))):
+                    yield replace(said, why=why)
+                    continue
                 if name not in planned or planned[name].fingerprint != recorded["fingerprint"]:
                     why = f"it is planned differently now: {'; '.join(changed.get(name, ('removed',)))}"
                     yield replace(said, why=why)
@@ -76,13 +87,40 @@ def replay(run: RunDirectory, *, verify: bool) -> Iterator[ReplayedStep]:
                 yield _step(plan, planned[name], overlay, said, verify=verify)
 
 
-def _plan(run: RunDirectory, each: RoundRecord) -> Plan:
-    """The plan of a round, made again from the file that the run keeps."""
+def _plan(run: RunDirectory, each: RoundRecord) -> tuple[Plan, dict[str, str]]:
+    """The plan of a round, made again from the file that the run keeps, and what is wrong with the steps that
+    it leaves out."""
     file = run.path / "spec.yaml"
     before = next((other.result for other in run.rounds() if other.number == each.number - 1), None)
     carry = carried(run, before) if before else {}
     earlier = run.fingerprints(each.number)
-    return make_plan(load(file), file=str(file), round=each.number, carry=carry, earlier=earlier)
+    planned = partial(make_plan, file=str(file), round=each.number, carry=carry, earlier=earlier)
+    spec = load(file)
+    try:
+        return planned(spec), {}
+    except SpecError as error:
+        lost = _lost(spec, error)
+        if not lost:
+            raise
+    steps = {name: step for name, step in spec.steps.items() if name not in lost}
+    return planned(spec.model_copy(update={"steps": steps})), lost
+
+
+def _lost(spec: PipelineSpec, error: SpecError) -> dict[str, str]:
+    """What is wrong with each step that cannot be planned, or depends on one; none for other mistakes."""
+    lost: dict[str, str] = {}
+    for problem in error.problems:
+        verb, _, field = problem.field.partition(".")
+        name = field.partition(".")[0]
+        if verb != "steps" or name not in spec.steps:
+            return {}
+        lost.setdefault(name, problem.message)
+    for name in order(spec):
+        for other in needs(spec.steps[name], spec):
+            if other in lost:
+                why = lost[other]
+                lost.setdefault(name, why if why.startswith(_DEPENDS) else f"{_DEPENDS} {other}: {why}")
+    return lost
 
 
 def _step(

@@ -154,5 +154,5 @@ def test_an_error_of_a_run_names_the_variable(tmp_path: Path) -> None:
         f"gristmill: 1\nname: n\nvars: {{data: {rows}}}\n"
         "steps: {rows: {source: jsonl, path: '${data}'}}"
     )
-    with pytest.raises(DataError, match=r"rows\.jsonl:101: .*\(the value comes from vars\.data: set it with"):
+    with pytest.raises(DataError, match=r"rows\.jsonl:101: .*\(vars\.data names the file\)"):
         gristmill.run(file, tmp_path / "run")

@@ -31,9 +31,10 @@ steps:
   chosen:  {{select: random, rows: 7, from: mix}}
   dataset: {{export: jsonl, from: chosen, path: "{folder}/out.jsonl.gz"}}
   inside:  {{export: parquet, from: chosen}}
+  apart:   {{source: count, rows: 2}}
 loop: {{rounds: 2}}
 """
-MADE = ["tasks", "asked", "long", "kept", "kept@all", "mix", "chosen", "dataset", "inside"]
+MADE = ["tasks", "asked", "long", "kept", "kept@all_only", "mix", "chosen", "dataset", "inside", "apart"]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def test_every_deterministic_step_comes_out_the_same(
     assert "add --trust" in capsys.readouterr().err
     assert main(["replay", str(finished), "--trust"]) == 0
     out = capsys.readouterr().out
-    assert "16 steps can be made again (--verify does it); 2 steps not deterministic" in out
+    assert "17 steps can be made again (--verify does it); 2 steps not deterministic" in out
 
 
 @pytest.mark.parametrize("step", ["tasks", "kept"])
@@ -116,8 +117,22 @@ def test_a_row_that_no_step_makes_is_found_though_every_seal_is_sound(run: RunDi
     assert difference.what == f"it holds {words[3]}, and the step makes {words[3] - 1}"
     # What was made of the row before it was forged differs from what is made of it now.
     assert told["mix"].differences[0].column == "words"
-    assert "made from other rows" in told["kept@all"].differences[0].what
+    assert "made from other rows" in told["kept@all_only"].differences[0].what
     assert told["long"].state == told["dataset"].state == "equal"
+
+
+def test_a_source_file_that_is_gone_costs_only_the_steps_after_it(run: RunDirectory, finished: Path) -> None:
+    file = finished.parent / "tasks.jsonl"
+    rows = file.read_text()
+    file.unlink()
+    try:
+        told = found(run)
+    finally:
+        file.write_text(rows)
+    assert {each.step for each in told.values() if each.state == "equal"} == {"apart"}
+    assert {each.state for each in told.values() if each.step != "apart"} == {"unknown"}
+    assert "tasks.jsonl: no such file" in told["tasks"].why
+    assert told["kept"].why == f"it depends on tasks: {told['tasks'].why}"
 
 
 def test_an_export_that_was_changed_is_told(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,7 +141,7 @@ def test_an_export_that_was_changed_is_told(run: RunDirectory, capsys: pytest.Ca
     assert main(["replay", str(run.path), "--verify", "--trust"]) == 1
     out = capsys.readouterr().out
     assert f"inside: {file.relative_to(run.path)}: its bytes are not those that were written" in out
-    assert "16 steps made again: 15 equal, 1 different; 2 steps not deterministic" in out
+    assert "17 steps made again: 16 equal, 1 different; 2 steps not deterministic" in out
 
 
 def test_a_step_that_is_planned_differently_now_is_not_made_again(finished: Path, run: RunDirectory) -> None:

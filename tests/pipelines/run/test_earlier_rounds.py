@@ -31,13 +31,17 @@ steps:
   first:  {{dedup: exact, columns: [_id], from: [tasks, kept@1]}}
   seen:   {{dedup: exact, columns: [_id], from: [drawn, drawn@all]}}
   pool:   {{dedup: exact, columns: [_id], from: [drawn, pool@last]}}
+  lone:   {{dedup: exact, columns: [_id], from: drawn@all}}
+  fresh:  {{dedup: id, from: drawn, besides: drawn@all}}
+  clean:  {{decontaminate: drawn@all, columns: [prompt], from: drawn}}
 {more}
 loop: {{rounds: {rounds}}}
 """
 
 
 def run(folder: Path, into: str = "run", rounds: int = 3, more: str = "") -> tuple[gristmill.Run, Log]:
-    rows = [{"prompt": f"What is {number}?"} for number in range(6)]
+    numbers = [range(first, first + 14) for first in range(100, 700, 100)]
+    rows = [{"prompt": f"What is {' + '.join(map(str, each))}?"} for each in numbers]
     (folder / "tasks.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     file, log = folder / "replayed.yaml", Log()
     file.write_text(FILE.format(folder=folder, rounds=rounds, more=more))
@@ -74,19 +78,25 @@ def test_a_round_has_the_rows_of_those_before_it_each_once(tmp_path: Path) -> No
         assert outcomes["_fate"].to_pylist() == ["kept"] * len(seen), "nothing came twice"
         # A step that names its own rows gathers them over the rounds.
         assert set(ids(made, f"pool@{number}")) == set(seen)
-    assert len(ids(made, "drawn@all@3")) == len({*drawn[0], *drawn[1]} - {*drawn[2]})
+        before = {name for each in drawn[: number - 1] for name in each}
+        assert set(ids(made, f"lone@{number}")) == before, "those of this round too"
+        for step in ("fresh", "clean"):
+            assert set(ids(made, f"{step}@{number}")) == {*drawn[number - 1]} - before
+    assert {*drawn[2]} & {*drawn[0], *drawn[1]}
+    assert set(ids(made, "drawn@all@3")) == {*drawn[0], *drawn[1]}
+    assert set(ids(made, "drawn@all_only@3")) == {*drawn[0], *drawn[1]} - {*drawn[2]}
 
 
 def test_a_run_that_goes_on_makes_nothing_twice_and_a_fork_reads_its_own_copies(tmp_path: Path) -> None:
     made, _ = run(tmp_path)
     before = {path: path.read_bytes() for path in made.path.glob("steps/*/part-*")}
     # As after a kill: the step that gathers is made again, to the same bytes.
-    third = RunDirectory.open(made.path).rounds()[2].plan["steps"]["kept@all"]
+    third = RunDirectory.open(made.path).rounds()[2].plan["steps"]["kept@all_only"]
     assert third["from"] == ["kept@1", "kept@2"]
-    gathered = made.directory.step("kept@all", third["fingerprint"])
+    gathered = made.directory.step("kept@all_only", third["fingerprint"])
     shutil.rmtree(gathered.path)
     _, log = run(tmp_path)
-    assert set(log.made) == {"kept@all"}
+    assert set(log.made) == {"kept@all_only"}
     assert {path: path.read_bytes() for path in made.path.glob("steps/*/part-*")} == before
 
     fork(made.directory, 2, tmp_path / "fork")
@@ -113,6 +123,15 @@ def test_mistakes_are_told_by_the_plan(tmp_path: Path) -> None:
     assert any("round 1 has nothing to train on" in each for each in told(train))
     judged = "  score: {evaluate: likelihood, tasks: kept@all, model: writer}"
     assert any("an evaluation needs items that every round has" in each for each in told(judged))
+    judged = "  old: {dedup: id, from: kept@all}\n" + judged.replace("kept@all", "old")
+    assert any("an evaluation needs items that every round has" in each for each in told(judged))
+    for pool in ("kept@all", "old"):
+        drawn = "  old: {dedup: id, from: kept@all}\n  more: {draw: {x: [a]}, pool: %s, from: tasks}"
+        [said] = told(drawn % pool)
+        assert said.startswith("steps.more.pool: ")
+        assert "round 1 has no rows" in said
+    assert "name only kept@all" in told(step % "[kept, kept@all, kept@last]")[0]
+    assert "name kept@all" in told("  more: {compute: {x: '1'}, from: [kept@1, kept@last]}")[0]
     assert "no column 'colour'" in told("  other: {keep: colour, from: kept@all}")[0]
 
     # A run whose earlier rounds had no such step cannot know which rows are meant.

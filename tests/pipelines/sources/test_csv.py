@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gristmill.contracts.errors import DataError
+from gristmill.contracts.notices import listening
 from gristmill.contracts.operators import FAILURE
 from gristmill.pipelines.sources import Csv
 from gristmill.pipelines.sources.csv_types import kind_of
@@ -52,7 +53,7 @@ def test_rows_have_the_types_of_their_fields(tmp_path: Path, context: Any) -> No
         ("0", "int"), ("-0", "text"), ("007", "text"), ("+49", "text"), ("1_000", "text"), ("1,000", "text"),
         ("١", "text"), ("1e5", "float"), ("1e999", "text"), ("nan", "text"),
         ("0.1234567890123456789", "text"), ("12345678901234567890", "text"), ("TRUE", "bool"),
-        ("yes", "text"), (" 1", "text"), ("", "empty"),
+        ("yes", "text"), (" 1 ", "int"), (" ", "empty"), ("n/a", "text"), ("", "empty"),
     ],
 )  # fmt: skip
 def test_a_type_loses_nothing_of_the_text(text: str, kind: str) -> None:
@@ -85,6 +86,26 @@ def test_a_line_that_cannot_be_read_fails_alone(tmp_path: Path, context: Any) ->
     assert "not utf-8: give its `encoding:`, such as `cp1252`" in str(told[6])
     assert table["a"].to_pylist() == [1, None, None, None, 5, None, None, 8, 9]
     assert table["b"].to_pylist()[-2:] == ["two\nlines", "z"]
+
+
+def test_a_file_of_another_encoding_is_told_by_its_bytes(tmp_path: Path, context: Any) -> None:
+    table = read(tmp_path / "a.csv", b"a,b\nGr\xfc\xdfe,1\nx,2\n", context)
+    assert str(failures(table)[0]).endswith(r": b'Gr\xfc\xdfe,1'")
+    wanted = r"a\.csv:1: cannot be read as utf-16: change or leave out `encoding:`"
+    with pytest.raises(DataError, match=wanted):
+        read(tmp_path / "a.csv", b"a,b\n1,2\n", context, encoding="utf-16")
+    assert read(tmp_path / "a.csv", "a,b\n 1 , \n2 ,x\n", context).to_pylist() == [
+        {"a": 1, "b": " "}, {"a": 2, "b": "x"},
+    ]  # fmt: skip
+
+
+def test_a_file_without_rows_is_told(tmp_path: Path, context: Any) -> None:
+    said: list[str] = []
+    with listening(said.append):
+        for name, text in (("a.csv", ""), ("b.csv", "a,b\n"), ("c.csv", "a\n1\n")):
+            (tmp_path / name).write_text(text)
+            Csv(path=str(tmp_path / name)).pieces(context)
+    assert [text.rpartition("/")[2] for text in said] == ["a.csv has no rows", "b.csv has no rows"]
 
 
 def test_a_quote_that_is_never_closed_costs_one_line(tmp_path: Path, context: Any) -> None:
@@ -123,7 +144,7 @@ def test_tabs_compression_and_folders(tmp_path: Path, context: Any) -> None:
     both = pa.Table.from_batches(list(Csv(path=str(tmp_path)).read(context)))
     assert both.to_pylist() == [{"a": 1.0, "b": "x,y", "c": None}, {"a": 2.5, "b": None, "c": "z"}]
     assert source_of(str(tmp_path)) == source_of("x.tsv.zst") == "csv"
-    with pytest.raises(DataError, match=r"b\.csv\.gz: cannot be read further: .*; is it complete\?"):
+    with pytest.raises(DataError, match=r"b\.csv\.gz:3: cannot be read further: .*; is it complete\?"):
         read(tmp_path / "b.csv.gz", gzip.compress(b"a\n1\n")[:-9], context)
 
 
@@ -162,7 +183,15 @@ def test_a_header_that_names_no_columns_is_refused(
 
 
 @pytest.mark.parametrize(
-    "options", [{"encoding": "utf8x"}, {"encoding": "zip"}, {"delimiter": "\n"}, {"names": ["a", "a"]}]
+    "options",
+    [
+        {"encoding": "utf8x"},
+        {"encoding": "zip"},
+        {"delimiter": "\n"},
+        {"names": ["a", "a"]},
+        {"quote": ","},
+        {"quote": ";", "delimiter": ";"},
+    ],
 )
 def test_wrong_parameters_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

@@ -194,6 +194,12 @@ def test_the_tasks_of_a_log_of_lm_eval_are_read_each_once(
     mixed = write(tmp_path / "mixed.jsonl", [*log(CHOICE), CHOICE[0]])
     with pytest.raises(GristmillError, match="row 13 is no row of a log of lm-eval"):
         tasks_of([mixed])
+    rows = log(CHOICE)
+    several = write(tmp_path / "several.jsonl", [*rows, {**rows[0], "doc": {**CHOICE[0], "extra": 1}}])
+    with pytest.raises(GristmillError, match=r"several\.jsonl: row 13 has the doc_id 0 of an earlier row"):
+        tasks_of([several])
+    lists = write(tmp_path / "lists.jsonl", [{**row, "doc_id": [row["doc_id"]]} for row in rows])
+    assert len(tasks_of([lists])[0].rows) == 6
 
 
 def test_tasks_that_are_not_read_are_told_with_what_is(tmp_path: Path) -> None:
