@@ -99,6 +99,14 @@ class Train(Operator):
         """Why the student cannot be merged into its base; None if it can."""
         return None
 
+    def why_not_read(self) -> str | None:
+        """Why another training cannot load the student as a second model; None if it can."""
+        return None
+
+    def why_not_continued(self, earlier: Train) -> str | None:
+        """Why this training cannot go on from the student of ``earlier``; None if it can."""
+        return None
+
     @abstractmethod
     def fit(self, table: pa.Table, context: Context) -> Trained:
         """Train on the rows of ``table``. Resumes from the checkpoints of an earlier call in ``workdir``.

@@ -20,6 +20,7 @@ from ..contracts.training import Train
 from .adapters.adapted_layers import check_layers
 from .adapters.adapter_names import Target
 from .adapters.adapter_settings import AdapterSettings
+from .adapters.same_adapter import why_other
 from .base_checks import check_base
 from .data.mixture import Until
 from .model.quantization import Quantization
@@ -313,6 +314,14 @@ class TrainSettings(Train):
         if self.adapter.unmerged:
             return f"an adapter of kind {self.adapter.kind!r} is no change of the weights"
         return None
+
+    def why_not_read(self) -> str | None:
+        if self.adapter.own_layout:
+            return f"an adapter of kind {self.adapter.kind!r} is read only by a training that goes on from it"
+        return None
+
+    def why_not_continued(self, earlier: Train) -> str | None:
+        return why_other(self.adapter, earlier.adapter) if isinstance(earlier, TrainSettings) else None
 
     def check_weights(self, weights: Mapping[str, Sequence[Path]]) -> None:
         from .model.checkpoint_check import check_checkpoint

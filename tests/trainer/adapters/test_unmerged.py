@@ -18,6 +18,7 @@ from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.bottleneck import Bottleneck
 from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.adapters.own_files import save_own
+from gristmill.trainer.adapters.peft_files import read_adapter_config
 from gristmill.trainer.adapters.training_record import TrainingRecord
 from gristmill.trainer.forecast.step_plan import trained_weights
 from gristmill.trainer.merging.merge import merge
@@ -221,6 +222,10 @@ def test_transformers_serves_what_was_trained_and_nothing_merges_it(
     torch.testing.assert_close(torch.cat(parts), _logits(model, (40,)), atol=2e-3, rtol=1e-3)
     again = _load(path, name, made, dtype=torch.float32)
     torch.testing.assert_close(_logits(again), _logits(model), atol=0, rtol=0)
+    with pytest.raises(
+        ModelError, match=f"of kind '{_settings(name).kind}'.*: give the same adapter settings"
+    ):
+        read_adapter_config(made)
     for into in ("original", "trained"):
         with pytest.raises(ModelError, match=r"is no change of the weights.*engine transformers"):
             merge(path, [made], tmp_path / "merged", into=into)
