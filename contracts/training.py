@@ -9,9 +9,9 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from .context import Context
 from .counting import counted
@@ -130,6 +130,12 @@ class Merge(Train):
         BeforeValidator(as_list, json_schema_input_type=str | list[str]),
     ]
     """What to merge into `model`, their common base: train steps, or models of the same base."""
+
+    @model_validator(mode="after")
+    def _no_mixture(self) -> Self:
+        if self.mix is not None:
+            raise ValueError("mix weighs the rows of a training, and a merge has none: remove it")
+        return self
 
     def processes_on(self, gpus: int) -> int:
         return 1

@@ -264,7 +264,7 @@ def test_a_student_that_cannot_be_merged_is_not(method: str) -> None:
     )
     (found,) = mistakes(steps % ("bottleneck", method))
     assert found.startswith("steps.m.students")
-    assert "'t' cannot be merged, since an adapter of kind 'bottleneck' is no change of the weights" in found
+    assert "'t' cannot be merged, since an adapter of kind 'bottleneck' does not change the weights" in found
     file = steps % ("svft", method)
     loads(HEAD + "steps:\n" + ROWS + "".join(f"  {line}\n" for line in file.splitlines()), "f")
 
