@@ -13,10 +13,9 @@ def why_other(asked: AdapterSettings, earlier: AdapterSettings) -> str | None:
     """
     if asked.kind == earlier.kind == "delta":
         return None
+    fields = ["kind"] if _class_of(asked) != _class_of(earlier) else []
     if asked.own_layout or earlier.own_layout:
-        fields = type(asked).model_fields
-    else:
-        fields = {"kind"} if _class_of(asked) != _class_of(earlier) else {}
+        fields = list(type(asked).model_fields)
     for name in fields:
         had, wanted = getattr(earlier, name), getattr(asked, name)
         if had != wanted:
