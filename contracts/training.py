@@ -9,9 +9,9 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from .context import Context
 from .counting import counted
@@ -99,6 +99,14 @@ class Train(Operator):
         """Why the student cannot be merged into its base; None if it can."""
         return None
 
+    def why_not_read(self) -> str | None:
+        """Why another training cannot load the student as a second model; None if it can."""
+        return None
+
+    def why_not_continued(self, earlier: Train) -> str | None:
+        """Why this training cannot go on from the student of ``earlier``; None if it can."""
+        return None
+
     @abstractmethod
     def fit(self, table: pa.Table, context: Context) -> Trained:
         """Train on the rows of ``table``. Resumes from the checkpoints of an earlier call in ``workdir``.
@@ -122,6 +130,12 @@ class Merge(Train):
         BeforeValidator(as_list, json_schema_input_type=str | list[str]),
     ]
     """What to merge into `model`, their common base: train steps, or models of the same base."""
+
+    @model_validator(mode="after")
+    def _no_mixture(self) -> Self:
+        if self.mix is not None:
+            raise ValueError("mix weighs the rows of a training, and a merge has none: remove it")
+        return self
 
     def processes_on(self, gpus: int) -> int:
         return 1

@@ -1,8 +1,8 @@
 """Derivatives along a direction, computed with the values and without a backward pass (forward mode).
 
-PyTorch's forward mode follows its own operations. Within :func:`tangents`, an operation of this package is
-its plain form, which consists of these (Baydin et al., "Gradients without Backpropagation", arXiv
-2202.08587).
+PyTorch's forward mode follows operations of PyTorch's own. Within :func:`tangents`, an operation of this
+package is its plain form, which consists of such operations (Baydin et al., "Gradients without
+Backpropagation", arXiv 2202.08587).
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ from .data.packs import Pack, capacity_of, plan_steps
 from .data.unfit import as_table, count_reasons
 from .data.validation_split import as_left_out
 from .device import choose_device, free_memory
+from .forecast.choose_format import with_format
 from .forecast.memory_plan import MIB, MemoryPlan
-from .forecast.number_format import with_format
 from .forecast.pack_size import FILLED, choose_pack_tokens
 from .forecast.prepacking import choose_packed
 from .forecast.process_memory import PeakMemory, bound_products, steady_allocator

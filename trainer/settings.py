@@ -13,13 +13,14 @@ from pydantic import Field, field_validator, model_validator
 
 from ..contracts.context import Context
 from ..contracts.inference import Capability
-from ..contracts.number_formats import fast_bfloat16
+from ..contracts.number_formats import default_format
 from ..contracts.operators import FilledStepRef
 from ..contracts.rows import Row
 from ..contracts.training import Train
-from .adapters.adapted_layers import check_layers
 from .adapters.adapter_names import Target
 from .adapters.adapter_settings import AdapterSettings
+from .adapters.layer_check import check_layers
+from .adapters.same_adapter import why_other
 from .base_checks import check_base
 from .data.mixture import Until
 from .model.quantization import Quantization
@@ -311,8 +312,16 @@ class TrainSettings(Train):
 
     def why_not_merged(self) -> str | None:
         if self.adapter.unmerged:
-            return f"an adapter of kind {self.adapter.kind!r} is no change of the weights"
+            return f"an adapter of kind {self.adapter.kind!r} does not change the weights"
         return None
+
+    def why_not_read(self) -> str | None:
+        if self.adapter.own_layout:
+            return f"an adapter of kind {self.adapter.kind!r} is read only by a training that goes on from it"
+        return None
+
+    def why_not_continued(self, earlier: Train) -> str | None:
+        return why_other(self.adapter, earlier.adapter) if isinstance(earlier, TrainSettings) else None
 
     def check_weights(self, weights: Mapping[str, Sequence[Path]]) -> None:
         from .model.checkpoint_check import check_checkpoint
@@ -407,7 +416,8 @@ class TrainSettings(Train):
 
         if self.dtype is not None:
             return self.dtype
-        return "bf16" if choose_device(self.device).type != "cpu" or fast_bfloat16() else "fp32"
+        found = default_format(cpu=choose_device(self.device).type == "cpu")
+        return "bf16" if found == "bfloat16" else "fp32"
 
     def torch_dtype(self) -> torch.dtype:
         """Dtype of the computation."""

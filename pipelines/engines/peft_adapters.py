@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import ModelError
+from ...contracts.unmerged import unmerged_settings
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +24,11 @@ HEAD = "score"
 
 def adapter_config(adapter: Path) -> dict[str, Any]:
     """Read the adapter's settings. Raises ModelError if they cannot be read or it is not a LoRA adapter."""
+    if (beside := unmerged_settings(adapter)) is not None:
+        raise ModelError(
+            f"{adapter} has an adapter of kind {beside.get('kind')!r}, which is computed beside the weights: "
+            "give the model engine: transformers"
+        )
     try:
         config: dict[str, Any] = json.loads((adapter / "adapter_config.json").read_text())
     except (OSError, ValueError) as error:

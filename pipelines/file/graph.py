@@ -156,8 +156,7 @@ def _needs(document: Document, step: Draft, steps: Drafts, models: Models) -> No
                 document.blame(
                     path, f"{name!r} is served by {model.engine!r}: training needs weights (`path:`)"
                 )
-            if isinstance(step.operator, Merge) and parameter == "students":
-                _merged(document, path, name, steps)
+            _student(document, path, name, step.operator, parameter, steps)
             continue
         offered = offered_by(model)
         missing = sorted(wanted.get(parameter, frozenset()) - offered)
@@ -169,14 +168,23 @@ def _needs(document: Document, step: Draft, steps: Drafts, models: Models) -> No
             check_student(document, path, name, model.engine, offered, steps)
 
 
-def _merged(document: Document, path: Path, name: str, steps: Drafts) -> None:
-    """Check that the student of the train step ``name`` can be merged into its base."""
+def _student(document: Document, path: Path, name: str, by: Train, parameter: str, steps: Drafts) -> None:
+    """Check that ``by`` can use the student of the train step ``name`` as its ``parameter``."""
     operator = steps[name].operator if name in steps else None
-    why = operator.why_not_merged() if isinstance(operator, Train) else None
-    if why is not None:
-        document.blame(
-            path, f"{name!r} cannot be merged, since {why}: train another kind, or name the student itself"
-        )
+    if not isinstance(operator, Train):
+        return
+    if isinstance(by, Merge) and parameter == "students":
+        if (why := operator.why_not_merged()) is not None:
+            said = f"{name!r} cannot be merged, since {why}: train another kind, or name the student itself"
+            document.blame(path, said)
+    elif parameter == "model":
+        if not isinstance(by, Merge) and (why := by.why_not_continued(operator)) is not None:
+            document.blame(
+                path, f"training cannot go on from {name!r}: {why}: give the same adapter settings"
+            )
+    elif (why := operator.why_not_read()) is not None:
+        merge = "" if operator.why_not_merged() else ", or merge it in a step and name that"
+        document.blame(path, f"{name!r} cannot be the {parameter}, since {why}: train another kind{merge}")
 
 
 def check_student(

@@ -76,7 +76,7 @@ KIND_OF: dict[Start, Kind] = {
 MERGED_KINDS: frozenset[Kind] = frozenset(
     {"delta", "svft", "bone", "s2ft", "loldu", "quanta", "dota", "l4q", "dsee", "welore", "qft", "pv"}
 )
-#: Kinds that are no change of a weight: they are served beside their base, and not merged.
+#: Kinds that do not change a weight: they are served beside their base, and not merged.
 UNMERGED_KINDS: frozenset[Kind] = frozenset({"bottleneck", "prefix", "mam"})
 #: The layers that end a sublayer. Their inputs are heads or channels, of which `s2ft` trains some.
 OUTPUTS: tuple[Target, ...] = ("o_proj", "down_proj", "output_linear")
@@ -85,7 +85,7 @@ PREFIXED: tuple[Target, ...] = ("k_proj", "v_proj")
 #: Kinds that are over some layers alone: these, and why.
 TARGETS_OF: dict[Kind, tuple[tuple[Target, ...], str]] = {
     "s2ft": (OUTPUTS, "trains columns of layers whose inputs are heads or channels"),
-    "bottleneck": (OUTPUTS, "is around the sublayers that these layers end"),
+    "bottleneck": (OUTPUTS, "is around attention and MLP, which end with these layers"),
     "prefix": (PREFIXED, "puts rows before keys and values"),
     "mam": (
         (*PREFIXED, "down_proj", "output_linear"),

@@ -12,6 +12,7 @@ from .adapter_names import (
     ALL_LINEAR,
     KIND_OF,
     MERGED_KINDS,
+    OUTPUTS,
     PREFIXED,
     TARGETS_OF,
     UNMERGED_KINDS,
@@ -175,13 +176,17 @@ class AdapterSettings(Frozen):
         for name in self.names():
             if name not in allowed:
                 raise ValueError(
-                    f"kind {self.kind!r} {why}, {', '.join(allowed)}, not {name}: remove it from targets"
+                    f"kind {self.kind!r} adapts {', '.join(allowed)} only, since it {why}: "
+                    f"remove {name} from targets"
                 )
         if self.prefixed and not set(PREFIXED) <= set(self.names()):
             raise ValueError(
                 f"kind {self.kind!r} has as many keys as values: give targets with both "
                 f"{' and '.join(PREFIXED)}"
             )
+        if self.kind == "mam" and not set(OUTPUTS) & set(self.names()):
+            ends = " or ".join(name for name in OUTPUTS if name in allowed)
+            raise ValueError(f"kind 'mam' has a bottleneck at the MLP: give targets with {ends}")
         return self
 
     def names(self) -> tuple[Target, ...]:

@@ -16,11 +16,11 @@ from ..model.model_config import ModelConfig
 from ..model.trained_parts import Part
 from ..model.trained_tensors import train_parts
 from ..sparse.delta_files import SparseDelta
-from .adapted_layers import check_layers
 from .adapter import InitializedAdapter
 from .adapter_settings import AdapterSettings
 from .adapter_table import INITS
 from .initialization import NO_DATA, InitializationData
+from .layer_check import check_layers
 from .own_files import OwnAdapter, first_seed, make_adapter
 from .peft_files import load_adapter, read_adapter_config, read_ranks
 

@@ -80,7 +80,7 @@ def save_own(model: Decoder, directory: Path, base: str, record: TrainingRecord)
 def change_times_probe(adapter: Adapter, weight: Tensor) -> Tensor:
     """Return the product of the adapter's change of ``weight`` (N, K) with a fixed vector: float32 (N,).
 
-    An adapter that takes the place of the weight changes zero. One that is no change of it computes nothing
+    An adapter that takes the place of the weight changes zero. One that does not change it computes nothing
     from it, so that there is nothing to compare.
     """
     if not adapter.merges:

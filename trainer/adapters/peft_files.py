@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...contracts.durable import replace_directory
 from ...contracts.errors import ModelError
+from ...contracts.unmerged import unmerged_settings
 from ...kernels.head import head_logits
 from ..model.decoder import Decoder
 from ..model.linear import Linear
@@ -217,6 +218,11 @@ def read_adapter_config(directory: Path) -> dict[str, Any]:
 
     Raises ModelError if they cannot be read.
     """
+    if (beside := unmerged_settings(directory)) is not None:
+        raise ModelError(
+            f"{directory} has an adapter of kind {beside.get('kind')!r}, which is not in PEFT's layout: give "
+            "the same adapter settings to go on from it"
+        )
     try:
         config: dict[str, Any] = json.loads((directory / CONFIG).read_text())
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Adapters whose change is none of the weight: they cannot be merged, and are served beside the base."""
+"""Adapters that do not change a weight: they cannot be merged, and are served beside the base."""
 
 from __future__ import annotations
 
@@ -22,4 +22,4 @@ class Unmerged(Adapter):
 
     def merged(self, weight: Tensor) -> Tensor:
         """Raise ModelError: there is no such weight."""
-        raise ModelError("this adapter is no change of a weight, so it cannot be merged into one")
+        raise ModelError("this adapter does not change a weight, so it cannot be merged into one")

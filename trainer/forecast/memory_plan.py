@@ -125,6 +125,7 @@ def plan_memory(
     packed: int = 0,
     resting_weights: int = 0,
     backward_blocks: int | None = None,
+    prefix_rows: int = 0,
 ) -> MemoryPlan:
     """Predict the memory of training with packs of ``tokens`` tokens.
 
@@ -154,6 +155,8 @@ def plan_memory(
     - ``packed``: bytes of weights that are packed for matrix products.
     - ``resting_weights``: those of the adapters that have no gradient and no state at any time.
     - ``backward_blocks``: the last blocks that keep anything for a backward pass; None for all.
+    - ``prefix_rows``: rows that come before all sequences of a pack together. q, k, v and the attention
+      output are kept with them.
     - ``accumulates``: a step has several packs. Otherwise, gradients reuse the memory of activations.
     """
     coded = block_weights(config, but=skip) if quantized_bytes else 0
@@ -161,7 +164,8 @@ def plan_memory(
     base = (
         int(coded * (quantized_bytes or 0)) + (block_weights(config) - coded + embeddings) * bytes_per_value
     )
-    kept = [values + more_values for values in _kept_values(config, fused)]
+    before = prefix_rows * config.head_size * (2 * config.heads + 2 * config.key_heads)
+    kept = [tokens * (values + more_values) + before for values in _kept_values(config, fused)]
     transient = tokens * bytes_per_value * (2 if fused else 4) * config.intermediate
     layer = max(map(math.prod, linear_shapes(config).values()))
     if formed:
@@ -174,10 +178,10 @@ def plan_memory(
     if backward_blocks is not None:
         blocks = sum(kept[len(kept) - backward_blocks :]) or max(kept)
     elif recompute:
-        blocks = config.layers * config.hidden + max(kept)
+        blocks = tokens * config.layers * config.hidden + max(kept)
     elif offload:
         blocks = min(2, config.layers) * max(kept)
-    activations = tokens * bytes_per_value * blocks
+    activations = bytes_per_value * blocks
     logit_copies += 0 if config.logit_cap is None else 2  # the capped logits, and the cap's derivative
     head = max(chunk * config.vocabulary * (logit_copies * 4 + bytes_per_value), transient)
     head += 2 * tokens * config.hidden * bytes_per_value

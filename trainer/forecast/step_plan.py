@@ -95,6 +95,8 @@ def plan_step(
     tokens = tokens_of(examples)
     packs = {sum(tokens[index] for index in indices) for packs in steps for indices in packs}
     on_cpu, adapter = device.type == "cpu", step.adapter
+    rows_before = adapter.prefix_tokens if adapter.prefixed else 0
+    sequences = step.sequences_per_row * max(len(indices) for packs in steps for indices in packs)
     plan = plan_memory(
         config,
         bytes_per_value=step.torch_dtype().itemsize,
@@ -110,7 +112,8 @@ def plan_step(
         backward_blocks=step.mezo.first_order_blocks if step.optimizer == "mezo" else None,
         state_bytes=state_bytes(step, config),
         tokens=max(packs),
-        longest=longest_of(examples) if on_cpu else 0,
+        longest=rows_before + longest_of(examples) if on_cpu else 0,
+        prefix_rows=rows_before * sequences,
         recompute=step.activations == "recompute",
         offload=step.activations == "offload" and not on_cpu,
         logit_copies=step.logit_copies or float_copies(device, config.logit_cap),

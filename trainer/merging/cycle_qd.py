@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ...contracts.context import Context
 from ...contracts.counting import counted
-from ...contracts.errors import DataError
+from ...contracts.errors import DataError, ModelError
 from ...contracts.inference import derive_seed
 from ...contracts.operators import Estimate
 from ...contracts.rows import check_chat_form
@@ -56,14 +56,14 @@ class CycleQD(Merge):
 
     generations: int = Field(default=60, ge=1)
     """Models that are made and measured. The paper makes 1,200."""
-    mutation: float = Field(default=0.1, ge=0)
+    mutation: float = Field(default=0.1, ge=0, le=1)
     """Largest share of a singular component that is added to a child. 0 leaves mutations out."""
     cells: int = Field(default=15, ge=1)
     """Steps of the grid of an archive for each of the other tasks."""
     max_length: int = Field(default=1024, ge=2)
     """Longest row to measure on, in tokens. Longer ones are left out."""
-    dtype: Literal["bf16", "fp32"] = "bf16"
-    """Dtype of the measurements."""
+    dtype: Literal["bf16", "fp32"] | None = None
+    """Dtype of the measurements. By default bf16, or fp32 on a CPU without instructions for bf16."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Device to measure on. `auto` takes a CUDA GPU if there is one, otherwise the CPU."""
 
@@ -89,6 +89,7 @@ class CycleQD(Merge):
     def fit(self, table: pa.Table, context: Context) -> Trained:
         import pyarrow as pa
 
+        from ..forecast.choose_format import with_format
         from .components import Components
         from .merge import merge
         from .soup_loss import SoupLoss
@@ -96,10 +97,11 @@ class CycleQD(Merge):
         base = base_of(self.model, context)
         directories = [student_of(name, context) for name in self.students]
         tasks = table[INPUT].combine_chunks()
+        step = with_format(self._measured(), context.workdir / "format.json")
         measures = []
         for number, _ in enumerate(tasks.dictionary):
             rows = table.filter(pa.array(tasks.indices.to_numpy() == number))
-            measures.append(SoupLoss(base, self._measured(), rows, context))
+            measures.append(SoupLoss(base, step, rows, context, f"held-out-{number}"))
         components = Components(context.workdir / "components", self.mutation, context.seed)
         log = _Log(context.workdir / "losses.json")
 
@@ -108,9 +110,11 @@ class CycleQD(Merge):
             if number == len(log.losses):
                 made = context.workdir / "tried"
                 merge(base, directories, made, method=components.of(genome))
-                log.add([measure(made) for measure in measures])
+                losses = [measure(made) for measure in measures]
                 shutil.rmtree(made)
-            total = len(self.students) + self.generations
+                self._check_finite(number, losses)
+                log.add(losses)
+            total = len(self.students) + self.generations + 1  # the last is the merged one
             mean = sum(log.losses[number]) / len(measures)
             context.progress(number + 1, total, "models", held_out_loss=mean)
             return tuple(log.losses[number])
@@ -131,6 +135,24 @@ class CycleQD(Merge):
         }
         left_out = [measure.left_out for measure in measures]
         return Trained(out, metrics, no_history(), pa.concat_tables(left_out))
+
+    def _check_finite(self, number: int, losses: Sequence[float]) -> None:
+        """Raise ModelError if a loss of the model ``number`` is not finite."""
+        if all(map(math.isfinite, losses)):
+            return
+        generation = number - len(self.students)
+        if generation < 0:
+            raise ModelError(
+                f"`merge: cycle_qd`: the expert {self.students[number]!r} has losses {losses}, which are not "
+                "all finite: leave this expert out, or train it again"
+            )
+        made = (
+            f"the model of generation {generation + 1}" if generation < self.generations else "the last model"
+        )
+        raise ModelError(
+            f"`merge: cycle_qd`: {made} has losses {losses}, which are not all finite: lower mutation, "
+            f"which is {self.mutation}"
+        )
 
     def _measured(self) -> SupervisedFineTuning:
         """Return the training whose loss is measured."""

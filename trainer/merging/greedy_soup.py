@@ -43,8 +43,8 @@ class GreedySoup(Merge):
 
     max_length: int = Field(default=1024, ge=2)
     """Longest row to measure on, in tokens. Longer ones are left out."""
-    dtype: Literal["bf16", "fp32"] = "bf16"
-    """Dtype of the measurements."""
+    dtype: Literal["bf16", "fp32"] | None = None
+    """Dtype of the measurements. By default bf16, or fp32 on a CPU without instructions for bf16."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Device to measure on. `auto` takes a CUDA GPU if there is one, otherwise the CPU."""
 
@@ -55,12 +55,14 @@ class GreedySoup(Merge):
         return Estimate(rows=rows)
 
     def fit(self, table: pa.Table, context: Context) -> Trained:
+        from ..forecast.choose_format import with_format
         from .merge import merge
         from .soup_loss import SoupLoss
 
         base = base_of(self.model, context)
         directories = [student_of(name, context) for name in self.students]
-        measure = SoupLoss(base, self._measured(), table, context)
+        step = with_format(self._measured(), context.workdir / "format.json")
+        measure = SoupLoss(base, step, table, context)
         tried, total = _Tried(context.workdir / "losses.json"), 2 * len(self.students) - 1
 
         def loss_of(chosen: Sequence[int]) -> float:

@@ -24,7 +24,7 @@ class OwnSource:
         self.path, self.saved = path, OwnAdapter(path)
         if self.saved.record.settings.unmerged:
             raise ModelError(
-                f"{path}: an adapter of kind {self.saved.record.settings.kind!r} is no change of the "
+                f"{path}: an adapter of kind {self.saved.record.settings.kind!r} does not change the "
                 "weights, so it cannot be merged into them or exported: serve it over its base with the "
                 "engine transformers"
             )

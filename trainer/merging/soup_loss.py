@@ -28,13 +28,20 @@ class SoupLoss:
     """Measures the loss of ``step`` on the rows of ``table``.
 
     ``base``: the base of all models, whose chat template renders the rows. Raises DataError if too many rows
-    cannot be measured on. ``left_out``: these.
+    cannot be measured on. ``left_out``: these. ``name``: of the file of encoded rows, its own for each table.
     """
 
-    def __init__(self, base: Path, step: SupervisedFineTuning, table: pa.Table, context: Context) -> None:
+    def __init__(
+        self,
+        base: Path,
+        step: SupervisedFineTuning,
+        table: pa.Table,
+        context: Context,
+        name: str = "held-out",
+    ) -> None:
         self.step, self.objective = step, step.objective(context)
         encoder = RowEncoder.of(step, self.objective, step.encoder(base), ModelConfig.read(base).vocabulary)
-        encoded = encode_table(step, table, context, encoder, "held-out")
+        encoded = encode_table(step, table, context, encoder, name)
         self.left_out = as_table(encoded.left_out)
         lengths = tokens_of(encoded.examples)
         packs = pack(lengths, max(PACK, max(lengths)))

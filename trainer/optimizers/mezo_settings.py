@@ -44,6 +44,10 @@ class MeZOSettings(Frozen):
     def _goes_together(self) -> Self:
         if self.entries == "all" and self.density != type(self).model_fields["density"].default:
             raise ValueError("density needs entries: small or random: add it, or remove density")
+        if self.estimate == "forward" and self.epsilon != type(self).model_fields["epsilon"].default:
+            raise ValueError(
+                "epsilon is the size of a difference, and estimate: forward is exact: remove one of them"
+            )
         if self.first_order_blocks and self.rule != "sgd":
             raise ValueError(
                 f"first_order_blocks are trained by gradient descent beside rule: sgd, not {self.rule}: "

@@ -140,12 +140,13 @@ class Optimizer(ABC):
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Restore a state from :meth:`state`, keeping its dtypes.
+        """Restore a state from :meth:`state`, keeping its dtypes, into the tensors that are there.
 
         Raises ValueError if it belongs to other parameters.
         """
         for parameter, saved in zip(self.parameters, state["states"], strict=True):
-            self.states[parameter] = self.start(parameter) if saved else {}
+            held = self.states[parameter] or (self.start(parameter) if saved else {})
+            self.states[parameter] = held if saved else {}
             for name, tensor in self.states[parameter].items():
                 tensor.copy_(saved[name])
         self.generator.set_state(state["generator"])

@@ -37,6 +37,12 @@ def check_options(step: TrainSettings) -> None:
         _check_mezo(step)
     if step.optimizer == "paged_adamw" and step.device == "cpu":
         raise ValueError(f"optimizer: paged_adamw {ON_GPU}")
+    if step.optimizer == "paged_adamw" and step.sparse is not None:
+        raise ValueError(
+            "optimizer: paged_adamw has states in memory that is not freed before the training ends, and "
+            f"sparse {step.sparse.kind!r} changes them or drops them meanwhile: remove sparse, or give "
+            "optimizer: adamw"
+        )
 
 
 def _check_galore(step: TrainSettings) -> None:
@@ -58,6 +64,11 @@ def _check_mezo(step: TrainSettings) -> None:
         raise ValueError(
             "optimizer: mezo has no gradients for a policy to choose among: remove sparse, or give mezo: "
             "{entries: small}"
+        )
+    if step.betas is not None and step.mezo.rule not in ("momentum", "adam"):
+        raise ValueError(
+            f"betas are of mezo: {{rule: momentum}} and {{rule: adam}}, and rule: {step.mezo.rule} has no "
+            "moments: remove betas, or give one of these rules"
         )
     if step.mezo.entries == "small" and step.adapter.kind != "delta":
         raise ValueError(

@@ -20,7 +20,8 @@ from .optimizer_options import ON_GPU
 class PagedAdamW(AdamW):
     """AdamW with float32 moments in managed memory. The moments are tensors of the CPU to PyTorch."""
 
-    state_bytes: ClassVar[float] = 8
+    #: Of the GPU's memory: CUDA moves the states to the host's, 8 bytes per weight, where there is no room.
+    state_bytes: ClassVar[float] = 0
 
     @classmethod
     def check_device(cls, device: torch.device) -> None:

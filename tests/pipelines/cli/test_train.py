@@ -125,7 +125,7 @@ def test_a_student_that_cannot_be_merged_is_served_beside_its_base(
         talk.close()
         base.close()
     assert main(["merge", "./tiny", "made/student", "--out", "merged"]) == 1
-    assert "is no change of the weights" in capsys.readouterr().err
+    assert "does not change the weights" in capsys.readouterr().err
     assert not Path("merged").exists()
 
 

@@ -129,3 +129,6 @@ def test_ranks_and_kinds(adapter: Path, tmp_path: Path) -> None:
         adapter_rank(altered(adapter, tmp_path / "b", peft_type="IA3"))
     with pytest.raises(ModelError, match=r"adapter_config.json cannot be read"):
         adapter_rank(tmp_path)
+    (tmp_path / "own_adapter.json").write_text('{"computes": {"kind": "mam"}}')
+    with pytest.raises(ModelError, match=r"an adapter of kind 'mam'.*: give the model engine: transformers"):
+        adapter_rank(tmp_path)

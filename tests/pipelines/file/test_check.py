@@ -264,9 +264,52 @@ def test_a_student_that_cannot_be_merged_is_not(method: str) -> None:
     )
     (found,) = mistakes(steps % ("bottleneck", method))
     assert found.startswith("steps.m.students")
-    assert "'t' cannot be merged, since an adapter of kind 'bottleneck' is no change of the weights" in found
+    assert "'t' cannot be merged, since an adapter of kind 'bottleneck' does not change the weights" in found
     file = steps % ("svft", method)
     loads(HEAD + "steps:\n" + ROWS + "".join(f"  {line}\n" for line in file.splitlines()), "f")
+
+
+@pytest.mark.parametrize(
+    ("step", "kinds", "told"),
+    [
+        (
+            "teacher: t",
+            ("mam", "lora"),
+            "teacher: 't' cannot be the teacher, since an adapter of kind 'mam' is",
+        ),
+        ("teacher: t", ("svft", "lora"), "train another kind, or merge it in a step and name that"),
+        (
+            "model: t",
+            ("prefix", "lora"),
+            "model: training cannot go on from 't': it has an adapter with kind",
+        ),
+        ("model: t", ("lora", "bottleneck"), "kind = lora, but this step asks for bottleneck: give the same"),
+        (
+            "model: t",
+            ("prefix, prefix_tokens: 3", "prefix"),
+            "with prefix_tokens = 3, but this step asks for 30",
+        ),
+        ("model: t", ("dora", "lora"), "it has an adapter with kind = dora, but this step asks for lora"),
+        ("model: t", ("prefix", "prefix"), None),
+        ("model: t", ("delta", "delta"), None),
+        ("model: t", ("lora, init: pissa", "lora, rank: 32"), None),
+        ("teacher: t", ("dora", "lora"), None),
+    ],
+)
+def test_a_student_that_a_training_cannot_read_is_found_before_it_is_trained(
+    step: str, kinds: tuple[str, str], told: str | None
+) -> None:
+    method, model = ("distill", ", model: base") if "teacher" in step else ("sft", "")
+    steps = (
+        f"t: {{train: sft, from: rows, model: base, adapter: {{kind: {kinds[0]}}}}}\n"
+        f"u: {{train: {method}, from: rows{model}, {step}, adapter: {{kind: {kinds[1]}}}}}"
+    )
+    if told is None:
+        loads(HEAD + "steps:\n" + ROWS + "".join(f"  {line}\n" for line in steps.splitlines()), "f")
+        return
+    (found,) = mistakes(steps)
+    assert found.startswith("steps.u.")
+    assert told in found
 
 
 def test_a_reward_model_is_not_served_as_a_language_model() -> None:

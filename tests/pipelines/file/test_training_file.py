@@ -64,8 +64,8 @@ def test_with_mix_each_item_of_data_is_a_source() -> None:
     assert "f.yaml:4:7: data: found 'wiki.jsonl'; with mix, give a list of two or more sources" in said
     (said,) = mistakes(head + "data:\n- wiki.jsonl\n- {source: jsonl, path: code.jsonl, rws: 3}\n")
     assert "f.yaml:6:37: data[1].rws: unknown key: found 'rws'; did you mean 'rows'?" in said
-    (said,) = mistakes(head + "data: [wiki.jsonl, code.csv]\n")
-    assert "f.yaml:4:20: data[1]: found 'code.csv'; give a path" in said
+    (said,) = mistakes(head + "data: [wiki.jsonl, code.xlsx]\n")
+    assert "f.yaml:4:20: data[1]: found 'code.xlsx'; give a path" in said
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,7 @@ def test_with_mix_each_item_of_data_is_a_source() -> None:
         ("a.jsonl.gz", "jsonl"),
         ("s3://bucket/a/*.parquet", "parquet"),
         ("made.arrow", "dataset"),
+        ("rows.csv", "csv"),
         ("owner/name", "dataset"),
         ("saved", "dataset"),
         ("lines", "jsonl"),
@@ -93,7 +94,7 @@ def test_the_source_is_told_from_the_path(
 
 def test_every_mistake_at_its_place_in_the_words_of_the_file() -> None:
     found = mistakes(
-        "train: sft\nmodel: some/model\ndata: rows.csv\nepoch: 3\nadapter: {rnk: 8, kind: "
+        "train: sft\nmodel: some/model\ndata: rows.xlsx\nepoch: 3\nadapter: {rnk: 8, kind: "
         "lara}\nepochs: many\n"
     )
     assert [line.partition(": ")[0] for line in found] == [
@@ -103,7 +104,7 @@ def test_every_mistake_at_its_place_in_the_words_of_the_file() -> None:
         "f.yaml:5:25",
         "f.yaml:6:9",
     ]
-    assert "data: found 'rows.csv'; give a path" in found[0]
+    assert "data: found 'rows.xlsx'; give a path" in found[0]
     assert "epoch: unknown key: found 'epoch'; did you mean 'epochs'?" in found[1]
     assert "adapter.rnk: unknown key: found 'rnk'; did you mean 'rank'?" in found[2]
     assert "adapter.kind: found 'lara'; did you mean 'lora'?" in found[3]

@@ -18,8 +18,10 @@ from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.bottleneck import Bottleneck
 from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.adapters.own_files import save_own
+from gristmill.trainer.adapters.peft_files import read_adapter_config
 from gristmill.trainer.adapters.training_record import TrainingRecord
-from gristmill.trainer.forecast.step_plan import trained_weights
+from gristmill.trainer.data.examples import Example, TokenSequence
+from gristmill.trainer.forecast.step_plan import plan_step, trained_weights
 from gristmill.trainer.merging.merge import merge
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 from gristmill.trainer.model.decoder import Decoder
@@ -221,8 +223,12 @@ def test_transformers_serves_what_was_trained_and_nothing_merges_it(
     torch.testing.assert_close(torch.cat(parts), _logits(model, (40,)), atol=2e-3, rtol=1e-3)
     again = _load(path, name, made, dtype=torch.float32)
     torch.testing.assert_close(_logits(again), _logits(model), atol=0, rtol=0)
+    with pytest.raises(
+        ModelError, match=f"of kind '{_settings(name).kind}'.*: give the same adapter settings"
+    ):
+        read_adapter_config(made)
     for into in ("original", "trained"):
-        with pytest.raises(ModelError, match=r"is no change of the weights.*engine transformers"):
+        with pytest.raises(ModelError, match=r"does not change the weights.*engine transformers"):
             merge(path, [made], tmp_path / "merged", into=into)
 
 
@@ -237,8 +243,32 @@ def test_what_does_not_fit_a_model_is_refused_before_training(make_model) -> Non
     step.model_copy(update={"max_length": 11}).check_weights({"model": [path]})
     with pytest.raises(ValueError, match="give targets with both k_proj and v_proj"):
         AdapterSettings(kind="prefix", targets=("k_proj",))
-    with pytest.raises(ValueError, match=r"is around the sublayers that these layers end, .* not q_proj"):
+    with pytest.raises(ValueError, match=r"o_proj, .* only, since it is around .*: remove q_proj"):
         AdapterSettings(kind="bottleneck", targets=("q_proj",))
+
+
+def test_a_mam_adapter_needs_the_end_of_an_mlp() -> None:
+    with pytest.raises(ValueError, match="at the MLP: give targets with down_proj or output_linear"):
+        AdapterSettings(kind="mam", targets=("k_proj", "v_proj"))
+    AdapterSettings(kind="mam", targets=("k_proj", "v_proj", "output_linear"))
+
+
+def test_the_plan_counts_the_rows_before_each_sequence(make_model) -> None:
+    config = ModelConfig.read(make_model())
+    examples = [Example(str(n), (TokenSequence((1,) * 20, (True,) * 20),)) for n in range(3)]
+
+    def activations(tokens: int, device: str, **changes: Any) -> Any:
+        adapter = AdapterSettings(kind="prefix", prefix_tokens=tokens)
+        step = SupervisedFineTuning(model="base", adapter=adapter, dtype="bf16", quantize="none", **changes)
+        return plan_step(step, config, torch.device(device), False, examples, [[[0, 1], [2]]], 0, 0)
+
+    each = 2 * config.head_size * (2 * config.heads + 2 * config.key_heads)  # bytes of bfloat16
+    more = activations(7, "cuda").activations - activations(2, "cuda").activations
+    assert more == config.layers * 2 * 5 * each
+    few, some = (activations(n, "cuda", activations="recompute").activations for n in (2, 7))
+    assert some - few == 2 * 5 * each
+    # Scores of all keys, with the prefix, on a CPU: more than the chunk of logits if they are long enough.
+    assert activations(900, "cpu").head > activations(2, "cpu").head
 
 
 def test_an_adapter_of_another_model_is_named(make_model, tmp_path: Path) -> None:

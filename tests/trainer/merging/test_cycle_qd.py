@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gristmill.contracts import registry
-from gristmill.contracts.errors import DataError
+from gristmill.contracts.errors import DataError, ModelError
 from gristmill.contracts.inference import ModelWeights
 from gristmill.contracts.training import INPUT
 from gristmill.trainer.merging.archives import Archives, Elite, Genome, Perturbation
@@ -162,7 +162,32 @@ def test_a_stopped_evolution_goes_on_and_makes_the_same_model(
     assert sum(made.metrics["merged"].values()) == pytest.approx(1.0)
     assert made.metrics["experts"]["code"] != made.metrics["experts"]["math"]
     assert len(made.metrics["held_out_losses"]) == 2
+    measured = [(done, total) for done, total, figures in bench.reports if "held_out_loss" in figures]
+    assert measured[-6:] == [(done, 6) for done in range(1, 7)]  # two experts, three children, the merged one
+    assert {file.name for file in bench.workdir.glob("*.arrow")} == {"held-out-0.arrow", "held-out-1.arrow"}
     assert not (bench.workdir / "tried").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (1, "the expert 'math' has"),
+        (3, "generation 2 has .*: lower mutation, which is 0.5"),
+        (5, "the last model"),
+    ],
+)
+def test_losses_that_are_not_finite_are_one_error(number: int, told: str) -> None:
+    step = CycleQD(model="base", students=("code", "math"), generations=3, mutation=0.5)
+    step._check_finite(number, [1.0, 2.0])
+    for lost in (math.nan, math.inf):
+        with pytest.raises(ModelError, match=told):
+            step._check_finite(number, [1.0, lost])
+
+
+@pytest.mark.parametrize("more", [{"mix": (1.0, 2.0)}, {"mix_until": "all_exhausted"}, {"mutation": 1.5}])
+def test_what_a_merge_does_not_use_is_refused(more: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(more))):
+        CycleQD(model="base", students=("code", "math"), **more)
 
 
 def test_a_file_names_it_with_an_expert_for_each_task() -> None:

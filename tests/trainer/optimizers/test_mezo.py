@@ -253,6 +253,8 @@ def test_the_plan_has_no_gradients_and_no_states(make_model) -> None:
         ({"mezo": {"epsilon": 1e-2}}, "has the options of optimizer: mezo"),
         ({"optimizer": "mezo", "mezo": {"entries": "small"}}, "give adapter: {kind: delta}"),
         ({"optimizer": "mezo", "mezo": {"density": 0.5}}, "density needs entries"),
+        ({"optimizer": "mezo", "mezo": {"estimate": "forward", "epsilon": 0.1}}, "epsilon is the size of a"),
+        ({"optimizer": "mezo", "mezo": {"rule": "sign"}, "betas": (0.9, 0.9)}, "rule: sign has no moments"),
         ({"optimizer": "mezo", "adapter": {"kind": "delta"}, "sparse": {}}, "remove sparse"),
         ({"optimizer": "mezo", "shard": True}, "perturbs whole weights"),
         (

@@ -9,9 +9,11 @@ import pyarrow as pa
 import pytest
 import torch
 
-from gristmill.trainer import settings
+from gristmill.contracts import number_formats
 from gristmill.trainer.adapters.training_record import TrainingRecord
-from gristmill.trainer.forecast.number_format import with_format
+from gristmill.trainer.forecast.choose_format import with_format
+from gristmill.trainer.merging.cycle_qd import CycleQD
+from gristmill.trainer.merging.greedy_soup import GreedySoup
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 
 pytestmark = pytest.mark.light
@@ -33,7 +35,7 @@ def _step(**changes: Any) -> SupervisedFineTuning:
 def test_it_is_what_was_asked_for_or_what_the_machine_is_fast_in(
     asked: dict[str, str], fast: bool, computed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settings, "fast_bfloat16", lambda: fast)
+    monkeypatch.setattr(number_formats, "fast_bfloat16", lambda: fast)
     step = _step(**asked)
     assert step.number_format() == computed
     assert step.torch_dtype() == {"bf16": torch.bfloat16, "fp32": torch.float32}[computed]
@@ -43,15 +45,22 @@ def test_it_is_what_was_asked_for_or_what_the_machine_is_fast_in(
 def test_a_training_that_goes_on_elsewhere_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = tmp_path / "format.json"
     for fast in (False, True):  # the second machine would take bf16
-        monkeypatch.setattr(settings, "fast_bfloat16", lambda fast=fast: fast)
+        monkeypatch.setattr(number_formats, "fast_bfloat16", lambda fast=fast: fast)
         assert with_format(_step(), kept).dtype == "fp32"
+
+
+@pytest.mark.parametrize("kind", [CycleQD, GreedySoup])
+def test_a_merge_measures_in_it_too(kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(number_formats, "fast_bfloat16", lambda: False)
+    measured = kind(model="base", students=("a", "b"), device="cpu")._measured()
+    assert with_format(measured, tmp_path / "format.json").dtype == "fp32"
 
 
 @pytest.mark.parametrize(("fast", "computed"), [(False, "fp32"), (True, "bf16")])
 def test_what_was_trained_says_it(
     fast: bool, computed: str, make_model, stopping, rows, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(settings, "fast_bfloat16", lambda: fast)
+    monkeypatch.setattr(number_formats, "fast_bfloat16", lambda: fast)
     step = _step(quantize="none", adapter={"rank": 2}, epochs=1, max_length=64)
     trained = step.fit(pa.Table.from_pylist(rows[:1]), stopping(tmp_path, make_model()))
     assert trained.metrics["dtype"] == computed
