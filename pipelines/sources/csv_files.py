@@ -19,7 +19,7 @@ from ...contracts.notices import tell
 from ...contracts.operators import FAILURE
 from ...contracts.source_pieces import CarryOut, SourcePiece
 from .column_options import final_names
-from .csv_records import Dialect, header, records
+from .csv_records import CsvDialect, header, records
 from .csv_types import Given, Kind, arrow_types, joined, kind_of, value_of
 from .file_pieces import Columns, FilePiece, Found, at_least_one, limited, no_files
 from .file_source import FileSource
@@ -108,8 +108,8 @@ class Csv(FileSource):
         return names
 
     @property
-    def _dialect(self) -> Dialect:
-        return Dialect(self.delimiter, self.quote, self.encoding, self.names)
+    def _dialect(self) -> CsvDialect:
+        return CsvDialect(self.delimiter, self.quote, self.encoding, self.names)
 
     def pieces(self, context: Context, carry_out: CarryOut | None = None) -> Sequence[SourcePiece]:
         """One piece per file."""
@@ -217,7 +217,7 @@ class Csv(FileSource):
 class _Table:
     """Reads rows of files. ``kinds``: the types of the columns. ``whole``: found in all rows."""
 
-    dialect: Dialect
+    dialect: CsvDialect
     reader: RowReader
     kinds: dict[str, Kind] = field(default_factory=dict)
     whole: bool = True

@@ -22,7 +22,7 @@ _USUAL = (";", "\t", "|", ",")
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class CsvDialect:
     """How files are written. ``delimiter``: None for a tab in ``.tsv`` files and a comma in others.
 
     ``quote``: None if no field is quoted. ``names``: of the columns, if files have no header.
@@ -39,7 +39,7 @@ class Dialect:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class CsvRecord:
     """``fields``: None if it cannot be read. ``wrong``: why not. ``size``: its length in characters."""
 
     line: int
@@ -48,7 +48,7 @@ class Record:
     size: int
 
 
-def records(file: File, dialect: Dialect) -> Iterator[Record]:
+def records(file: File, dialect: CsvDialect) -> Iterator[CsvRecord]:
     """The records of a file, without blank lines. Raises DataError if the file cannot be read."""
     csv.field_size_limit(LONGEST)
     line = 0
@@ -67,7 +67,7 @@ def records(file: File, dialect: Dialect) -> Iterator[Record]:
                     del taken[1:]
                 if fields or wrong:
                     told = f"{wrong}: {_shown(taken[0], dialect.encoding)}" if wrong else ""
-                    yield Record(line + 1, None if wrong else fields, told, sum(map(len, taken)))
+                    yield CsvRecord(line + 1, None if wrong else fields, told, sum(map(len, taken)))
                 line += len(taken)
         except UnicodeError as error:
             marked = dialect.encoding == "utf-8"
@@ -77,7 +77,7 @@ def records(file: File, dialect: Dialect) -> Iterator[Record]:
             raise DataError(f"{file.name}:{line + 1}: {unreadable(error)}") from error
 
 
-def header(file: File, dialect: Dialect, found: Iterator[Record]) -> Sequence[str] | None:
+def header(file: File, dialect: CsvDialect, found: Iterator[CsvRecord]) -> Sequence[str] | None:
     """The names of the columns: those of the dialect, or of the first record; None if there is none.
 
     Raises DataError for a header that names no columns.
@@ -119,7 +119,7 @@ def _taking(waiting: deque[str]) -> Iterator[str]:
         yield waiting.popleft()
 
 
-def _parsed(lines: Iterator[str], taken: list[str], file: File, dialect: Dialect) -> tuple[list[str], str]:
+def _parsed(lines: Iterator[str], taken: list[str], file: File, dialect: CsvDialect) -> tuple[list[str], str]:
     """The fields of the next record, and what is wrong with it. ``taken``: gets the lines that it is of."""
 
     def noted() -> Iterator[str]:

@@ -21,6 +21,7 @@ from gristmill.filters.dedup.exact import ExactDedup
 from gristmill.filters.dedup.minhash import MinHashDedup
 from gristmill.filters.dedup.prefix import PrefixDedup
 from gristmill.filters.dedup.rouge import RougeDedup
+from gristmill.filters.dedup.same_id import SameId
 from gristmill.filters.dedup.semantic import SemanticDedup
 from gristmill.filters.dedup.substring import SubstringDedup
 from gristmill.filters.score.group_mean import GroupMean
@@ -184,8 +185,8 @@ def test_every_such_operator_is_here() -> None:
     named = [(verb, name) for verb in ("dedup", "select") for name in NAMED[verb]]
     registered = {find(verb, name) for verb, name in [*named, ("cluster", 3), ("decontaminate", "target")]}
     # `select: agreement` runs programs: tests/datagen/execution has it. `dedup: prefix` reads no texts.
-    # `select: part` chooses by place alone: test_part.py.
-    registered -= {PrefixDedup, SelectPart}
+    # `select: part` chooses by place alone: test_part.py; `dedup: id` by `_id` alone: test_same_id.py.
+    registered -= {PrefixDedup, SelectPart, SameId}
     assert {each for each in registered if ".filters." in each.__module__} == classes
 
 

@@ -78,7 +78,7 @@ def test_no_pass_asks_for_a_value_of_the_device(name: str, make_model: Callable[
     passes = Passes(model, objective, Processes())
     found = passes._compute(Pack.of([example, example], META), StepContext(2.0, 0.0), effect=1.0)
     assert found.numbers.device == META
-    assert found.numbers.shape == (1 + 2 + len(found.figures),)
+    assert found.numbers.shape == (2 + 2 + len(found.figures),)  # loss and slope, two rows
     assert all(each.grad is not None for each in model.parameters() if each.requires_grad)
 
 
@@ -102,7 +102,7 @@ def test_the_results_of_all_packs_are_read_together(
     monkeypatch.setattr(Tensor, "tolist", counted)
     with torch.no_grad():
         parts = passes.evaluate(examples, [[0, 2], [1]], passes.context(examples, [[0, 2], [1]], 0.0))
-    assert read == [2 * 3 + 3]  # of two packs: loss and two figures each, and three rows
+    assert read == [2 * 4 + 3]  # of two packs: loss, slope and two figures each, and three rows
     assert [part.ids for part in parts] == [["1", "3"], ["2"]]
     assert [set(part.figures) for part in parts] == [{"margin", "accuracy"}] * 2
     alone = [passes.evaluate(examples, [[n]], StepContext(3.0, 0.0))[0] for n in range(3)]
