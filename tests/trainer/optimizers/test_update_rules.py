@@ -15,7 +15,8 @@ from gristmill.trainer.optimizers.optimizer_names import OptimizerName
 from gristmill.trainer.optimizers.optimizer_table import OPTIMIZERS
 
 SHAPES = [(7, 5), (300,), (1,), (40, 33)]
-NAMES = sorted(OPTIMIZERS)
+#: `paged_adamw` needs memory of CUDA: test_paged_adamw.py.
+NAMES = sorted(set(OPTIMIZERS) - {"paged_adamw"})
 
 
 def parameters(

@@ -109,7 +109,8 @@ def test_the_scope_decides_where_the_budget_goes() -> None:
         assert found == pytest.approx(kept, abs=2)
 
 
-@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+# `paged_adamw` is refused with a policy.
+@pytest.mark.parametrize("name", sorted(set(OPTIMIZERS) - {"paged_adamw"}))
 def test_moments_are_projected_too_and_only_every_so_many_steps(name: str) -> None:
     parameters = _parameters([20])
     optimizer = _stepped(parameters, name)
