@@ -57,7 +57,7 @@ def changed(before: Plan, after: Plan) -> set[str]:
         ("metrics=[tensorboard]", set()),
         # Writing a default changes nothing.
         ("steps.answers.top_p=1.0", set()),
-        ("models.base.gpu_memory_utilization=0.9", set()),
+        ("models.base.seed=0", set()),
     ],
 )
 def test_a_change_reruns_what_it_decides(plan_of: Planner, text: str, override: str, steps: set[str]) -> None:
