@@ -34,6 +34,8 @@ def _fits(kind: str, targets: Sequence[str]) -> bool:
     """Whether the kind may be over these layers."""
     if kind == "loram":
         return {"gate_proj", "up_proj", "down_proj"} <= set(targets)
+    if kind == "mam" and "down_proj" not in targets:
+        return False
     allowed, _ = TARGETS_OF.get(kind, (LINEARS, ""))  # type: ignore[call-overload]
     return set(targets) <= set(allowed) and (kind not in ("prefix", "mam") or set(PREFIXED) <= set(targets))
 
