@@ -26,7 +26,7 @@ steps:
   left: {{train: sft, from: rows, model: base, adapter: {{rank: 2}}, dtype: fp32, quantize: {quantize}}}
   right: {{train: sft, from: rows, model: base, adapter: {{kind: delta}}, dtype: fp32, quantize: none}}
   merged: {{merge: {merge}, model: base, students: {students}}}
-  answers: {{generate: respond, from: rows, model: merged, max_tokens: 4}}
+  answers: {{generate: respond, from: rows, model: merged, max_tokens: 4, temperature: 0.0}}
   further: {{train: sft, from: rows, model: merged, adapter: {{rank: 2}}, dtype: fp32}}
 """
 
@@ -61,10 +61,7 @@ def test_students_are_merged_and_the_model_is_served_and_trained(tmp_path: Path,
     assert any(not torch.equal(found[name], base[name]) for name in base)
     for name, tensor in found.items():
         torch.testing.assert_close(tensor, (parts[0][name] + parts[1][name]) / 2, atol=1e-6, rtol=1e-5)
-    # Every row is asked of the merged model. The answer of a random model may be empty, by its rounding.
-    ledger = made["answers"].store.ledger()
-    assert (ledger.made, ledger.failed) == (len(ROWS), 0)
-    assert ledger.kept > 0
+    assert made["answers"].store.ledger().kept == len(ROWS)
     further = json.loads((made["further"].store.model / "adapter_config.json").read_text())
     assert further["base_model_name_or_path"] == str(merged)
     again = gristmill.run(tmp_path / "merged.yaml", tmp_path / "run")
