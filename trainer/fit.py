@@ -56,6 +56,7 @@ from .parallel import Processes
 from .passes import Packs
 from .schedule import learning_rate
 from .settings import TrainSettings
+from .shard_checks import why_not_sharded
 from .sharding import gather_deltas, is_sharded, shard
 from .sparse.delta_files import save_delta
 from .sparse.projection import deltas
@@ -227,7 +228,7 @@ def _is_sharded(step: TrainSettings, plan: MemoryPlan, device: torch.device) -> 
     if step.shard != "auto" or processes.size == 1:
         return step.shard is True and processes.size > 1
     fits = device.type == "cpu" or plan.total <= free_memory(device)
-    return not all(processes.gather(fits)) and step.not_sharded() is None
+    return not all(processes.gather(fits)) and why_not_sharded(step) is None
 
 
 def _step_tokens(step: TrainSettings, examples: Sequence[Example]) -> float:

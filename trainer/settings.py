@@ -30,7 +30,9 @@ from .optimizers.optimizer_names import OptimizerName
 from .optimizers.optimizer_options import check_options
 from .optimizers.optimizer_settings import GaLoreSettings
 from .other_tools import OTHER_NAMES
-from .sparse.sparse_settings import MASKED, OF_BLOCKS, OVER, TO_THE_END, SparseSettings
+from .shard_checks import why_not_sharded
+from .sparse.sparse_checks import check_sparse
+from .sparse.sparse_settings import SparseSettings
 
 if TYPE_CHECKING:
     import torch
@@ -210,44 +212,13 @@ class TrainSettings(Train):
         return self
 
     @model_validator(mode="after")
-    def _sparse_of_its_kind(self) -> Self:
-        if self.sparse is not None and self.adapter.kind not in OVER[self.sparse.kind]:
-            kinds = " or ".join(sorted(OVER[self.sparse.kind]))
-            raise ValueError(
-                f"sparse {self.sparse.kind!r} needs an adapter of kind {kinds}, but this adapter is of kind "
-                f"{self.adapter.kind!r}: give adapter: {{kind: {kinds}}}, or remove sparse"
-            )
+    def _with_its_policy(self) -> Self:
+        check_sparse(self)
         return self
 
     @model_validator(mode="after")
     def _with_its_optimizer(self) -> Self:
         check_options(self)
-        return self
-
-    @model_validator(mode="after")
-    def _policy_of_low_rank(self) -> Self:
-        if self.sparse is None:
-            return self
-        if self.sparse.kind == "increlora" and self.sparse.mean_rank > self.adapter.rank:
-            raise ValueError(
-                f"sparse.mean_rank is {self.sparse.mean_rank}, but a layer has at most adapter.rank, "
-                f"{self.adapter.rank}: give a larger adapter.rank, or a smaller mean_rank"
-            )
-        if self.sparse.kind == "increlora" and self.adapter.init != "default":
-            raise ValueError("sparse 'increlora' adds ranks that start with B = 0: remove adapter.init")
-        if self.sparse.kind == "cola":
-            reasons = {
-                f"quantize: {self.quantize}, in which a merged change is lost: give quantize: none": (
-                    self.quantize != "none"
-                ),
-                f"adapter.init: {self.adapter.init}, since each link starts with B = 0: remove it": (
-                    self.adapter.init != "default"
-                ),
-                "keep_best, since the base changes too: remove it": self.keep_best,
-                "adapter.freeze_a, since each link draws A again: remove it": self.adapter.freeze_a,
-            }
-            for reason in (reason for reason, wrong in reasons.items() if wrong):
-                raise ValueError(f"sparse 'cola' does not work with {reason}")
         return self
 
     @model_validator(mode="after")
@@ -261,29 +232,6 @@ class TrainSettings(Train):
             raise ValueError(
                 f"train_{self.parts()[0]} needs an adapter of kind lora, rslora, dora or delta, not "
                 f"{self.adapter.kind!r}: remove it, or give another kind"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _sparse_of_linear_layers(self) -> Self:
-        if self.sparse is not None and self.sparse.kind not in OF_BLOCKS and self.parts():
-            raise ValueError(
-                f"sparse chooses among the changes of linear layers, so train_{self.parts()[0]} cannot be "
-                "given beside it: remove one of them"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _nothing_outside_a_mask(self) -> Self:
-        kind = None if self.sparse is None else self.sparse.kind
-        if kind in MASKED and self.weight_decay:
-            raise ValueError(
-                f"weight_decay would change the entries that sparse {kind!r} does not train: remove it"
-            )
-        if kind in TO_THE_END and (self.keep_best or self.patience is not None):
-            raise ValueError(
-                f"sparse {kind!r} needs all steps, since its weights are final only at the end: remove "
-                "keep_best and patience"
             )
         return self
 
@@ -347,33 +295,9 @@ class TrainSettings(Train):
 
     @model_validator(mode="after")
     def _can_be_sharded(self) -> Self:
-        if self.shard is True and (reason := self.not_sharded()) is not None:
+        if self.shard is True and (reason := why_not_sharded(self)) is not None:
             raise ValueError(f"shard: true does not work with {reason}; change it, or remove shard")
         return self
-
-    def not_sharded(self) -> str | None:
-        """Return the option, if any, with which the model cannot be sharded."""
-        if self.activations == "offload":
-            return "activations: offload"
-        if self.sparse is not None and self.sparse.kind in (*MASKED, "selekt"):
-            return f"sparse: {{kind: {self.sparse.kind}}}, which compares all weights"
-        if self.sparse is not None and self.sparse.kind in OF_BLOCKS:
-            return f"sparse: {{kind: {self.sparse.kind}}}, which freezes other blocks from time to time"
-        if self.optimizer == "galore":
-            return "optimizer: galore, which decomposes whole gradients"
-        if self.optimizer == "paged_adamw":
-            return "optimizer: paged_adamw, whose states are of one process"
-        if self.optimizer == "mezo":
-            return "optimizer: mezo, which perturbs whole weights"
-        if self.adapter.kind in ("qft", "pv"):
-            return f"adapter: {{kind: {self.adapter.kind}}}, whose codes are not parameters"
-        if self.sparse is not None and self.sparse.kind == "cola":
-            return "sparse: {kind: cola}, which changes the base"
-        if self.adapter.kind == "delta" and self.optimizer == "adamw8bit":
-            return "optimizer: adamw8bit over deltas, whose blocks of 256 weights lie in several processes"
-        if self.adapter.kind == "delta" and self.carry_optimizer:
-            return "carry_optimizer over deltas, whose states lie in several processes"
-        return None
 
     def processes_on(self, gpus: int) -> int:
         """The number of processes to train in, where there are ``gpus`` GPUs."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -16,22 +14,20 @@ from ...contracts.context import Context
 from ...contracts.counting import counted
 from ...contracts.errors import DataError, ModelError
 from ...contracts.inference import derive_seed
-from ...contracts.operators import Estimate
-from ...contracts.rows import check_chat_form
-from ...contracts.training import INPUT, Merge, Trained
+from ...contracts.training import INPUT, Trained
 from .archives import Archives, Elite, Genome, Perturbation
+from .measured_merge import MeasuredMerge, Measurements
 from .merge_step import base_of, no_history, student_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..methods.sft import SupervisedFineTuning
 
 #: Standard deviation of the weights of two parents around 1, as in the authors' code.
 SPREAD = 0.01
 
 
-class CycleQD(Merge):
+class CycleQD(MeasuredMerge):
     """Merges experts, one for each task, into a model that is good at all tasks, by evolution.
 
     Each task has an archive of models, which holds the best one for each behavior: its losses on the other
@@ -52,27 +48,16 @@ class CycleQD(Merge):
         all: {merge: cycle_qd, from: [code_held, math_held], model: base, students: [code, math]}
     """
 
-    optional_input: ClassVar[bool] = False
-
     generations: int = Field(default=60, ge=1)
     """Models that are made and measured. The paper makes 1,200."""
     mutation: float = Field(default=0.1, ge=0, le=1)
     """Largest share of a singular component that is added to a child. 0 leaves mutations out."""
     cells: int = Field(default=15, ge=1)
     """Steps of the grid of an archive for each of the other tasks."""
-    max_length: int = Field(default=1024, ge=2)
-    """Longest row to measure on, in tokens. Longer ones are left out."""
-    dtype: Literal["bf16", "fp32"] | None = None
-    """Dtype of the measurements. By default bf16, or fp32 on a CPU without instructions for bf16."""
-    device: Literal["auto", "cuda", "cpu"] = "auto"
-    """Device to measure on. `auto` takes a CUDA GPU if there is one, otherwise the CPU."""
 
     @property
     def by_input(self) -> bool:
         return True
-
-    def check_columns(self, columns: Sequence[str]) -> None:
-        check_chat_form(columns)
 
     def check_inputs(self, names: Sequence[str]) -> None:
         super().check_inputs(names)
@@ -83,13 +68,9 @@ class CycleQD(Merge):
                 "and at least two"
             )
 
-    def estimate(self, rows: int) -> Estimate:
-        return Estimate(rows=rows)
-
     def fit(self, table: pa.Table, context: Context) -> Trained:
         import pyarrow as pa
 
-        from ..forecast.choose_format import with_format
         from .components import Components
         from .merge import merge
         from .soup_loss import SoupLoss
@@ -97,27 +78,28 @@ class CycleQD(Merge):
         base = base_of(self.model, context)
         directories = [student_of(name, context) for name in self.students]
         tasks = table[INPUT].combine_chunks()
-        step = with_format(self._measured(), context.workdir / "format.json")
+        step = self.measured(context)
         measures = []
         for number, _ in enumerate(tasks.dictionary):
             rows = table.filter(pa.array(tasks.indices.to_numpy() == number))
             measures.append(SoupLoss(base, step, rows, context, f"held-out-{number}"))
         components = Components(context.workdir / "components", self.mutation, context.seed)
-        log = _Log(context.workdir / "losses.json")
+        log = Measurements(context.workdir / "losses.json")
 
         def losses_of(number: int, genome: Genome) -> tuple[float, ...]:
             context.check()
-            if number == len(log.losses):
+            name = str(number)
+            if name not in log.found:
                 made = context.workdir / "tried"
                 merge(base, directories, made, method=components.of(genome))
                 losses = [measure(made) for measure in measures]
                 shutil.rmtree(made)
                 self._check_finite(number, losses)
-                log.add(losses)
+                log.add(name, losses)
             total = len(self.students) + self.generations + 1  # the last is the merged one
-            mean = sum(log.losses[number]) / len(measures)
+            mean = sum(log.found[name]) / len(measures)
             context.progress(number + 1, total, "models", held_out_loss=mean)
-            return tuple(log.losses[number])
+            return tuple(log.found[name])
 
         genome, archives = evolve(
             len(self.students), self.generations, self.cells, self.mutation > 0, context.seed, losses_of
@@ -129,7 +111,7 @@ class CycleQD(Merge):
         metrics = {
             "merged": dict(zip(self.students, genome.experts)),
             "held_out_losses": dict(zip(self.students, last)),
-            "experts": {name: log.losses[number] for number, name in enumerate(self.students)},
+            "experts": {name: log.found[str(number)] for number, name in enumerate(self.students)},
             "archive_sizes": [len(kept) for kept in archives.kept],
             "mutations": len(genome.mutations),
         }
@@ -152,18 +134,6 @@ class CycleQD(Merge):
         raise ModelError(
             f"`merge: cycle_qd`: {made} has losses {losses}, which are not all finite: lower mutation, "
             f"which is {self.mutation}"
-        )
-
-    def _measured(self) -> SupervisedFineTuning:
-        """Return the training whose loss is measured."""
-        from ..methods.sft import SupervisedFineTuning
-
-        return SupervisedFineTuning(
-            model=self.model,
-            max_length=self.max_length,
-            dtype=self.dtype,
-            device=self.device,
-            quantize="none",
         )
 
 
@@ -196,17 +166,3 @@ def evolve(
     best = [archives.best(task) for task in range(experts)]
     qualities = [math.exp(-elite.losses[task]) for task, elite in enumerate(best)]
     return Genome.mean([elite.genome for elite in best], [math.exp(each) for each in qualities]), archives
-
-
-class _Log:
-    """The losses of all models so far, in a file that a later call reads."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.losses: list[list[float]] = json.loads(path.read_text()) if path.exists() else []
-
-    def add(self, losses: list[float]) -> None:
-        self.losses.append(losses)
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(self.losses) + "\n")
-        temporary.replace(self.path)

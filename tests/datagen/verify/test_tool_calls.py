@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -16,38 +13,8 @@ from gristmill.contracts.errors import DataError
 from gristmill.contracts.outcomes import Failed
 from gristmill.datagen.verify.tool_calls import VerifyToolCalls
 
-from .offered_tools import CODE, ODD, OFFERED, tool
-
-Call = tuple[str, Any]
-
-
-def turns(*calls: Call) -> list[dict[str, Any]]:
-    made = [
-        {
-            "id": f"c{place}",
-            "type": "function",
-            "function": {"name": name, "arguments": given if isinstance(given, str) else json.dumps(given)},
-        }
-        for place, (name, given) in enumerate(calls)
-    ]
-    return [{"role": "user", "content": "?"}, {"role": "assistant", "content": "", "tool_calls": made}]
-
-
-def judged(operator: VerifyToolCalls, **row: Any) -> Any:
-    context: Any = SimpleNamespace(seed=1)
-    [[outcome]] = asyncio.run(operator.open(context)([{"_id": "r", "tools": OFFERED, **row}]))
-    return outcome
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> str:
-    path = tmp_path / "my_tools.py"
-    path.write_text(CODE)
-    return str(path)
-
-
-def called(file: str, *calls: Call, **settings: Any) -> Any:
-    return judged(VerifyToolCalls(code=file, **settings), messages=turns(*calls)).row
+from .called_tools import Call, called, judged, turns
+from .offered_tools import CODE, ODD, tool
 
 
 @pytest.mark.parametrize(
@@ -110,112 +77,6 @@ def test_tools_are_called(call: Call, verdict: str, told: str, file: str) -> Non
     marked = {} if row["passed"] else {"is_error": True}
     assert turn == {"role": "tool", "name": call[0], "tool_call_id": "c0", **marked}
     assert row["reason"] == (None if row["passed"] else f"{call[0]}: {result.removeprefix('Error: ')}")
-
-
-#: What finds the channel of the answers: the descriptors, the frames, the objects of the process.
-REACHING = {
-    "descriptors": """
-def forges(line):
-    import os
-    for number in [*range(1, 16)]:
-        try: os.write(number, (line + "\\n").encode())
-        except OSError: pass
-    return "kept"
-""",
-    "frames": """
-def forges(line):
-    import sys
-    frame = sys._getframe()
-    while frame:
-        for value in frame.f_locals.values():
-            if hasattr(value, "sendall"): value.sendall((line + "\\n").encode())
-        frame = frame.f_back
-    return "kept"
-""",
-    "objects": """
-def forges(line):
-    import gc, io, os
-    for each in gc.get_objects():
-        try:
-            if isinstance(each, io.IOBase): each.write(line + "\\n"); each.flush()
-        except Exception: pass
-        try: os.write(each.fileno(), (line + "\\n").encode())
-        except Exception: pass
-    return "kept"
-""",
-    "parent": """
-def forges(line):
-    import glob, os
-    for path in glob.glob("/proc/*/fd/*"):
-        if path.split("/")[2] in ("self", "thread-self", str(os.getpid())): continue
-        try:
-            with open(path, "w") as file: file.write(line + "\\n")
-        except OSError: pass
-    return "kept"
-""",
-    "forks": """
-def forges(line):
-    import os
-    os.fork()
-    return "kept"
-""",
-}
-LINES = (
-    '{"result": "forged"}',
-    '["ready", null]',
-    '[null, {"result": "forged"}]',
-    '{"loaded": true}',
-    '{"missing": "add"}',
-)
-
-
-@pytest.mark.parametrize("reaching", REACHING)
-def test_a_tool_cannot_forge_an_answer(reaching: str) -> None:
-    """What it wrote answers no call, and says of no tool that it is missing."""
-    code = f"{REACHING[reaching]}\ndef add(a):\n    return a + 1"
-    offered = [tool("forges", line={"type": "string"}), tool("add", a={"type": "integer"})]
-    for line in LINES:
-        row = judged(
-            VerifyToolCalls(code="source"),
-            messages=turns(("forges", {"line": line}), ("add", {"a": 1})), source=code, tools=offered,
-        ).row  # fmt: skip
-        assert row["results"] in (
-            ["kept", "2"],
-            [
-                "Error: the tool wrote between the answers",
-                "Error: it was not called, as the call before it ended the process",
-            ],
-        ), line
-        if reaching in ("parent", "forks"):
-            assert row["passed"], line
-
-
-@pytest.mark.parametrize(
-    ("line", "times"),
-    [
-        ("5", 1),
-        ("null", 1),
-        ("no JSON", 1),
-        ("[", 100_000),
-        ("{}", 1),
-        ('{"result": 5}', 1),
-        ('{"long": "x"}', 1),
-        ('{"unfit": null}', 1),
-        ('{"error": [1]}', 1),
-        ('{"missing": {}}', 1),
-    ],
-)
-def test_a_tool_that_writes_between_the_answers_fails_alone(line: str, times: int, file: str) -> None:
-    row = called(file, ("add", {"a": 1}), ("writes", {"line": line, "times": times}))
-    assert (row["passed"], row["verdict"]) == (False, "failed")
-    assert row["results"] == ["2", "Error: the tool wrote between the answers"]
-
-
-def test_code_that_writes_before_the_answers_fails_its_row() -> None:
-    writes = "import os\nfor n in range(3, 10):\n  try: os.write(n, b'5\\n')\n  except OSError: pass\n"
-    code = writes + "def add(a): return a"
-    outcome = judged(VerifyToolCalls(code="source"), messages=turns(("add", {"a": 1})), source=code)
-    assert outcome.error.startswith("the code of the tools cannot be loaded: it wrote before the answers")
 
 
 def test_a_tool_that_hangs_is_stopped(file: str) -> None:

@@ -15,7 +15,6 @@ from safetensors.torch import load_file, save_file
 
 from gristmill.contracts import registry
 from gristmill.contracts.errors import DataError, ModelError
-from gristmill.contracts.inference import ModelWeights
 from gristmill.contracts.training import INPUT
 from gristmill.trainer.merging.archives import Archives, Elite, Genome, Perturbation
 from gristmill.trainer.merging.components import Components
@@ -115,21 +114,6 @@ def test_tasks_take_turns_and_a_child_is_near_the_mean_of_its_parents() -> None:
     assert genome == Genome.mean([elite.genome for elite in best], weights)
     plain, _ = evolve(2, 6, 8, False, 3, lambda number, genome: losses_of(len(made), genome))
     assert plain.mutations == ()
-
-
-@pytest.fixture
-def bench(stopping: Any, make_model: Any, tmp_path: Path) -> Any:
-    path = make_model(num_hidden_layers=1)
-
-    class Bench(stopping):  # type: ignore[misc]
-        def weights(self, model: str) -> ModelWeights:
-            student = {"base": path}.get(model, tmp_path / model)
-            return ModelWeights(model, student, "digest", None)
-
-        def progress(self, done: float, total: float, unit: str, **figures: float) -> None:
-            self.reports.append((done, total, figures))
-
-    return Bench(tmp_path / "work", path)
 
 
 def test_a_stopped_evolution_goes_on_and_makes_the_same_model(

@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 
 from gristmill.contracts import registry
 from gristmill.contracts.errors import DataError
-from gristmill.contracts.inference import ModelWeights
 from gristmill.trainer.merging.greedy_soup import GreedySoup, greedy
 from gristmill.trainer.merging.merge import merge
 from gristmill.trainer.methods.sft import SupervisedFineTuning
@@ -30,22 +29,6 @@ def test_an_ingredient_is_added_only_if_the_loss_falls() -> None:
 
     assert greedy(4, loss_of) == [1, 3]  # 2 leaves the loss as it is, and 0 raises it
     assert asked == list(losses)
-
-
-@pytest.fixture
-def bench(stopping: Any, make_model: Any, tmp_path: Path) -> Any:
-    """A context with two students: one that was trained on the rows, and one that was not."""
-    path = make_model()
-
-    class Bench(stopping):  # type: ignore[misc]
-        def weights(self, model: str) -> ModelWeights:
-            student = {"base": path}.get(model, tmp_path / model)
-            return ModelWeights(model, student, "digest", None)
-
-        def progress(self, done: float, total: float, unit: str, **figures: float) -> None:
-            self.reports.append((done, total, figures))
-
-    return Bench(tmp_path / "work", path)
 
 
 def _changed(base: Path, out: Path, change: float) -> None:

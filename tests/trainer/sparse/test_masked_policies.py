@@ -20,6 +20,7 @@ from gristmill.trainer.methods.sft import SupervisedFineTuning
 from gristmill.trainer.model.decoder import Decoder
 from gristmill.trainer.optimizers.optimizer import Optimizer
 from gristmill.trainer.optimizers.optimizer_table import OPTIMIZERS
+from gristmill.trainer.shard_checks import why_not_sharded
 from gristmill.trainer.sparse.gift_sw import GiftSW
 from gristmill.trainer.sparse.lift import LIFT
 from gristmill.trainer.sparse.lt_sft import LotteryTicket
@@ -281,5 +282,5 @@ def test_what_would_change_other_entries_is_refused(sparse: str, others: dict[st
 
 def test_a_policy_that_compares_all_weights_is_not_sharded() -> None:
     given = {"model": "base", "adapter": {"kind": "delta"}, "sparse": {"kind": "spiel"}}
-    told = SupervisedFineTuning.model_validate(given).not_sharded()
+    told = why_not_sharded(SupervisedFineTuning.model_validate(given))
     assert told == "sparse: {kind: spiel}, which compares all weights"
