@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -25,13 +25,12 @@ from .file_pieces import Columns, FilePiece, Found, at_least_one, limited, no_fi
 from .file_source import FileSource
 from .json_blocks import in_layout
 from .locations import File
+from .row_batches import BATCH_ROWS, batches_of
 from .shape import Shapes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BATCH_ROWS = 8192
-_BATCH_CHARACTERS = 4 << 20
 #: Maximum length in characters of files whose types are found when the plan is made.
 LOOKED_THROUGH = 8 << 20
 #: Columns that are texts for every step that reads them.
@@ -124,7 +123,7 @@ class Csv(FileSource):
         for each in found:
             count = 0
             for row, place in islice(table.rows(each.file), left):
-                if count % _BATCH_ROWS == 0:
+                if count % BATCH_ROWS == 0:
                     context.check()
                 shapes.add({name: value for name, value in row.items() if name != FAILURE}, place)
                 failed |= FAILURE in row
@@ -165,13 +164,8 @@ class Csv(FileSource):
         )
 
     def count_rows(self) -> int:
-        total = 0
-        for file in self.files():
-            with file.open_decompressed() as stream:
-                while block := stream.read(1 << 20):
-                    total += block.count(b"\n")
-            total -= self.names is None
-        return max(0, total)
+        header = self.names is None
+        return sum(max(0, file.count_lines() - header) for file in self.files())
 
     def _kind_before(self, name: str) -> Kind:
         """The type of a column before its fields are seen."""
@@ -275,15 +269,10 @@ class Records(FilePiece):
     shapes: Shapes
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        rows: list[dict[str, Any]] = []
-        places: list[str] = []
-        held = 0
-        for row, place in islice(self.table.rows(self.found.file), self.num_rows):
-            rows.append(row)
-            places.append(place)
-            held += sum(len(value) for value in row.values() if isinstance(value, str))
-            if len(rows) == _BATCH_ROWS or held >= _BATCH_CHARACTERS:
-                yield self.shapes.batch(rows, self.columns.schema, places)
-                rows, places, held = [], [], 0
-        if rows:
-            yield self.shapes.batch(rows, self.columns.schema, places)
+        records = islice(self.table.rows(self.found.file), self.num_rows)
+        rows = ((row, place, _characters(row)) for row, place in records)
+        yield from batches_of(rows, self.shapes, self.columns.schema)
+
+
+def _characters(row: Mapping[str, Any]) -> int:
+    return sum(len(value) for value in row.values() if isinstance(value, str))

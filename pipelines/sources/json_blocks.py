@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...contracts.context import Context
 from ...contracts.errors import DataError
@@ -16,6 +16,7 @@ from ...contracts.rows import Row
 from ...contracts.source_pieces import CarryOut, SourcePiece
 from .file_pieces import Columns, FilePiece, Found
 from .json_lines import LineBlock, blocks_of, checked, parsed, rows_of
+from .row_batches import BATCH_ROWS, batches_of
 from .shape import Shapes
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 #: Bytes of a block of lines.
 BLOCK_BYTES = 4 << 20
-_BATCH_ROWS = 8192
-_BATCH_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def _scan(
     lines = _Counted(block)
     rows = size = 0
     for row, place, length in islice(rows_of(lines, checked, before), limit):
-        if context is not None and rows % _BATCH_ROWS == 0:
+        if context is not None and rows % BATCH_ROWS == 0:
             context.check()
         shapes.add(in_layout(row, place, reader), place)
         rows, size = rows + 1, size + length
@@ -168,15 +167,6 @@ class Lines(FilePiece):
     before: int
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        rows: list[dict[str, Any]] = []
-        places: list[str] = []
-        held = 0
-        for row, place, size in islice(rows_of(self.block, parsed, self.before), self.num_rows):
-            rows.append(in_layout(row, place, self.reader))
-            places.append(place)
-            held += size
-            if len(rows) == _BATCH_ROWS or held >= _BATCH_BYTES:
-                yield self.shapes.batch(rows, self.columns.schema, places)
-                rows, places, held = [], [], 0
-        if rows:
-            yield self.shapes.batch(rows, self.columns.schema, places)
+        lines = islice(rows_of(self.block, parsed, self.before), self.num_rows)
+        rows = ((in_layout(row, place, self.reader), place, size) for row, place, size in lines)
+        yield from batches_of(rows, self.shapes, self.columns.schema)

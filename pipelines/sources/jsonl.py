@@ -117,9 +117,4 @@ class Jsonl(FileSource):
         )
 
     def count_rows(self) -> int:
-        total = 0
-        for file in self.files():
-            with file.open_decompressed() as stream:
-                while block := stream.read(1 << 20):
-                    total += block.count(b"\n")
-        return total
+        return sum(file.count_lines() for file in self.files())

@@ -5,7 +5,7 @@ By bitsandbytes, whose kernels read and write memory that both can address.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -41,11 +41,10 @@ class PagedAdamW(AdamW):
     @staticmethod
     def paged(parameter: Tensor) -> Tensor:
         """Return zeros of the parameter's shape, float32, in managed memory."""
-        from bitsandbytes.functional import get_paged
+        from bitsandbytes import functional
 
-        where = parameter.device
-        moments: Tensor = get_paged(*parameter.shape, dtype=torch.float32, device=where)  # type: ignore[no-untyped-call]
-        return moments.zero_()
+        paged: Callable[..., Tensor] = functional.get_paged
+        return paged(*parameter.shape, dtype=torch.float32, device=parameter.device).zero_()
 
     def update(
         self, weights: Sequence[Tensor], gradients: Sequence[Tensor], states: Sequence[State], rate: float

@@ -110,7 +110,8 @@ def test_a_file_without_rows_is_told(tmp_path: Path, context: Any) -> None:
 
 def test_a_quote_that_is_never_closed_costs_one_line(tmp_path: Path, context: Any) -> None:
     table = read(tmp_path / "a.csv", 'a,b\n1,x\n"2,y\n3,z\n4,w\n', context)
-    assert failures(table)[1].startswith("a.csv:3: a quote opens here and is never closed: '\"2,y'")  # type: ignore[union-attr]
+    told = failures(table)[1] or ""
+    assert told.startswith("a.csv:3: a quote opens here and is never closed: '\"2,y'")
     assert table["a"].to_pylist() == [1, None, 3, 4]
 
 
@@ -212,6 +213,6 @@ def test_texts_come_back_as_they_were_written(
 
     with (tmp_path / "a.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows([["a", "b"], *rows])
-    options = {"delimiter": delimiter, "types": {"a": "text", "b": "text"}}
-    table = pa.Table.from_batches(list(Csv(path=str(tmp_path / "a.csv"), **options).read(context)))  # type: ignore[arg-type]
+    source = Csv(path=str(tmp_path / "a.csv"), delimiter=delimiter, types={"a": "text", "b": "text"})
+    table = pa.Table.from_batches(list(source.read(context)))
     assert [[each["a"] or "", each["b"] or ""] for each in table.to_pylist()] == rows

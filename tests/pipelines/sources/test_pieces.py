@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gristmill.contracts.errors import DataError, StoreError
 from gristmill.contracts.operators import Source
-from gristmill.pipelines.sources import HuggingFaceDataset, Jsonl, Parquet, json_blocks, parquet
+from gristmill.pipelines.sources import HuggingFaceDataset, Jsonl, Parquet, json_blocks, parquet, row_batches
 from gristmill.pipelines.sources.json_lines import LineBlock, blocks_of
 
 ROWS = [{"n": number, "text": f"text {number} " + "x" * (number % 40)} for number in range(400)]
@@ -26,7 +26,7 @@ ROWS = [{"n": number, "text": f"text {number} " + "x" * (number % 40)} for numbe
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_blocks, "BLOCK_BYTES", 700)
-    monkeypatch.setattr(json_blocks, "_BATCH_ROWS", 5)
+    monkeypatch.setattr(row_batches, "BATCH_ROWS", 5)
     monkeypatch.setattr(parquet, "_BATCH_ROWS", 90)
 
 
