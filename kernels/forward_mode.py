@@ -1,7 +1,7 @@
 """Derivatives along a direction, computed with the values and without a backward pass (forward mode).
 
-PyTorch's forward mode follows operations of PyTorch's own. Within :func:`tangents`, an operation of this
-package is its plain form, which consists of such operations (Baydin et al., "Gradients without
+PyTorch's forward mode follows PyTorch's own operations. Within :func:`tangents`, the operations of this
+package therefore run in their plain form, which uses those alone (Baydin et al., "Gradients without
 Backpropagation", arXiv 2202.08587).
 """
 

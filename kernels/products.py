@@ -73,16 +73,6 @@ def back(d_y: Tensor, weight: Weight, onto: Tensor | None = None) -> Tensor:
     return weight.back(d_y, onto)
 
 
-def packable(dtype: torch.dtype, device: torch.device) -> bool:
-    """Return whether packing a weight of ``dtype`` makes its products faster."""
-    if device.type != "cpu" or dtype != torch.bfloat16:
-        return False
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return False
-    native: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return native
-
-
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return product

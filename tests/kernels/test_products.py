@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from gristmill.contracts.number_formats import fast_bfloat16
 from gristmill.kernels import products
 from gristmill.kernels.lora_maps import LoRAMap
 from gristmill.kernels.lora_qkv import lora_qkv
-from gristmill.kernels.products import Packed, back, packable, times
+from gristmill.kernels.products import Packed, back, times
 
 CPU = torch.device("cpu")
-native = pytest.mark.skipif(not packable(torch.bfloat16, CPU), reason="this CPU has no bfloat16 products")
+native = pytest.mark.skipif(not fast_bfloat16(), reason="this CPU has no bfloat16 products")
 #: Dtypes, and whether the weight is packed: float64 never is, bfloat16 where oneDNN multiplies it.
 CASES = [
     (torch.float64, False),
@@ -52,13 +53,6 @@ def test_a_packed_weight_gives_the_weight_back_bit_for_bit() -> None:
     weight = _random(50, 70).bfloat16()
     found = Packed.of(weight.T).dense()  # also of one that is not contiguous
     assert torch.equal(found, weight.T)
-
-
-@native
-def test_only_a_cpu_packs_and_only_bfloat16() -> None:
-    assert packable(torch.bfloat16, CPU)
-    assert not packable(torch.float32, CPU)
-    assert not packable(torch.bfloat16, torch.device("cuda"))
 
 
 @native

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ...kernels.products import packable
+from ...contracts.number_formats import fast_bfloat16
 from ..device import free_memory
 from ..model.model_config import ModelConfig
 from ..model.quantization import OWN_PRODUCTS
@@ -34,7 +34,7 @@ def choose_packed(step: TrainSettings, config: ModelConfig, device: torch.device
 
     def fits() -> bool:  # processes may have other processors and other memory
         room = wanted is True or packed_bytes(step, config) < free_memory(device) / 4
-        return room and packable(step.torch_dtype(), device)
+        return room and fast_bfloat16()
 
     return bool(chosen(kept, "packed", fits))
 

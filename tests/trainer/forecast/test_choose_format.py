@@ -50,10 +50,13 @@ def test_a_training_that_goes_on_elsewhere_keeps_it(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("kind", [CycleQD, GreedySoup])
-def test_a_merge_measures_in_it_too(kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(number_formats, "fast_bfloat16", lambda: False)
-    measured = kind(model="base", students=("a", "b"), device="cpu")._measured()
-    assert with_format(measured, tmp_path / "format.json").dtype == "fp32"
+def test_a_merge_measures_in_it_too_and_keeps_it(
+    kind: Any, stopping, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merging, context = kind(model="base", students=("a", "b"), device="cpu"), stopping(tmp_path, tmp_path)
+    for fast in (False, True):
+        monkeypatch.setattr(number_formats, "fast_bfloat16", lambda fast=fast: fast)
+        assert merging.measured(context).dtype == "fp32"
 
 
 @pytest.mark.parametrize(("fast", "computed"), [(False, "fp32"), (True, "bf16")])

@@ -9,7 +9,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from gristmill.kernels.products import Packed, packable
+from gristmill.contracts.number_formats import fast_bfloat16
+from gristmill.kernels.products import Packed
+from gristmill.trainer import settings
 from gristmill.trainer.forecast import prepacking
 from gristmill.trainer.forecast.prepacking import choose_packed, packed_bytes
 from gristmill.trainer.methods.sft import SupervisedFineTuning
@@ -19,7 +21,14 @@ from gristmill.trainer.model.model_config import ModelConfig
 from gristmill.trainer.parallel import Processes
 
 CPU = torch.device("cpu")
-pytestmark = pytest.mark.skipif(not packable(torch.bfloat16, CPU), reason="no bfloat16 products here")
+native = pytest.mark.skipif(not fast_bfloat16(), reason="no bfloat16 products here")
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with bfloat16 products: what is chosen there can be seen on any."""
+    monkeypatch.setattr(prepacking, "fast_bfloat16", lambda: True)
+    monkeypatch.setattr(settings, "default_format", lambda cpu: "bfloat16")
 
 
 def _step(**changes: Any) -> SupervisedFineTuning:
@@ -41,14 +50,19 @@ def _step(**changes: Any) -> SupervisedFineTuning:
     ],
 )
 def test_weights_are_packed_where_it_saves_time(
-    changes: dict[str, Any], packed: bool, make_model, tmp_path: Path
+    changes: dict[str, Any], packed: bool, fast: None, make_model, tmp_path: Path
 ) -> None:
     config = ModelConfig.read(make_model())
     assert choose_packed(_step(**changes), config, CPU, tmp_path / "products.json") is packed
 
 
+def test_a_gpu_packs_nothing(fast: None, make_model, tmp_path: Path) -> None:
+    config = ModelConfig.read(make_model())
+    assert not choose_packed(_step(), config, torch.device("cuda"), tmp_path / "products.json")
+
+
 def test_only_into_a_quarter_of_the_free_memory(
-    make_model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fast: None, make_model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, step = ModelConfig.read(make_model()), _step()
     needed, found = packed_bytes(step, config), []
@@ -62,17 +76,18 @@ def test_only_into_a_quarter_of_the_free_memory(
 
 
 def test_no_process_packs_what_another_one_cannot(
-    make_model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fast: None, make_model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All processes take part in the choice, also one whose processor has no bfloat16 products."""
     config, asked = ModelConfig.read(make_model()), []
     monkeypatch.setattr(Processes, "gather", lambda self, value: asked.append(value) or [value, True])
     for able in (False, True):
-        monkeypatch.setattr(prepacking, "packable", lambda dtype, device, able=able: able)
+        monkeypatch.setattr(prepacking, "fast_bfloat16", lambda able=able: able)
         assert choose_packed(_step(), config, CPU, tmp_path / f"{able}.json") is able
     assert asked == [False, True]
 
 
+@native
 def test_the_packed_weights_take_what_the_plan_says(make_model) -> None:
     path = make_model()
     model = load_model(path, dtype=torch.bfloat16)
@@ -83,6 +98,7 @@ def test_the_packed_weights_take_what_the_plan_says(make_model) -> None:
     assert packed_bytes(_step(), ModelConfig.read(path)) == 2 * values
 
 
+@native
 @pytest.mark.parametrize("quantize", ["none", "nf4"])
 def test_packing_changes_the_result_only_by_rounding(
     quantize: str, make_model, rows, stopping, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
