@@ -110,9 +110,9 @@ def _lost(spec: PipelineSpec, error: SpecError) -> dict[str, str]:
     """What is wrong with each step that cannot be planned, or depends on one; none for other mistakes."""
     lost: dict[str, str] = {}
     for problem in error.problems:
-        verb, _, field = problem.field.partition(".")
+        section, _, field = problem.field.partition(".")
         name = field.partition(".")[0]
-        if verb != "steps" or name not in spec.steps:
+        if section != "steps" or name not in spec.steps:
             return {}
         lost.setdefault(name, problem.message)
     for name in order(spec):
