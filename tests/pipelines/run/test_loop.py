@@ -28,7 +28,8 @@ steps:
   chosen:  {{select: random, rows: 6, from: ended}}
   student:
     {{train: sft, from: chosen, model: base, epochs: {epochs}, adapter: {{kind: lora, rank: 2}}, dtype: fp32}}
-  verdict: {{evaluate: constraints, tasks: evals, model: student, against: base, max_tokens: 6}}
+  verdict: {{evaluate: constraints, tasks: evals, model: student, against: base, start: base@0,
+            max_tokens: 6}}
 loop: {{rounds: 2, promote: {{student: base}}, when: "{when}"}}
 """
 pytestmark = pytest.mark.engine
@@ -67,8 +68,10 @@ def test_a_promoted_student_generates_in_the_next_round(tmp_path: Path, model: P
     assert [each.store.usage().requests for each in (first, second)] == [8, 4]
     said, before = first.to_arrow(), second.to_arrow()
     assert before["against_response"] == said["response"] != said["against_response"]
+    assert before["start_response"] == said["against_response"]
     assert [each for each in log.notices if "not asked again" in each] == [
-        "step verdict: base is not asked again: verdict of round 1 measured it on the same items"
+        f"step verdict: {name} is not asked again: verdict of round 1 measured it on the same items"
+        for name in ("base", "base@0")
     ]
     ledger = made["student"].store.ledger()
     assert (ledger.rows_in, ledger.kept) == (6, 6)

@@ -74,8 +74,8 @@ def test_an_evaluation_with_items_that_failed_is_not_used(tmp_path: Path) -> Non
 
 def test_a_model_that_stays_is_asked_once_in_a_run_of_several_rounds(tmp_path: Path) -> None:
     made, _ = beside(tmp_path, loop="loop: {rounds: 3}")
-    assert [requests(made, f"first@{number}") for number in (1, 2, 3)] == [10, 0, 0]
-    answers = [column(made, f"first@{number}", "against_response") for number in (1, 2, 3)]
+    assert [requests(made, f"other@{number}") for number in (1, 2, 3)] == [5, 0, 0]
+    answers = [column(made, f"other@{number}", "response") for number in (1, 2, 3)]
     assert answers == [answers[0]] * 3
 
 
@@ -83,6 +83,6 @@ def test_a_model_that_stays_is_asked_once_in_a_run_of_several_rounds(tmp_path: P
 def test_workers_on_ray_ask_no_more(tmp_path: Path, cluster: str) -> None:
     local, _ = beside(tmp_path)
     shutil.move(local.path, tmp_path / "local")
-    spread, _ = beside(tmp_path, ray_address=cluster)
+    spread, _ = beside(tmp_path, executor="ray", ray_address=cluster)
     assert [requests(spread, step) for step in ("first", "then", "other")] == [10, 0, 5]
     assert spread["then"].to_arrow() == gristmill.open_run(tmp_path / "local")["then"].to_arrow()
