@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,9 @@ class Template(Generator):
     parser: AnyParser = Field(default_factory=TextParser)
     """How to read an answer: `{kind: NAME, ...}` with that parser's parameters. By default the whole text
     goes into `response`."""
+    guided: bool = False
+    """Let the engine write only what the parser can read (`tags` with their pairs, in order), by constrained
+    decoding. An engine without it (no `regex`) answers freely, as every engine does by default."""
     conversation: bool = False
     """Take the prompt as the next turn of the row's `messages`, and append both turns to them. The default,
     false, asks without a history."""
@@ -85,6 +89,10 @@ class Template(Generator):
         super().model_post_init(context)
         if self.keep_reasoning and not self.conversation:
             raise ValueError("`keep_reasoning` is about `messages`: it goes with `conversation: true`")
+        if self.guided and self.parser.readable() is None:
+            raise ValueError(f"`guided` goes with the parser `tags`, and this step has {self.parser.kind!r}")
+        if self.guided and (self.regex is not None or self.json_schema is not None):
+            raise ValueError("`guided` takes the place of `regex` and `json_schema`: give one of them")
 
     def content(self) -> Mapping[str, str]:
         digests = {"template": find_prompt(self.template).digest}
@@ -149,6 +157,8 @@ class Template(Generator):
 
     def request(self, context: Context) -> ToRequest:
         sampling = self.sampling()
+        if self.guided and "regex" in context.engine(self.model).capabilities:
+            sampling = replace(sampling, regex=self.parser.readable())
         prompt = find_prompt(self.template).renderer()
         system = None if self.system is None else system_prompt(self.system).renderer()
 

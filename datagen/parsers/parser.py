@@ -41,6 +41,10 @@ class Parser(Frozen):
     def read(self, text: str) -> Parsed:
         """Parse a text that is known to be valid Unicode; see :meth:`parse`."""
 
+    def readable(self) -> str | None:
+        """A regular expression whose matches are texts that it can read; None: there is no useful one."""
+        return None
+
     @abstractmethod
     def types(self) -> Mapping[str, pa.DataType]:
         """The columns of every record."""

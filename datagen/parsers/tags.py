@@ -50,6 +50,12 @@ class TagsParser(Parser):
             return Unparsed(f"the tags do not occur equally often: {told} times")
         return [dict(zip(contents, values, strict=True)) for values in zip(*contents.values(), strict=True)]
 
+    def readable(self) -> str:
+        # A text that is not blank and closes no tag; it may hold `<` as code does.
+        held = r"\s?[^<\s](?:[^<]|<+[^/<])*"
+        pairs = r"\s?".join(f"<{tag}>{held}</{tag}>" for tag in self.tags)
+        return rf"(?:{pairs}\s?)+" if self.many else pairs
+
     def types(self) -> Mapping[str, pa.DataType]:
         return texts(*(self.columns.get(tag, tag) for tag in self.tags))
 

@@ -150,3 +150,22 @@ def test_the_digest_follows_the_template(tmp_path: Path) -> None:
 def test_a_wrong_parser_is_a_mistake_in_the_file() -> None:
     with pytest.raises(ValidationError, match="numbered_list"):
         Template(model="base", template="{{ x }}", parser={"kind": "yaml"})
+
+
+def test_guided_answers_have_the_form_that_the_parser_reads_where_the_engine_can(context: Any) -> None:
+    tags = {"kind": "tags", "tags": ["q"]}
+    operator = Template(model="base", template="{{ x }}", parser=tags, guided=True, max_tokens=9)
+    free, guided = Echo(lambda _: "<q>Why?</q>"), Echo(lambda _: "<q>Why?</q>")
+    guided.capabilities = frozenset({"seed", "regex"})
+    for engine in (free, guided):
+        ((made,),) = outcomes(operator, engine, context, [{"_id": "r", "x": "?"}])
+        assert made.row["q"] == "Why?"
+    assert free.seen[0].sampling.regex is None
+    assert guided.seen[0].sampling == replace(free.seen[0].sampling, regex=operator.parser.readable())
+    assert not operator.needs() or "regex" not in operator.needs()["model"], "any engine will do"
+    plain = operator.model_copy(update={"guided": False})
+    outcomes(plain, guided, context, [{"_id": "r", "x": "?"}])
+    assert guided.seen[1].sampling.regex is None
+    for wrong, told in (({"parser": {"kind": "text"}}, "has 'text'"), ({"regex": "a+"}, "give one of them")):
+        with pytest.raises(ValidationError, match=told):
+            Template(**{"model": "base", "template": "{{ x }}", "parser": tags, "guided": True, **wrong})

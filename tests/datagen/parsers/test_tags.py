@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gristmill.datagen.parsers import TagsParser, Unparsed
 
@@ -36,3 +40,25 @@ def test_ambiguous_texts_are_refused(text: str, told: str) -> None:
     parsed = TagsParser(tags=("task",)).parse(text)
     assert isinstance(parsed, Unparsed)
     assert told in parsed.reason
+
+
+PARSERS = (TagsParser(tags=("quote", "answer")), TagsParser(tags=("q", "a"), many=True))
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+@given(data=st.data())
+def test_what_matches_the_expression_can_be_read(parser: TagsParser, data: st.DataObject) -> None:
+    whole = re.compile(parser.readable())
+    text = data.draw(st.from_regex(whole, fullmatch=True, alphabet=st.characters(codec="utf-8")))
+    parsed = parser.parse(text)
+    assert not isinstance(parsed, Unparsed) or "inside" in parsed.reason
+
+
+def test_the_pattern_leaves_room_for_code_and_for_nothing_outside_the_tags() -> None:
+    one, several = (re.compile(parser.readable()) for parser in PARSERS)
+    said = "<quote>a << b < c</quote>\n\n<answer>\nYes.</answer>"
+    assert one.fullmatch(said) is None, "one space between the pairs"
+    assert one.fullmatch(said.replace("\n\n", "\n"))
+    assert several.fullmatch("<q>1</q><a>2</a>\n<q>3</q> <a>4</a>")
+    for text in ("Why?", "So: <q>1</q><a>2</a>", "<q>1</q>", "<q> </q><a>2</a>", "<a>2</a><q>1</q>"):
+        assert several.fullmatch(text) is None
