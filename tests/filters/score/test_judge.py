@@ -272,7 +272,9 @@ def test_a_written_grade_is_read_as_a_whole(text: str, label: str | None) -> Non
             "A", "**A**.", "Response A", "Response A answers it", "A is better", "The answer is A.",
             "A wins",
         )),
-        *((text, "B") for text in ("B", "Response B is better", "A better response is B", "A reader prefers B.")),
+        *((text, "B") for text in (
+            "B", "Response B is better", "A better response is B", "A reader prefers B.",
+        )),
         *((text, None) for text in (
             "A close call", "A response that helps", "A and B are equal", "B over A", "Neither", "a",
         )),

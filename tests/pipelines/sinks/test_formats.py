@@ -155,7 +155,8 @@ def test_a_prompt_is_not_repeated_in_the_answers(system: str | None, sides: tupl
     other = [{"role": "user", "content": "other"}, SAID]
     for wrong in (other, asked):
         with pytest.raises(
-            DataError, match=r"r1: its 'chosen' begins with a turn of '\w+' and not with .* format: pref"
+            DataError,
+            match=r"r1: its 'chosen' begins with a turn of '\w+' and is not .*`format: preferences`",
         ):
             FORMATS["prompt_chosen_rejected"]({"_id": "r1", **row, "chosen": wrong})
 
