@@ -79,8 +79,8 @@ def blame_all(
             found[path] = detail["input"]
         else:
             document.blame(path, _said(detail))
-    for path, wanted in expected.items():
-        choices = " or ".join(dict.fromkeys(wanted))
+    for path, wanted_here in expected.items():
+        choices = " or ".join(dict.fromkeys(wanted_here))
         given = found[path]
         meant = did_you_mean(given, literals.get(path, ())) if isinstance(given, str) else ""
         document.blame(path, f"expected {choices}; found {brief(given)}{meant}")

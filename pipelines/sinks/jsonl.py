@@ -67,12 +67,13 @@ def _write(layout: Layout, ending: str, tables: Iterator[pa.Table], path: Path) 
 def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     """The rows of a batch; a map is an object."""
     try:
-        return batch.to_pylist(maps_as_pydicts="strict")
+        rows: list[dict[str, Any]] = batch.to_pylist(maps_as_pydicts="strict")
     except KeyError as error:
         raise DataError(
             f"a map has one key twice ({first_line(error)}), which JSON cannot hold: leave its column out "
             "with `drop`, or use `export: parquet`"
         ) from error
+    return rows
 
 
 @contextmanager
