@@ -297,7 +297,7 @@ def test_what_a_judge_should_not_write_fails_its_row_alone(context: Any, judge: 
         "half": "3.7",
         "much": "7",
         "counts": "It has 1 error.",
-        "nothing": "",
+        "silent": "",
         "thinks": "<think>4</think>",
     }
     judge(
