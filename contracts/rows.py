@@ -188,7 +188,7 @@ def reasoned_messages_of(row: Row) -> list[Message]:
         required = [name for name, column in kind.model_fields.items() if column.is_required()]
         if all(row.get(name) is not None for name in required) and not _answered(row, kind):
             return record_of(row, kind).messages()
-    raise ValueError(_no_chat_form(row))
+    raise ValueError(_no_chat_form(name for name, value in row.items() if value is not None) + _nulls(row))
 
 
 def _without_thought(turn: Message) -> Message:
@@ -244,6 +244,11 @@ def _no_chat_form(columns: Iterable[str]) -> str:
         "no chat form: a row needs 'messages', or 'prompt' and 'response' (or the columns of another "
         f"record kind); found {found}{hint}"
     )
+
+
+def _nulls(row: Row) -> str:
+    null = [repr(name) for name in ("messages", "prompt", "response") if name in row and row[name] is None]
+    return f"; {' and '.join(null)} {'is' if len(null) == 1 else 'are'} null" if null else ""
 
 
 #: What other tools call the columns of a single exchange.

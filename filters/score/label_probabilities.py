@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from ...contracts.inference import Capability, Completion, Engine, Request, Samp
 from ...contracts.operators import Apply, Estimate, Map, ModelRef, as_list
 from ...contracts.outcomes import Failed, Outcome
 from ...contracts.rows import Row
+from .written_label import written_label
 
 if TYPE_CHECKING:
     from ...contracts.context import Context
@@ -136,7 +136,7 @@ class LabelReader:
         if isinstance(answer, EngineError):
             return str(answer)
         if self.sampling.logprobs is None:
-            return self._answered(question, answer.text)
+            return self._answered(question, answer)
         if not answer.top_texts or not answer.top_logprobs:
             return f"{self.model} reports no probabilities of tokens: set `read: answer`"
         masses = dict.fromkeys(question.labels, 0.0)
@@ -145,6 +145,8 @@ class LabelReader:
             if label in masses:
                 masses[label] += math.exp(logprob)
         total = math.fsum(masses.values())
+        if not math.isfinite(total):
+            return f"no readable answer: {self.model} reports a log-probability that is no number"
         if total < self.min_mass:
             return (
                 f"no readable answer: {self.model} gives {', '.join(question.labels)} a probability of "
@@ -153,11 +155,14 @@ class LabelReader:
             )
         return {label: mass / total for label, mass in masses.items()}
 
-    def _answered(self, question: Question, text: str) -> Answer:
-        found = [word for word in re.findall(r"\w+", text) if word in question.labels]
-        if len(set(found)) != 1:
+    def _answered(self, question: Question, answer: Completion) -> Answer:
+        cut = answer.finish == "length"
+        found = written_label(answer.text, question.labels, cut=cut)
+        if found is None:
+            limit = self.sampling.max_tokens
+            why = f"; it was cut at max_tokens = {limit}: raise it, or turn off thinking" if cut else ""
             return (
-                f"no readable answer: {self.model} wrote {text.strip()[:80]!r}, not one of "
-                f"{', '.join(question.labels)}"
+                f"no readable answer: {self.model} wrote {answer.text.strip()[:80]!r}, not one of "
+                f"{', '.join(question.labels)}{why}"
             )
-        return {label: float(label == found[0]) for label in question.labels}
+        return {label: float(label == found) for label in question.labels}

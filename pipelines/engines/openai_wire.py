@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -188,6 +189,10 @@ def _logprobs(said: Json, wanted: int) -> tuple[tuple[float, ...], tuple[tuple[f
         likeliest = [
             list((position or {}).values()) for position in said["top_logprobs"] or [{} for _ in sampled]
         ]
+    if any(
+        isinstance(value, float) and math.isnan(value) for values in (sampled, *likeliest) for value in values
+    ):
+        raise Trouble("broken", "an answer that is not a completion: a log-probability is NaN")
     return tuple(sampled), tuple(tuple(sorted(values, reverse=True)[:wanted]) for values in likeliest)
 
 

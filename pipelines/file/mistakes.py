@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ...contracts.nearest import brief, suggestion, unknown_key
+from ...contracts.nearest import brief, did_you_mean, suggestion, unknown_key
 from ...contracts.validation import told
 from .document import Document, Path
 
@@ -51,15 +51,28 @@ def blame_all(
     """
     expected: dict[Path, list[str]] = {}
     found: dict[Path, Any] = {}
-    for detail in error.errors(include_url=False):
-        path = _place(document, base, detail["loc"], renamed or {})
+    literals: dict[Path, list[str]] = {}
+    details = error.errors(include_url=False)
+    paths = [_place(document, base, detail["loc"], renamed or {}) for detail in details]
+    for detail, path in zip(details, paths):
         kind = detail["type"]
-        if kind == "missing":
+        # A union reports errors of each member: the deepest is the most specific, and those at one place are
+        # what is possible there.
+        if _of_member(kind) and any(len(path) < len(other) and other[: len(path)] == path for other in paths):
+            continue
+        if kind == "literal_error" and paths.count(path) > 1:
+            names = _quoted(str(detail["ctx"]["expected"]))
+            literals[path] = [*literals.get(path, ()), *names]
+            expected.setdefault(path, []).extend(map(repr, names))
+            found[path] = detail["input"]
+        elif kind == "missing" and isinstance(detail["loc"][-1], int):
+            document.blame(path, f"has too few parts; found {brief(_at(document, path))}")
+        elif kind == "missing":
             name = str(detail["loc"][-1])
             _missing(document, path, (renamed or {}).get(name), name)
         elif kind == "extra_forbidden":
-            names = {*more, *_fields(model, path[len(base) : -1], _at(document, base))} if path else set(more)
-            said = unknown_key(path[-1], names, other_names, detail["input"])
+            known = {*more, *_fields(model, path[len(base) : -1], _at(document, base))} if path else set(more)
+            said = unknown_key(path[-1], known, other_names, detail["input"])
             document.blame(path, said, key=True)
         elif (wanted := _wanted(kind)) is not None:
             expected.setdefault(path, []).append(wanted)
@@ -67,11 +80,15 @@ def blame_all(
         else:
             document.blame(path, _said(detail))
     for path, wanted_here in expected.items():
-        # A union reports one error per member; the deepest one is the most specific.
-        if any(other != path and other[: len(path)] == path for other in expected):
-            continue
         choices = " or ".join(dict.fromkeys(wanted_here))
-        document.blame(path, f"expected {choices}; found {brief(found[path])}")
+        given = found[path]
+        meant = did_you_mean(given, literals.get(path, ())) if isinstance(given, str) else ""
+        document.blame(path, f"expected {choices}; found {brief(given)}{meant}")
+
+
+def _of_member(kind: str) -> bool:
+    """Whether a member of a union reports this of a value that another member may take."""
+    return kind == "literal_error" or _wanted(kind) is not None
 
 
 def _missing(document: Document, path: Path, stands: Path | None, name: str) -> None:

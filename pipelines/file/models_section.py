@@ -13,6 +13,20 @@ from .model_kinds import MODEL_KINDS, ModelSpec
 from .sampling_defaults import sampling_model
 from .steps import check_name
 
+_SAMPLING = ("temperature", "top_p", "top_k", "min_p", "max_tokens", "max_new_tokens", "stop")
+#: What other libraries call the keys of a model.
+_OTHER_NAMES = {
+    **dict.fromkeys(_SAMPLING, "leave it out: `sampling: {...}` of the model, or the step, holds it"),
+    **dict.fromkeys(
+        ("api_key", "key", "token"), "leave it out: `key_env` names the variable that holds the key"
+    ),
+    **dict.fromkeys(("base_url", "api_base", "endpoint"), "leave it out: `engine: openai` has `url` for it"),
+    **dict.fromkeys(
+        ("model", "model_name", "model_id", "name"),
+        "leave it out: `path` names weights, `engine: openai` with `url` and `model` a server",
+    ),
+}
+
 
 def options_model(engine: str) -> type[BaseModel]:
     """The pydantic model of an engine's own options."""
@@ -63,7 +77,7 @@ def _read(document: Document, path: Path, given: Any) -> ModelSpec | None:
         own["options"] = checked.model_dump(mode="json", exclude_unset=True)
     except ValidationError as error:
         sound = False
-        blame_all(document, path, error, options, more=names)
+        blame_all(document, path, error, options, more=names, other_names=_OTHER_NAMES)
     try:
         model = kind.model_validate(own)
     except ValidationError as error:

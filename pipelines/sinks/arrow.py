@@ -55,7 +55,7 @@ class ArrowExport(Export):
     def export(self, rows: StoredRows, context: Context, default: Path) -> Written:
         self.inspect()
         layout = self.layout(rows)
-        place = default if self.path is None else Path(self.path)
+        place = default if self.path is None else Path(self.place() or "")
         card = data_card(
             layout.tables(rows),
             context,

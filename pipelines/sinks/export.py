@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from ...contracts.errors import DataError
 from ...contracts.mistakes import at
@@ -30,6 +32,10 @@ _READ: Mapping[str, Sequence[str]] = {
 }
 #: Rows of each file of an export that consists of several.
 FILE_ROWS = 524_288
+#: Endings by which people name files of rows.
+_FILES = (
+    ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".txt", ".parquet", ".arrow", ".gz", ".zst", ".zip",
+)  # fmt: skip
 
 
 def file_names(rows: int, form: str) -> list[str]:
@@ -44,6 +50,9 @@ class Export(Sink):
     The row's ``_id`` is written as ``id`` (``row_id`` if the rows have an ``id``, or ``row_id_2`` if they
     have both). Equal rows give equal bytes.
     """
+
+    endings: ClassVar[tuple[str, ...]] = ()
+    """Endings of the file that it writes, the usual one first; none if it writes a folder."""
 
     path: str | None = None
     """Where to write; a relative path starts at the current directory. By default into the run's own
@@ -62,19 +71,27 @@ class Export(Sink):
 
     def ending(self) -> str | None:
         """The ending of the file that it writes; None if it writes a folder."""
-        return None
+        longest_first = sorted(self.endings, key=len, reverse=True)
+        named = (each for each in longest_first if (self.path or "").endswith(each))
+        return next(named, self.endings[0] if self.endings else None)
+
+    def place(self) -> str | None:
+        """``path``, with the home directory in place of ``~``."""
+        return self.path if self.path is None or "://" in self.path else os.path.expanduser(self.path)
 
     def markers(self) -> Sequence[str]:
         """Files by which an earlier export to a folder is known."""
         return ()
 
     def target(self) -> Path | None:
-        if self.path is None or "://" in self.path:
+        place, ending = self.place(), self.ending()
+        if place is None or "://" in place:
             return None
-        ending = self.ending()
-        return Path(self.path) if ending is None else file_at(self.path, ending)
+        return Path(place) if ending is None else file_at(place, ending)
 
     def inspect(self) -> None:
+        with at("path"):
+            self._check_name()
         place = self.target()
         if place is None:
             return
@@ -83,6 +100,20 @@ class Export(Sink):
                 refuse_directory(place, self.markers())
             else:
                 refuse_file(place)
+
+    def _check_name(self) -> None:
+        """Raise DataError for a path that names a file of another kind, in whose place would be a folder."""
+        if self.path is None:
+            return
+        if not self.path.strip():
+            raise DataError("found an empty path: name a file or a folder, or leave `path` out")
+        other = self.path.endswith(_FILES) and not self.path.endswith(self.endings or ("/",))
+        if other and not Path(self.path).is_dir():
+            what = f"a file that ends with {' or '.join(self.endings)}" if self.endings else "a folder"
+            raise DataError(
+                f"{self.path}: this export writes {what}, and would make a folder of this name: "
+                + ("change its ending, or name a folder" if self.endings else "leave out its ending")
+            )
 
     def uses_columns(self) -> Iterable[str]:
         own: tuple[str, ...] = NEEDED if self.format in TASKS else ()

@@ -13,7 +13,7 @@ from ...contracts.errors import DataError
 from ...contracts.rows import THOUGHT, Row
 from .reward_formats import to_grpo, to_rlvr, to_verifiers
 from .sharegpt import sharegpt_turns
-from .turns import beside_text, name_of, tools_of, turns_in_column, turns_of, without_thought
+from .turns import Turn, beside_text, name_of, tools_of, turns_in_column, turns_of, without_thought
 
 Format = Literal[
     "rows",
@@ -79,7 +79,7 @@ def to_prompt_chosen_rejected(row: Row) -> Row:
         if not turns[name] and not isinstance(row.get(name), str):
             raise DataError(
                 f"prompt_chosen_rejected needs a text or turns in the column {name!r}, found "
-                f"{type(row[name]).__name__ if name in row else 'no such column'}",
+                f"{_what(row, name)}",
                 row=name_of(row),
             )
     tools = tools_of(row)
@@ -89,7 +89,33 @@ def to_prompt_chosen_rejected(row: Row) -> Row:
     system = row.get("system")
     if isinstance(system, str) and system and made["prompt"][0]["role"] != "system":
         made["prompt"] = [{"role": "system", "content": system}, *made["prompt"]]
+    for name in ("chosen", "rejected"):
+        made[name] = _answer(made[name], made["prompt"], name, row)
     return made | {"tools": tools}
+
+
+def _what(row: Row, name: str) -> str:
+    """What a column of a row holds instead of a text or turns."""
+    if name not in row:
+        return "no such column"
+    found = row[name]
+    return "null" if found is None else "an empty list" if found == [] else type(found).__name__
+
+
+def _answer(turns: list[Turn], prompt: list[Turn], name: str, row: Row) -> list[Turn]:
+    """The turns after the prompt: preference data often has whole conversations on both sides.
+
+    Trainers put the prompt before what is written, and would have it twice.
+    """
+    if turns[0]["role"] == "assistant":
+        return turns
+    if turns[: len(prompt)] == prompt and len(turns) > len(prompt):
+        return turns[len(prompt) :]
+    raise DataError(
+        f"its {name!r} begins with a turn of {turns[0]['role']!r} and is not its prompt with an answer, and "
+        "trainers put the prompt before it: read such rows with `format: preferences`, or use format: rows",
+        row=name_of(row),
+    )
 
 
 def _one_exchange(row: Row, name: str) -> tuple[str | None, str, str, str | None]:

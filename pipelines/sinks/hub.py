@@ -59,7 +59,7 @@ class HubExport(Export):
                 "https://huggingface.co/settings/tokens, set it, and run again (finished steps are kept)"
             )
         layout = self.layout(rows)
-        place = default if self.path is None else Path(self.path)
+        place = default if self.path is None else Path(self.place() or "")
         title = self.title or self.repo.partition("/")[2]
         card = data_card(layout.tables(rows), context, title=title, form=self.format, licence=self.license)
         files = file_names(rows.num_rows, _FILE)

@@ -9,20 +9,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from ...contracts.context import Context
-from ...contracts.errors import DataError
+from ...contracts.errors import DataError, first_line
 from ...contracts.operators import Written
 from ...contracts.stored_rows import StoredRows
 from .export import Export
+from .json_values import plain
 from .layout import Layout
 from .placing import place_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ENDINGS = (".jsonl.gz", ".jsonl.zst", ".jsonl")
 _BATCH_ROWS = 4096
 
 
@@ -30,22 +30,22 @@ class JsonlExport(Export):
     """Writes one JSON object per line, in UTF-8.
 
     The file is ``path``, if it ends with ``.jsonl``, ``.jsonl.gz`` or ``.jsonl.zst``, else ``data.jsonl`` in
-    it. Dates are ISO strings. JSON has no NaN or infinity: they are written as null.
+    it. Dates are ISO strings, decimals numbers, maps objects. JSON has no NaN or infinity: they are written
+    as null.
 
     Example:
         chat: {export: jsonl, from: chosen, path: out/train.jsonl.gz, format: messages, columns: [score]}
     """
 
-    def ending(self) -> str:
-        return next((each for each in _ENDINGS if (self.path or "").endswith(each)), ".jsonl")
+    endings: ClassVar[tuple[str, ...]] = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 
     def export(self, rows: StoredRows, context: Context, default: Path) -> Written:
-        layout, ending = self.layout(rows), self.ending()
+        layout, ending = self.layout(rows), self.ending() or self.endings[0]
 
         def write(path: Path) -> None:
             rows.write(partial(_write, layout, ending), [path], layout.reads(rows.column_names))
 
-        return place_file(self.path, default, ending, rows.num_rows, write)
+        return place_file(self.place(), default, ending, rows.num_rows, write)
 
 
 def _write(layout: Layout, ending: str, tables: Iterator[pa.Table], path: Path) -> None:
@@ -56,12 +56,24 @@ def _write(layout: Layout, ending: str, tables: Iterator[pa.Table], path: Path) 
             for table in tables
             for batch in layout.of_table(table).to_batches(max_chunksize=_BATCH_ROWS)
         ):
-            for number, row in enumerate(batch.to_pylist(), before + 1):
+            for number, row in enumerate(_rows(batch), before + 1):
                 try:
                     out.write(_line(layout.as_json(row)).encode())
                 except TypeError as error:
                     raise _unwritable(row, number) from error
             before += batch.num_rows
+
+
+def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The rows of a batch; a map is an object."""
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist(maps_as_pydicts="strict")
+    except KeyError as error:
+        raise DataError(
+            f"a map has one key twice ({first_line(error)}), which JSON cannot hold: leave its column out "
+            "with `drop`, or use `export: parquet`"
+        ) from error
+    return rows
 
 
 @contextmanager
@@ -82,16 +94,9 @@ def _opened(path: Path, ending: str) -> Iterator[IO[bytes]]:
 
 def _line(row: dict[str, Any]) -> str:
     try:
-        return json.dumps(row, ensure_ascii=False, allow_nan=False, default=_text) + "\n"
+        return json.dumps(row, ensure_ascii=False, allow_nan=False, default=plain) + "\n"
     except ValueError:
-        return json.dumps(_finite(row), ensure_ascii=False, default=_text) + "\n"
-
-
-def _text(value: object) -> str:
-    isoformat = getattr(value, "isoformat", None)
-    if isoformat is not None:
-        return str(isoformat())
-    raise TypeError(type(value).__name__)
+        return json.dumps(_finite(row), ensure_ascii=False, default=plain) + "\n"
 
 
 def _unwritable(row: dict[str, Any], number: int) -> DataError:

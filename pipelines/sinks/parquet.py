@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ...contracts.context import Context
 from ...contracts.operators import Written
@@ -27,8 +27,7 @@ class ParquetExport(Export):
         table: {export: parquet, from: chosen}
     """
 
-    def ending(self) -> str:
-        return ".parquet"
+    endings: ClassVar[tuple[str, ...]] = (".parquet",)
 
     def export(self, rows: StoredRows, context: Context, default: Path) -> Written:
         layout = self.layout(rows)
@@ -36,7 +35,7 @@ class ParquetExport(Export):
         def write(path: Path) -> None:
             rows.write(partial(write_parquet, layout), [path], layout.reads(rows.column_names))
 
-        return place_file(self.path, default, self.ending(), rows.num_rows, write)
+        return place_file(self.place(), default, self.endings[0], rows.num_rows, write)
 
 
 def write_parquet(layout: Layout, tables: Iterator[pa.Table], path: Path) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from ...contracts.errors import DataError
 from ...contracts.rows import Row, turns_in, without_nulls
+from .json_values import plain
 from .turns import Turn, beside_text, name_of
 
 #: Format -> its column of turns, and its texts.
@@ -64,14 +66,27 @@ def _prompt(row: Row) -> list[Turn]:
 
 
 def _truth(row: Row) -> str:
-    """Return what the verifier compares with: text as it is, other values as JSON."""
+    """Return what the verifier compares with: texts, decimals and dates as they are, other values as JSON."""
     truth: Any = row.get("answer")
     if truth is None:
         raise DataError(
             "it has no ground truth in the column 'answer': add it with compute, or filter the row",
             row=name_of(row),
         )
-    return truth if isinstance(truth, str) else json.dumps(truth, ensure_ascii=False, default=str)
+    if isinstance(truth, str):
+        return truth
+    if isinstance(truth, Decimal):
+        return format(truth, "f")
+    try:
+        if hasattr(truth, "isoformat"):
+            return str(plain(truth))
+        return json.dumps(truth, ensure_ascii=False, allow_nan=False, default=plain)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"its ground truth in the column 'answer' is {truth!r:.40}, which has no JSON form ({error}): "
+            "make it a text or a number with compute, or filter the row",
+            row=name_of(row),
+        ) from error
 
 
 def _verifier(row: Row) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol, TypeAlias
 
 from ...contracts.errors import DataError
+from .json_mistakes import fix_of, is_wide
 from .locations import UNREADABLE, File, unreadable
 
 _SHOWN = 60
@@ -85,6 +86,8 @@ def _parse(line: bytes, place: str, loads: Loads) -> dict[str, Any]:
             f"{place}: a lone surrogate (\\u{ord(error.object[error.start]):04x}) is not valid text"
         ) from error
     except UnicodeDecodeError as error:
+        if is_wide(line):
+            raise _is_wide(place) from error
         raise DataError(
             f"{place}: not UTF-8 (byte {error.start + 1} of the line): save it as UTF-8"
         ) from error
@@ -93,13 +96,24 @@ def _parse(line: bytes, place: str, loads: Loads) -> dict[str, Any]:
     except _Unheld as error:
         raise DataError(f"{place}: {error}") from error
     except ValueError as error:
-        raise DataError(f"{place}: not JSON ({error}): {_shown(text)}; fix or remove the line") from error
+        if is_wide(line):
+            raise _is_wide(place) from error
+        if not isinstance(error, json.JSONDecodeError):
+            raise DataError(f"{place}: not JSON ({error}): {_shown(text)}; fix or remove it") from error
+        said, fix = f"{error.msg} at character {error.pos + 1}", fix_of(text, error.msg, error.pos)
+        raise DataError(f"{place}: not JSON ({said}): {_shown(text)}; {fix}") from error
     if not isinstance(row, dict):
         raise DataError(
             f"{place}: a row is a JSON object, found {_shown(text)}; "
             "write one {...} per line (a file that holds one JSON array is named .json)"
         )
     return row
+
+
+def _is_wide(place: str) -> DataError:
+    return DataError(
+        f"{place}: UTF-16 or UTF-32, and JSON is UTF-8: save it as UTF-8, as with `iconv -f UTF-16 -t UTF-8`"
+    )
 
 
 class _Unheld(ValueError):

@@ -20,7 +20,8 @@ from .column_options import final_names
 from .file_pieces import Columns, Found, no_files
 from .file_source import FileSource
 from .json_blocks import Scan, in_layout, pieces_of
-from .json_lines import LineBlock, parsed, rows_of
+from .json_lines import LineBlock, checked, rows_of
+from .json_tables import refuse_tables
 from .locations import File, files
 from .shape import Shapes
 
@@ -34,8 +35,9 @@ LOOKED_THROUGH = 8 << 20
 class Jsonl(FileSource):
     """Reads JSON Lines files (``.jsonl`` or ``.ndjson``), plain or compressed (``.gz`` or ``.zst``).
 
-    A file that is named ``.json`` may also hold one array of objects, over any number of lines; the errors
-    then give the number of the element as the line.
+    A file that is named ``.json`` may also hold one array of objects, or objects one after another, over any
+    number of lines; the errors then give the number of the object as the line. An object that seems to hold
+    all rows itself (a list of objects in `data`, or a list for each column) is an error that says so.
 
     The files are read twice, for their types and for their rows. A column whose nested values vary in shape
     becomes JSON text. Blank lines are skipped; any other line that is not a JSON object stops the run with an
@@ -76,12 +78,17 @@ class Jsonl(FileSource):
     def reads(self) -> Sequence[Path]:
         return [*super().reads(), *(Path(file.name) for file in self._request_files() if file.local)]
 
+    def _refuse_tables(self) -> None:
+        if self.format == "auto" and not (self.rename or self.columns or self.as_json):
+            refuse_tables(self.files())
+
     def _request_files(self) -> list[File]:
         with at("requests"):
             return files(self.requests, self.endings) if self.requests else []
 
     def pieces(self, context: Context, carry_out: CarryOut | None = None) -> Sequence[SourcePiece]:
         """One piece per block of lines, or per compressed file."""
+        self._refuse_tables()
         found = [Found.of(file) for file in self.files()]
         scan = Scan.of(found, Shapes(self.as_json), self.reader, self.rows, context, carry_out)
         if not scan.rows:
@@ -91,7 +98,8 @@ class Jsonl(FileSource):
             if name not in schema.names:
                 raise DataError(f"{first}: as_json: no column {name!r}")
         if not schema.names:
-            raise DataError(f"{first}: its {scan.rows:,} objects are all empty: a row needs a column")
+            which = "its only object is" if scan.rows == 1 else f"its {scan.rows:,} objects are all"
+            raise DataError(f"{first}: {which} empty: a row needs a column")
         own = [name for name in schema.names if name != FAILURE]
         names = dict(final_names(own, self.rename, self.columns, first))
         if FAILURE in schema.names:
@@ -101,8 +109,9 @@ class Jsonl(FileSource):
     def file_schema(self) -> pa.Schema | None:
         import pyarrow as pa
 
+        self._refuse_tables()
         shapes, read = Shapes(self.as_json), 0
-        lines = (line for file in self.files() for line in rows_of(LineBlock(file), parsed))
+        lines = (line for file in self.files() for line in rows_of(LineBlock(file), checked))
         for row, place, size in islice(lines, self.rows):
             shapes.add(in_layout(row, place, self.reader), place)
             read += size

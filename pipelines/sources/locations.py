@@ -12,10 +12,12 @@ from typing import IO, Any
 
 from ...contracts.errors import DataError, first_line
 from ...contracts.packaged_files import PACKAGED, no_such_file, packaged_name, place_of
+from .foreign import refuse_other_compression, refuse_other_kinds
 from .json_array import ENDINGS, as_lines
 
 _BLOCK = 1 << 20
 _GLOB = frozenset("*?[")
+_PACKED = (".gz", ".zst", ".zstd")
 #: The keys under which file systems give the version of a file, best first.
 _VERSIONS = ("etag", "ETag", "md5Hash", "content_md5", "blob_id", "sha256", "crc32c")
 
@@ -55,7 +57,7 @@ class File:
     def open_decompressed(self) -> Iterator[IO[bytes]]:
         """The decompressed bytes of a ``.gz`` or ``.zst`` file; a JSON array as JSON Lines (json_array.py).
 
-        Raises DataError if decompression fails.
+        Raises DataError if decompression fails, or the file is of another kind than its name says.
         """
         import gzip
         import io
@@ -64,10 +66,13 @@ class File:
 
         with self.open() as stream:
             try:
+                if self.path.endswith(_PACKED):
+                    ending = next(each for each in _PACKED if self.path.endswith(each))
+                    refuse_other_compression(stream, self.name, ending)
                 if self.path.endswith(".gz"):
                     with gzip.open(stream, "rb") as unpacked:
                         yield self._lines(unpacked)  # type: ignore[arg-type]
-                elif self.path.endswith((".zst", ".zstd")):
+                elif self.path.endswith(_PACKED):
                     packed = pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")
                     with io.BufferedReader(packed) as unpacked:
                         yield self._lines(unpacked)
@@ -84,12 +89,13 @@ class File:
             return sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))
 
     def _lines(self, stream: IO[bytes]) -> IO[bytes]:
+        refuse_other_kinds(stream, self.name)
         return as_lines(stream, self.name) if self.path.endswith(ENDINGS) else stream
 
     @property
     def compressed(self) -> bool:
         """Can it be read from its beginning only?"""
-        return self.path.endswith((".gz", ".zst", ".zstd", *ENDINGS))
+        return self.path.endswith((*_PACKED, *ENDINGS))
 
     def size(self) -> int | None:
         """Its bytes; None if the file system does not know."""
@@ -170,6 +176,11 @@ def _matches(pattern: str, endings: tuple[str, ...]) -> list[File]:
         raise no_such_file(pattern)
     if not hits:
         kinds = ", ".join(endings)
+        if others := _others(system, path):
+            raise DataError(
+                f"{pattern}: no file in this folder ends with {kinds}; it holds {', '.join(others)}: name "
+                f"the files themselves, as in {pattern.rstrip('/')}/*{os.path.splitext(others[0])[1]}"
+            )
         raise DataError(
             f"{pattern}: no such file (a path, a glob, a directory with {kinds} files or a URL; "
             "relative paths start at the current directory)"
@@ -179,6 +190,11 @@ def _matches(pattern: str, endings: tuple[str, ...]) -> list[File]:
     if "file" in _protocols(system):
         return [File(system, hit, _shown(hit, pattern)) for hit in sorted(hits)]
     return [File(system, hit, system.unstrip_protocol(hit)) for hit in sorted(hits)]
+
+
+def _others(system: Any, path: str) -> list[str]:
+    """The names of the first files below a folder; none if it is none."""
+    return [os.path.relpath(hit, path) for hit in sorted(system.find(path))[:3]] if system.isdir(path) else []
 
 
 def _pattern(system: Any, path: str) -> str:

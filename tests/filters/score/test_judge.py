@@ -17,6 +17,7 @@ from gristmill.filters.score.agreement import krippendorff_alpha, mean_differenc
 from gristmill.filters.score.judge import RubricJudge
 from gristmill.filters.score.judge_pair import JudgePair
 from gristmill.filters.score.meta_ranking import MetaRanking
+from gristmill.filters.score.written_label import written_label
 from gristmill.pipelines.engines import start
 
 Answers = Callable[[str, int], Any]
@@ -235,3 +236,92 @@ def test_what_it_reads_is_checked_when_planning() -> None:
         JudgePair.model_validate({"model": "judge", "a": "x", "b": "x"})
     with pytest.raises(ValidationError, match="a criterion is listed twice"):
         RubricJudge.model_validate({"model": "judge", "criteria": [CORRECT, CORRECT]})
+
+
+SCALE = ("1", "2", "3", "4", "5")
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        *((text, "4") for text in (
+            "4", " 4\n", "**4**", "Score: 4.", "4 - mostly right", "4/5", "4 out of 5", "4.0",
+            "I give it 4 of 5.",
+            '{"score": 4, "why": "a small slip"}', "Rating: 4/5 stars", "4 stars",
+            "The score is 4, since it is right",
+            "4 because it is right", "Score: 4. It has 1 error.", "(4)",
+            "4\n\n4",
+        )),
+        *((text, None) for text in (
+            "", "four", "6", "0", "10", "3.7", "3,7", "-3", "80%", "4/10", "4 out of 10", "4 or 5",
+            "4-5", "3 to 4",
+            "It has 1 error.", "There are 2 things to mend", '{"score": 4, "of": 5}', "1: wrong, 5: right",
+            "I cannot rate",
+            "4th", "v4", "3.5/5", "It meets 3 of 5 requirements",
+        )),
+    ],
+)  # fmt: skip
+def test_a_written_grade_is_read_as_a_whole(text: str, label: str | None) -> None:
+    assert written_label(text, SCALE) == label
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        *((text, "A") for text in (
+            "A", "**A**.", "Response A", "Response A answers it", "A is better", "The answer is A.",
+            "A wins",
+        )),
+        *((text, "B") for text in (
+            "B", "Response B is better", "A better response is B", "A reader prefers B.",
+        )),
+        *((text, None) for text in (
+            "A close call", "A response that helps", "A and B are equal", "B over A", "Neither", "a",
+        )),
+    ],
+)  # fmt: skip
+def test_the_article_is_no_label(text: str, label: str | None) -> None:
+    assert written_label(text, ("A", "B")) == label
+
+
+def test_a_grade_at_the_end_of_a_cut_answer_is_none() -> None:
+    for text in ("On a scale from 1", "Score: 4", "I prefer response A"):
+        labels = SCALE if "A" not in text else ("A", "B")
+        assert written_label(text, labels, cut=True) is None
+        assert written_label(text, labels) is not None
+    assert written_label("4\n\nThe answer is", SCALE, cut=True) == "4"
+
+
+def test_what_a_judge_should_not_write_fails_its_row_alone(context: Any, judge: Any) -> None:
+    written = {
+        "half": "3.7",
+        "much": "7",
+        "counts": "It has 1 error.",
+        "silent": "",
+        "thinks": "<think>4</think>",
+    }
+    judge(
+        lambda prompt, seed: next((say for name, say in written.items() if name in prompt), "4"), supports=[]
+    )
+    step = RubricJudge.model_validate({"model": "judge", "criteria": [CORRECT], "read": "answer"})
+    rows = [ROW, *({**ROW, "response": name} for name in written)]
+    good, *bad = judged(context, step, *rows)
+    assert values(good)["judge_correct"] == 4.0
+    for outcome in bad:
+        assert isinstance(outcome, Failed)
+    assert "wrote '3.7', not one of 1, 2, 3, 4, 5" in bad[0].error
+
+
+def test_probabilities_that_are_no_numbers_fail_their_row_alone(context: Any, judge: Any) -> None:
+    def answers(prompt: str, seed: int) -> dict[str, float]:
+        odd = next((word for word in ("nan", "inf") if word in prompt), "1")
+        return {"4": float(odd), "5": 1.0}
+
+    judge(answers, attempts=1)
+    step = RubricJudge.model_validate({"model": "judge", "criteria": [CORRECT]})
+    good, nan, inf = judged(context, step, ROW, {**ROW, "response": "nan"}, {**ROW, "response": "inf"})
+    assert values(good)["judge_correct"] == 4.5
+    assert isinstance(nan, Failed)
+    assert "a log-probability is NaN" in nan.error
+    assert isinstance(inf, Failed)
+    assert "reports a log-probability that is no number" in inf.error

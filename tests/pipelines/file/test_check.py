@@ -315,3 +315,33 @@ def test_a_student_that_a_training_cannot_read_is_found_before_it_is_trained(
 def test_a_reward_model_is_not_served_as_a_language_model() -> None:
     (found,) = mistakes(STUDENT % ("t", "reward", "base", ""))
     assert "the head of a reward model, which the engine 'vllm' cannot load: give its base `engine: " in found
+
+
+MODELS: list[tuple[str, str]] = [
+    ("{path: m, thinking: maybe}", "thinking: expected 'auto' or true or false or a mapping; found 'maybe'"),
+    ("{path: m, thinking: aut}", "found 'aut'; did you mean 'auto'?"),
+    ("{path: m, thinking: {markers: [x]}}", "thinking.markers: has too few parts; found a list"),
+    ("{path: m, thinking: {enabled: 7}}", "thinking.enabled: expected true or false; found 7"),
+    (
+        "{path: m, temperature: 1}",
+        "temperature: unknown key: .*; leave it out: `sampling: {...}` of the model",
+    ),
+    (
+        "{engine: openai, url: 'http://h/v1', model: m, api_key: sk-123}",
+        "leave it out: `key_env` names the variable",
+    ),
+    (
+        "{engine: openai, base_url: 'http://h/v1', model: m}",
+        "base_url: unknown key: .*`engine: openai` has `url`",
+    ),
+    ("{model: gpt-4}", "model: unknown key: .*`engine: openai` with `url` and `model` a server"),
+]
+
+
+@pytest.mark.parametrize(("model", "said"), MODELS)
+def test_a_mistake_about_a_model_is_told_with_all_that_is_possible(model: str, said: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        loads(HEAD.replace("{path: m}", model, 1) + "steps:\n" + ROWS, "f")
+    told = [f"{problem.field}: {problem.message}" for problem in refused.value.problems]
+    assert [each for each in told if re.search(said, each)]
+    assert not any("sk-123" in each or "there is 'auto'" in each for each in told)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 
 from gristmill.contracts.errors import DataError
 from gristmill.contracts.stored_rows import TableRows
-from gristmill.pipelines.sinks import ParquetExport
+from gristmill.pipelines.sinks import ArrowExport, JsonlExport, ParquetExport
+from gristmill.pipelines.sinks.export import Export
 
 
 def rows(count: int = 3) -> pa.Table:
@@ -154,3 +157,45 @@ def test_keys_of_different_types_are_refused() -> None:
         DataError, match="row b: a turn has 'mark' of type string, and one before it of type int64"
     ):
         prepared(ParquetExport(format="messages"), table)
+
+
+@pytest.mark.parametrize(
+    ("export", "path", "fix"),
+    [
+        (JsonlExport, "out/train.json", r"\.jsonl or \.jsonl\.gz or \.jsonl\.zst, .*: change its ending"),
+        (JsonlExport, "s3://bucket/train.csv", "change its ending, or name a folder"),
+        (JsonlExport, "train.parquet", "change its ending"),
+        (ParquetExport, "train.jsonl", r"file that ends with \.parquet, and would make a f"),
+        (ParquetExport, "train.parquet.gz", "change its ending"),
+        (ArrowExport, "train.arrow", "writes a folder, and would make a .*: leave out its ending"),
+        (JsonlExport, "", "found an empty path: name a file or a folder, or leave `path` out"),
+        (ArrowExport, " ", "found an empty path"),
+    ],
+)  # fmt: skip
+def test_a_path_that_names_another_kind_of_file_makes_no_folder(
+    export: type[Export], path: str, fix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=fix) as refused:
+        export(path=path).inspect()
+    assert refused.value.place == ("path",)
+    if path.strip() and "://" not in path:
+        Path(path).mkdir(parents=True)  # a folder that somebody named so
+        export(path=path).inspect()
+    for fine in ("train.jsonl.gz", "data.v2", "out.jsonl/set", "../beside"):
+        JsonlExport(path=fine).inspect()
+
+
+@pytest.mark.parametrize("export", [JsonlExport, ParquetExport, ArrowExport])
+def test_a_tilde_is_the_home_directory(
+    export: type[Export], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: Any
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    written = export(path="~/made").write(rows(), context, tmp_path / "unused")
+    assert Path(written.location) == tmp_path / "home" / "made"
+    assert export(path="~/made").target() in (
+        tmp_path / "home" / "made",
+        tmp_path / "home" / "made" / written.files[0],
+    )
+    assert [each.name for each in tmp_path.iterdir()] == ["home"]

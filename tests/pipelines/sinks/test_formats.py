@@ -107,6 +107,22 @@ def test_calls_in_a_column_are_an_answer() -> None:
             "no role 'critic'",
         ),
         ("prompt_chosen_rejected", {"prompt": "a", "chosen": "b"}, "column 'rejected', found no such column"),
+        (
+            "prompt_chosen_rejected",
+            {"prompt": "a", "chosen": "b", "rejected": None},
+            "column 'rejected', found null",
+        ),
+        (
+            "prompt_chosen_rejected",
+            {"prompt": "a", "chosen": [], "rejected": "b"},
+            "column 'chosen', found an empty list",
+        ),
+        ("messages", {"messages": None}, r"no chat form.*found \[\]; 'messages' is null"),
+        (
+            "messages",
+            {"prompt": None, "response": None, "x": 1},
+            r"found \['x'\]; 'prompt' and 'response' are null$",
+        ),
     ],
 )
 def test_a_row_that_does_not_fit_is_named(name: str, row: dict[str, Any], message: str) -> None:
@@ -123,6 +139,26 @@ def test_a_pair_keeps_both_answers() -> None:
         "rejected": "c",
         "tools": None,
     }
+
+
+SAID = {"role": "assistant", "content": "b"}
+
+
+@pytest.mark.parametrize("system", [None, "s"])
+@pytest.mark.parametrize("sides", [("chosen", "rejected"), ("chosen",)])
+def test_a_prompt_is_not_repeated_in_the_answers(system: str | None, sides: tuple[str, ...]) -> None:
+    """Data sets often have whole conversations on both sides; TRL puts the prompt before each."""
+    asked = exchange(system, "a", "b")[:-1]
+    row: dict[str, Any] = {"prompt": "a", "chosen": [SAID], "rejected": [SAID], "system": system}
+    made = FORMATS["prompt_chosen_rejected"]({**row, **{side: [*asked, SAID] for side in sides}})
+    assert (made["prompt"], made["chosen"], made["rejected"]) == (asked, [SAID], [SAID])
+    other = [{"role": "user", "content": "other"}, SAID]
+    for wrong in (other, asked):
+        with pytest.raises(
+            DataError,
+            match=r"r1: its 'chosen' begins with a turn of '\w+' and is not .*`format: preferences`",
+        ):
+            FORMATS["prompt_chosen_rejected"]({"_id": "r1", **row, "chosen": wrong})
 
 
 def test_a_pair_of_turns_is_written_as_turns_with_its_system_prompt() -> None:

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import datetime
 import json
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import fsspec
 import pyarrow as pa
 import pytest
@@ -52,14 +54,42 @@ def test_bytes_are_refused_with_the_way_out(tmp_path: Path, context: Any) -> Non
 
 def test_a_value_that_json_lacks_is_told_with_row_and_column(tmp_path: Path, context: Any) -> None:
     rows = 5000  # of several batches
-    table = pa.table({"n": range(rows), "price": [None] * (rows - 2) + [Decimal("1.5"), Decimal("2")]})
+    table = pa.table({"n": range(rows), "price": [None] * (rows - 2) + [timedelta(1), timedelta(2)]})
     with pytest.raises(
-        DataError, match=r"^row 4,999: column 'price' holds a value of type Decimal, which has no"
+        DataError, match=r"^row 4,999: column 'price' holds a value of type timedelta, which has no"
     ):
         JsonlExport().write(table, context, tmp_path / "out")
     nested = pa.table({"a": [1], "b": [[{"c": b"x"}]]})
     with pytest.raises(DataError, match=r"^row 1: column 'b' holds a value of type bytes"):
         JsonlExport().write(nested, context, tmp_path / "out")
+
+
+def test_decimals_that_sql_makes_are_numbers(tmp_path: Path, context: Any) -> None:
+    """``0.5 * n`` and ``sum(n)`` are decimals in SQL: what is read back is the same number."""
+    numbers = duckdb.sql("SELECT 0.5 * n AS half, sum(n) OVER () AS all_n, 2.0 AS two FROM range(3) AS t(n)")
+    table = numbers.to_arrow_table()
+    assert [pa.types.is_decimal(kind) for kind in table.schema.types] == [True, True, True]
+    JsonlExport().write(table, context, tmp_path / "out")
+    lines = (tmp_path / "out" / "data.jsonl").read_text().splitlines()
+    assert lines[1] == '{"half": 0.5, "all_n": 3, "two": 2.0}'
+    exact = pa.table({"n": [Decimal("0." + "1" * 20)]})
+    with pytest.raises(
+        DataError, match=r"row 1: column 'n' holds a value of type decimal, of more digits than"
+    ):
+        JsonlExport().write(exact, context, tmp_path / "out")
+
+
+def test_a_map_is_an_object(tmp_path: Path, context: Any) -> None:
+    kind = pa.map_(pa.string(), pa.int64())
+    table = pa.table(
+        {"m": pa.array([[("k", 1)], None], kind), "in": pa.array([[[("k", 1)]], []], pa.list_(kind))}
+    )
+    JsonlExport().write(table, context, tmp_path / "out")
+    read = [json.loads(line) for line in (tmp_path / "out" / "data.jsonl").read_text().splitlines()]
+    assert read == [{"m": {"k": 1}, "in": [{"k": 1}]}, {"m": None, "in": []}]
+    doubled = pa.table({"m": pa.array([[("k", 1), ("k", 2)]], kind)})
+    with pytest.raises(DataError, match=r"a map has one key twice .* leave its column out with `drop`"):
+        JsonlExport().write(doubled, context, tmp_path / "out")
 
 
 def test_a_url_is_written(tmp_path: Path, context: Any) -> None:

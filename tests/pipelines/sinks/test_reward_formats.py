@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +79,29 @@ def test_the_files_are_those_that_trl_reads(tmp_path: Path) -> None:
     assert read[0] == {"id": "r", "prompt": ASKED, "solution": "$42$", "verifier": "math"}
     said = [[{"role": "assistant", "content": f"so $\\boxed{{{answer}}}$"}] for answer in (42, 41)]
     assert accuracy_reward(said, solution=read["solution"][:1] * 2) == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "written"),
+    [
+        (Decimal("1.50"), "1.50"),
+        (Decimal("1E+3"), "1000"),
+        (datetime.date(2024, 1, 2), "2024-01-02"),
+        (True, "true"),
+        (0.5, "0.5"),
+        ([Decimal("0.5"), datetime.date(2024, 1, 2)], '[0.5, "2024-01-02"]'),
+        ("", ""),
+    ],
+)
+def test_a_truth_is_written_as_a_verifier_compares_it(answer: Any, written: str) -> None:
+    row = {"_id": "r1", "prompt": "6 * 7?", "answer": answer, "verifier": "math"}
+    assert FORMATS["grpo"](row)["solution"] == written
+
+
+@pytest.mark.parametrize("answer", [float("nan"), float("inf"), b"x", [b"x"]])
+def test_a_truth_that_is_none_is_refused(answer: Any) -> None:
+    row = {"_id": "r1", "prompt": "6 * 7?", "answer": answer, "verifier": "math"}
+    with pytest.raises(
+        DataError, match=r"row r1: its ground truth in the column 'answer' is .* no JSON form"
+    ):
+        FORMATS["grpo"](row)

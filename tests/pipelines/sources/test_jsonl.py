@@ -102,6 +102,48 @@ def test_a_bad_line_is_named(tmp_path: Path, context: Any, line: str, message: s
         read(Jsonl(path=path), context)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"a": 1},\n{"a": 2}', r"a\.jsonl:1: not JSON \(Extra data at character 9\): .*; remove the comma"),
+        ('{"a": 1}\n{"a": 2,}', r"a\.jsonl:2: .* at character 9\): .*; remove the comma before '\}'$"),
+        ('{"a": [2,]}', r"a\.jsonl:1: .*; remove the comma before '\]'$"),
+        ('{"a": 1}{"a": 2}', r"a\.jsonl:1: .*; write one object per line$"),
+        ('{"a": 1}\r{"a": 2}', r"a\.jsonl:1: .*; write one object per line$"),
+        ("{'a': 1}", r"a\.jsonl:1: .*; it is Python's notation: write rows with json\.dumps$"),
+        ('{"a": [1, None]}', r"a\.jsonl:1: .*; it is Python's notation"),
+        ('{"a": "x", "b": True}', r"a\.jsonl:1: .*; it is Python's notation"),
+        ('{\n  "a": 1\n}', r"a\.jsonl:1: .*; an array, or objects over .* named \.json: rename it$"),
+        ('[\n  {"a": 1}\n]', r"a\.jsonl:1: .*; an array, or objects over .* named \.json: rename it$"),
+        ('{"a": 1}\n# b', r"a\.jsonl:2: .*'# b'; fix or remove it$"),
+    ],
+)  # fmt: skip
+def test_a_usual_mistake_is_told_with_its_fix(tmp_path: Path, context: Any, text: str, said: str) -> None:
+    path = write(tmp_path / "a.jsonl", text)
+    for look in (lambda: read(Jsonl(path=path), context), Jsonl(path=path).file_schema):
+        with pytest.raises(DataError, match=said):
+            look()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+@pytest.mark.parametrize("text", ['{"a": 1}', '[{"a": 1}]', '[\n{"a": "é"}]'])
+def test_another_encoding_is_named(tmp_path: Path, context: Any, encoding: str, name: str, text: str) -> None:
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    with pytest.raises(DataError, match=rf"{name}:1: UTF-16 or UTF-32, and JSON is UTF-8: save it as UTF-8"):
+        read(Jsonl(path=str(tmp_path / name)), context)
+
+
+@pytest.mark.parametrize("line", ['{"a": NaN}', '{"a": 1, "a": 2}', '{"a": ' + "9" * 5000 + "}"])
+def test_what_a_run_refuses_a_plan_refuses(tmp_path: Path, context: Any, line: str) -> None:
+    path = write(tmp_path / "a.jsonl", '{"a": null}', line)
+    with pytest.raises(DataError) as run:
+        read(Jsonl(path=path), context)
+    with pytest.raises(DataError) as plan:
+        Jsonl(path=path).file_schema()
+    assert str(plan.value) == str(run.value)
+
+
 def test_bytes_that_are_not_utf8_are_named(tmp_path: Path, context: Any) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"a": 1}\n{"a": "\xff"}\n')
     with pytest.raises(DataError, match=r"a\.jsonl:2: not UTF-8 \(byte 8"):
@@ -137,6 +179,14 @@ def test_a_url_is_read_and_its_digest_follows_its_content(context: Any) -> None:
     assert list(before) == ["memory:///seeds/a.jsonl"]
     memory.pipe("/seeds/a.jsonl", b'{"n": 2}\n')
     assert source.content() != before
+
+
+def test_a_folder_without_such_files_says_what_it_holds(tmp_path: Path) -> None:
+    write(tmp_path / "rows.json", '{"n": 1}')
+    with pytest.raises(
+        DataError, match=r"no file in this folder ends with \.jsonl, .*; it holds rows\.json: .*/\*\.json$"
+    ):
+        Jsonl(path=str(tmp_path)).content()
 
 
 def test_the_digest_is_of_the_bytes(tmp_path: Path) -> None:
@@ -270,6 +320,8 @@ def test_a_file_without_rows_has_the_columns_asked_for(tmp_path: Path, context: 
 
 
 def test_rows_without_a_column_are_not_dropped_in_silence(tmp_path: Path, context: Any) -> None:
+    with pytest.raises(DataError, match=r"a\.jsonl: its only object is empty"):
+        read(Jsonl(path=write(tmp_path / "a.jsonl", "{}")), context)
     with pytest.raises(DataError, match=r"a\.jsonl: its 2 objects are all empty"):
         read(Jsonl(path=write(tmp_path / "a.jsonl", "{}", "{}")), context)
 
