@@ -58,15 +58,17 @@ def find_cutoff(evidence: Evidence, target: float, level: float) -> Cutoff | Non
     unlabelled = [int((evidence.unlabelled >= each).sum()) for each in grid]
     tested = [_counted(each, evidence.held_out, evidence.held_out_right) for each in grid]
     learned = [_counted(each, evidence.fitted, evidence.fitted_right) for each in grid]
-    chance = [
-        _chance(each.rows, rows, shares, target, 1.0 - level)
-        for each, rows, shares in zip(tested, unlabelled, learned, strict=True)
-    ]
+    chance = []
+    most = -1
+    for each, rows, shares in zip(tested, unlabelled, learned, strict=True):
+        most = most_wrong(each.rows, rows, target, 1.0 - level, near=most)
+        chance.append(_chance(each.rows, most, shares))
     if not any(chance):
         return None
     found = None
     for start in range(chance.index(max(chance)), len(grid)):
-        if not _shown(tested[start], unlabelled[start], target, 1.0 - level):
+        rows, wrong = tested[start].rows, tested[start].rows - tested[start].right
+        if not _shown(rows, wrong, unlabelled[start], target, 1.0 - level):
             break
         found = tested[start]
     return found
@@ -110,32 +112,53 @@ def _counted(cutoff: float, confidence: NDArray[np.float64], right: NDArray[np.b
     return Cutoff(cutoff, int(above.sum()), int(right[above].sum()))
 
 
-def _chance(rows: int, unlabelled: int, learned: Cutoff, target: float, risk: float) -> float:
-    """Return the probability that ``rows`` held-out rows at a cutoff show the precision, if they are right
-    with the share of ``learned``; 0 if they do not even if all are right.
+def _chance(rows: int, most: int, learned: Cutoff) -> float:
+    """Return the probability that at most ``most`` of ``rows`` held-out rows at a cutoff are wrong, if they
+    are right with the share of ``learned``; 0 if ``most`` is negative.
 
     A start at the strictest cutoff would fail with its first wrong row; one at the best cutoff of the fitted
     rows may have too few held-out rows. Laplace's rule of succession smooths the share.
     """
-    most, too_many = -1, rows + 1  # wrong rows that still pass, and that do not
-    while too_many - most > 1:
-        wrong = (most + too_many) // 2
-        if wrong <= rows and _shown(Cutoff(learned.confidence, rows, rows - wrong), unlabelled, target, risk):
-            most = wrong
-        else:
-            too_many = wrong
     if most < 0:
         return 0.0
     return binomial_tail(most, rows, (learned.rows - learned.right + 1) / (learned.rows + 2))
 
 
-def _shown(tested: Cutoff, unlabelled: int, target: float, risk: float) -> bool:
-    """Do the held-out rows rule out a precision below ``target``, in general and of the unlabelled rows?"""
-    wrong = tested.rows - tested.right
-    if binomial_tail(wrong, tested.rows, 1.0 - target) > risk:
+def most_wrong(rows: int, unlabelled: int, target: float, risk: float, *, near: int) -> int:
+    """Return how many of ``rows`` held-out rows may be wrong if they are to show the precision; -1 if they do
+    not even if all are right. ``near``: where the search begins, as at the cutoff before.
+    """
+
+    def passes(wrong: int) -> bool:
+        return wrong < 0 or (wrong <= rows and _shown(rows, wrong, unlabelled, target, risk))
+
+    step = 1
+    if passes(near):
+        most, too_many = near, near + 1
+        while passes(too_many):
+            step *= 2
+            most, too_many = too_many, too_many + step
+    else:
+        most, too_many = near - 1, near
+        while not passes(most):
+            step *= 2
+            most, too_many = most - step, most
+    while too_many - most > 1:
+        wrong = (most + too_many) // 2
+        if passes(wrong):
+            most = wrong
+        else:
+            too_many = wrong
+    return max(most, -1)
+
+
+def _shown(rows: int, wrong: int, unlabelled: int, target: float, risk: float) -> bool:
+    """Do ``rows`` held-out rows, ``wrong`` of them wrong, rule out a precision below ``target``, in general
+    and of the unlabelled rows?
+    """
+    if binomial_tail(wrong, rows, 1.0 - target) > risk:
         return False
     too_many = int((1.0 - target) * unlabelled + 1e-9) + 1
     if too_many > unlabelled:
         return True
-    together = tested.rows + unlabelled
-    return hypergeometric_tail(wrong, tested.rows, wrong + too_many, together) <= risk
+    return hypergeometric_tail(wrong, rows, wrong + too_many, rows + unlabelled) <= risk

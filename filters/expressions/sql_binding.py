@@ -41,10 +41,10 @@ class Binding:
                 said = f"column '{name}' holds {kind}, which expressions cannot read"
                 self.unreadable[name.lower()] = said
             elif name.lower() not in self._known:
-                columns[name] = pa.array([], read_as)
+                columns[name] = pa.nulls(0, read_as)
                 self._known.add(name.lower())
-        # A table needs a column; no expression can have this name.
-        database.register(TABLE, pa.table({**columns, "_": pa.array([], pa.null())}))
+        # A table needs a column; no expression can have this name. `pa.array` would import pandas.
+        database.register(TABLE, pa.table({**columns, "_": pa.nulls(0)}))
 
     def arrow_type(self, tree: Node) -> pa.DataType | None:
         """The Arrow type of an expression's values; None if it is not known, or if it does not bind."""

@@ -15,7 +15,7 @@ from gristmill.filters.calibrate.bounds import (
     lower_bound,
     rows_needed,
 )
-from gristmill.filters.calibrate.cutoff import Evidence, find_cutoff
+from gristmill.filters.calibrate.cutoff import Evidence, find_cutoff, most_wrong
 from gristmill.filters.expressions.keep import Keep
 
 
@@ -59,6 +59,19 @@ def test_the_promise_is_kept_on_unseen_rows(target: float) -> None:
             broken += unseen[evidence.unlabelled >= found.confidence].mean() < target
     assert promised > 50
     assert broken <= 11
+
+
+@pytest.mark.parametrize(
+    ("rows", "unlabelled", "most"), [(0, 9, -1), (28, 0, -1), (60, 0, 1), (60, 4000, 1), (250, 500, 15)]
+)
+def test_the_most_wrong_rows_are_the_same_wherever_their_search_begins(
+    rows: int, unlabelled: int, most: int
+) -> None:
+    for near in (-1, 0, 1, 7, rows, 2 * rows + 9):
+        assert most_wrong(rows, unlabelled, 0.9, 0.05, near=near) == most
+    if unlabelled < 9 <= rows:
+        assert lower_bound(rows - most - 1, rows, 0.95) < 0.9
+        assert most < 0 or lower_bound(rows - most, rows, 0.95) >= 0.9
 
 
 def levels(*groups: tuple[float, int, int]) -> tuple[np.ndarray, np.ndarray]:
