@@ -27,7 +27,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ from gristmill.pipelines.run.events import Event, PartDone, RoundDone, StepDone,
 from gristmill.pipelines.store.run_directory import RunDirectory
 
 sys.path.append(str(Path(__file__).parent))
+import warm_modules
 from killing import parts
 from measuring import versions, write
 from tampering import tiny_model
@@ -139,7 +139,7 @@ def run(
                 assassin.watch_decisions()
             gristmill.run(file, into, observer=assassin)
             if imported is not None:
-                imported.write_text("\n".join(sys.modules))
+                warm_modules.tell(imported)
             code = 0
         except BaseException as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
@@ -183,13 +183,6 @@ def unmeasured(figures: Mapping[str, Any]) -> dict[str, Any]:
     return {name: figure for name, figure in figures.items() if name not in MEASURED}
 
 
-def load_modules(listed: Path) -> None:
-    """Import what a run needed, so that each fork has it. Threads do not survive a fork: none is started."""
-    for name in listed.read_text().splitlines():
-        with suppress(Exception):
-            importlib.import_module(name)
-
-
 def campaign(
     folder: Path, file: Path, kills: int, seed: int, phases: Sequence[str] = tuple(PHASES)
 ) -> tuple[Counter[str], int, list[str]]:
@@ -201,7 +194,7 @@ def campaign(
     into = folder / "loop"  # each in the same place, because metrics name files
     if run(file, into, imported=folder / "imported") != 0:
         raise RuntimeError("the undisturbed loop failed")
-    load_modules(folder / "imported")
+    warm_modules.load(folder / "imported")
     clean = state(into)
     shutil.rmtree(into)
     while killed.total() < kills:
