@@ -5,12 +5,13 @@ Part of the contracts: everything may import this module, and it imports only ot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import EngineError
 from .inference import Completion, Engine, ModelWeights, Request, StoredEmbedder
+from .rows import Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,6 +55,13 @@ class Context(Protocol):
 
     def table(self, step: str) -> pa.Table:
         """The kept rows of another step named by a parameter."""
+        ...
+
+    def measured(self, model: str) -> Mapping[str, Row] | None:
+        """What a finished evaluation measured of ``model`` on this evaluation's items, by their ``_id``.
+
+        Holds the columns :attr:`.evaluation.Evaluate.measures` of every item. None: the model must be asked.
+        """
         ...
 
     def progress(self, done: float, total: float, unit: str, **figures: float) -> None:

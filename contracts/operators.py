@@ -348,22 +348,6 @@ class WholeTable(Operator):
         return self.judge(TableRows(table), context)
 
 
-class Evaluate(Map):
-    """Model, tasks -> metrics with per-item outcomes.
-
-    A map over the rows of ``tasks``: one outcome per item. :meth:`Map.summary` computes the metrics
-    that ``loop.when`` reads.
-    """
-
-    input_field: ClassVar[str] = "tasks"
-    tasks: StepRef
-    """Step whose rows are the items to evaluate on."""
-
-    def metrics(self) -> Sequence[str] | None:
-        """The dotted names of the numbers among its metrics; None if they are not known."""
-        return None
-
-
 @dataclass(slots=True)
 class Written:
     """The files that a sink wrote. ``location``: a path or URL. ``files``: names relative to it."""

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -182,6 +182,7 @@ class Bench:
     models: dict[str, ModelWeights] = field(default_factory=dict)
     embedders: dict[str | None, Embedder] = field(default_factory=dict)
     tables: dict[str, pa.Table] = field(default_factory=dict)
+    known: dict[str, Mapping[str, dict[str, Any]]] = field(default_factory=dict)
     reports: list[tuple[float, float, str]] = field(default_factory=list)
 
     def engine(self, model: str) -> Engine:
@@ -201,6 +202,9 @@ class Bench:
 
     def table(self, step: str) -> pa.Table:
         return self.tables[step]
+
+    def measured(self, model: str) -> Mapping[str, dict[str, Any]] | None:
+        return self.known.get(model)
 
     def progress(self, done: float, total: float, unit: str, **figures: float) -> None:
         self.reports.append((done, total, unit))

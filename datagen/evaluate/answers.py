@@ -44,6 +44,7 @@ class EvaluateAnswers(Comparison):
     """
 
     figures: ClassVar[Mapping[str, str]] = {"pass_rate": "score"}
+    measures: ClassVar[Sequence[str]] = ("answer", "score")
 
     check: AnswerCheck
     """Verifier that decides whether an answer passes, as `{verify: NAME, ...}`."""

@@ -44,6 +44,9 @@ class Comparison(PairedEvaluation):
     def judged(self, trials: Sequence[Trial]) -> Row:
         """Return the columns of an item, from one model's answers to it (at least one)."""
 
+    def samples_answers(self) -> bool:
+        return self.temperature > 0
+
     def model_post_init(self, _: Any) -> None:
         self.asking()  # the same rules as for generating
 
@@ -68,32 +71,32 @@ class Comparison(PairedEvaluation):
         asking = self.asking()
         request = asking.request(context)
         judge = None if asking.check is None else asking.check.open(context)
-        models = self.models()
+        measured = self.measured(context)
         plans = {
             name: SamplingPlan(
                 context.engine(name), context.seed, asking.policy(), request, asking.read, judge, whole=True
             )
-            for name in dict.fromkeys(models.values())
+            for name in dict.fromkeys(self.models().values())
+            if name not in measured
         }
 
         async def apply(rows: list[Row]) -> list[list[Outcome]]:
+            sides: dict[str, list[Outcome]] = {
+                name: [Kept(of[row["_id"]]) for row in rows] for name, of in measured.items()
+            }
             # In sequence: two engines on one CPU would slow each other down.
-            answers = {name: await sample_rows(plan, rows) for name, plan in plans.items()}
-            return [
-                [self._item({prefix: answers[name][index] for prefix, name in models.items()})]
-                for index in range(len(rows))
-            ]
+            for name, plan in plans.items():
+                sides[name] = [self._side(trials) for trials in await sample_rows(plan, rows)]
+            return self.items(sides)
 
         return apply
 
-    def _item(self, sides: Mapping[str, Sequence[Trial] | Failed]) -> Outcome:
-        judged: dict[str, Row] = {}
-        for prefix, trials in sides.items():
-            if isinstance(trials, Failed):
-                return trials
-            if not all(trial.answered for trial in trials):
-                refused = next(trial for trial in trials if not trial.answered).outcomes[0]
-                assert isinstance(refused, Failed)
-                return Failed(refused.error)
-            judged[prefix] = self.judged(trials)
-        return Kept(self.compared(judged))
+    def _side(self, trials: Sequence[Trial] | Failed) -> Outcome:
+        """What one model's answers to an item are worth."""
+        if isinstance(trials, Failed):
+            return trials
+        if not all(trial.answered for trial in trials):
+            refused = next(trial for trial in trials if not trial.answered).outcomes[0]
+            assert isinstance(refused, Failed)
+            return Failed(refused.error)
+        return Kept(self.judged(trials))

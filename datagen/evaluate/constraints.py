@@ -57,6 +57,7 @@ class EvaluateConstraints(Comparison):
 
     version: ClassVar[int] = 2
     figures: ClassVar[Mapping[str, str]] = {"strict": "strict", "fraction": "fraction", "loose": "loose"}
+    measures: ClassVar[Sequence[str]] = ("response", "strict", "loose", "fraction", "constraint_results")
 
     max_tokens: PositiveInt = 128
     """Maximum length of an answer, in tokens."""

@@ -43,6 +43,7 @@ class EvaluateLikelihood(PairedEvaluation):
     """
 
     figures: ClassVar[Mapping[str, str]] = {"mean_logprob": "mean_logprob"}
+    measures: ClassVar[Sequence[str]] = ("mean_logprob", "tokens")
 
     response: str | None = None
     """Column with the text to score. By default the last turn of the conversation, which must be the
@@ -51,6 +52,9 @@ class EvaluateLikelihood(PairedEvaluation):
     """Column with the prompt, if `response` is given. By default `prompt` or `messages`."""
     system: str | None = None
     """System prompt of rows that have none of their own."""
+
+    def samples_answers(self) -> bool:
+        return False
 
     def needs(self) -> Mapping[str, frozenset[Capability]]:
         wanted = self._scorer(self.model).needs()["model"]
@@ -64,16 +68,21 @@ class EvaluateLikelihood(PairedEvaluation):
         return Estimate(rows, asked.requests, asked.prompt_tokens, asked.completion_tokens)
 
     def open(self, context: Context) -> Apply:
-        models = self.models()
-        scorers = {name: self._scorer(name).open(context) for name in dict.fromkeys(models.values())}
+        measured = self.measured(context)
+        scorers = {
+            name: self._scorer(name).open(context)
+            for name in dict.fromkeys(self.models().values())
+            if name not in measured
+        }
 
         async def apply(rows: list[Row]) -> list[list[Outcome]]:
+            sides: dict[str, list[Outcome]] = {
+                name: [Kept(of[row["_id"]]) for row in rows] for name, of in measured.items()
+            }
             # In sequence: two engines on one CPU would slow each other down.
-            scored = {name: await score(rows) for name, score in scorers.items()}
-            return [
-                [self._item({prefix: scored[name][index][0] for prefix, name in models.items()})]
-                for index in range(len(rows))
-            ]
+            for name, score in scorers.items():
+                sides[name] = [outcome for (outcome,) in await score(rows)]
+            return self.items(sides)
 
         return apply
 
@@ -82,14 +91,3 @@ class EvaluateLikelihood(PairedEvaluation):
         assert kind is not None
         parameters = {"prompt": self.prompt, "response": self.response, "system": self.system}
         return cast(Map, kind.model_validate({"model": model, **parameters}))
-
-    def _item(self, sides: Mapping[str, Outcome]) -> Outcome:
-        for outcome in sides.values():
-            if not isinstance(outcome, Kept):
-                return outcome
-        names = ("mean_logprob", "tokens")
-        return Kept(
-            self.compared(
-                {prefix: {name: each.row[name] for name in names} for prefix, each in sides.items()}
-            )
-        )

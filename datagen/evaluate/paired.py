@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from ...contracts.operators import Evaluate, ModelRef
+from ...contracts.context import Context
+from ...contracts.evaluation import Evaluate
+from ...contracts.operators import ModelRef
+from ...contracts.outcomes import Kept, Outcome
 from ...contracts.rows import Row
 from .paired_bootstrap import Gain, paired_bootstrap
 
@@ -38,6 +41,7 @@ class PairedEvaluation(Evaluate):
     batch_rows: ClassVar[int] = 64
     #: The name of each figure, and its float64 column per item. Higher is better. The first figure decides.
     figures: ClassVar[Mapping[str, str]]
+    sides: ClassVar[Mapping[str, str]] = {"model": "", "against": AGAINST, "start": START}
 
     model: ModelRef
     """Model to evaluate: a name under `models`, or a train step, whose student is then evaluated."""
@@ -102,12 +106,33 @@ class PairedEvaluation(Evaluate):
 
     def models(self) -> dict[str, str]:
         """The models to ask, by the prefix of their columns. One may be named twice."""
-        named = {"": self.model, AGAINST: self.against, START: self.start}
+        named = {prefix: getattr(self, side) for side, prefix in self.sides.items()}
         return {prefix: name for prefix, name in named.items() if name is not None}
 
-    def asks(self) -> list[str]:
-        """The parameters that name a model."""
-        return [side for side in ("model", "against", "start") if getattr(self, side) is not None]
+    def measured(self, context: Context) -> dict[str, Mapping[str, Row]]:
+        """The models that need not be asked, with the columns of their items."""
+        found = {name: context.measured(name) for name in dict.fromkeys(self.models().values())}
+        return {name: rows for name, rows in found.items() if rows is not None}
+
+    def items(self, sides: Mapping[str, Sequence[Outcome]]) -> list[list[Outcome]]:
+        """The outcome of each item. ``sides``: the outcomes of each model, in the order of the items.
+
+        An item fails, or is filtered, if it is so for one of its models.
+        """
+        models = self.models()
+        count = len(next(iter(sides.values())))
+        return [
+            [self._item({prefix: sides[name][index] for prefix, name in models.items()})]
+            for index in range(count)
+        ]
+
+    def _item(self, sides: Mapping[str, Outcome]) -> Outcome:
+        kept: dict[str, Row] = {}
+        for prefix, outcome in sides.items():
+            if not isinstance(outcome, Kept):
+                return outcome
+            kept[prefix] = {name: outcome.row[name] for name in self.measures}
+        return Kept(self.compared(kept))
 
     def compared(self, sides: Mapping[str, Row]) -> Row:
         """The columns of an item, from the columns of each model, by the prefix of its columns."""

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from ...contracts.context import Context
 from ...contracts.errors import DataError
-from ...contracts.operators import Apply, Evaluate, FilledStepRef, check_names
+from ...contracts.evaluation import Evaluate
+from ...contracts.operators import Apply, FilledStepRef, check_names
 from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from .paired import BOOTSTRAP_SEED

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from ...contracts.evaluation import Evaluate
 from ...contracts.nearest import suggestion
-from ...contracts.operators import Evaluate
 from .document import Document, Path
 from .gate import GateSpec
 from .steps import Draft

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...contracts.errors import GristmillError
+from ...contracts.evaluation import Evaluate
 from ...contracts.nearest import brief, suggestion
-from ...contracts.operators import Evaluate
 from ...contracts.training import Train
 from . import when
 from .check_gate import check_gate

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from ...contracts import registry
 from ...contracts.errors import GristmillError
+from ...contracts.evaluation import Evaluate
 from ...contracts.nearest import brief, suggestion
-from ...contracts.operators import Evaluate, Operator, Source
+from ...contracts.operators import Operator, Source
 from .document import Document, Path
 from .mistakes import blame_all
 from .model_kinds import ModelSpec

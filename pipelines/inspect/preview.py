@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import DataError, EngineError, SpecError, SpecProblem, of_step
+from ...contracts.evaluation import Evaluate
 from ...contracts.inference import Completion, Engine, ModelWeights, Request, StoredEmbedder
-from ...contracts.operators import Evaluate, Sink, Source
+from ...contracts.operators import Sink, Source
 from ...contracts.training import Train
 from ..file.earlier import step_of
 from ..file.model_kinds import members
@@ -193,6 +194,9 @@ class _SourceContext:
 
     def table(self, step: str) -> pa.Table:
         raise self._refusal(f"rows of {step!r}")
+
+    def measured(self, model: str) -> None:
+        return None
 
     def progress(self, done: float, total: float, unit: str, **figures: float) -> None:
         return None

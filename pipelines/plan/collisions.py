@@ -8,7 +8,8 @@ from os.path import realpath
 from pathlib import Path
 
 from ...contracts.errors import GristmillError, SpecProblem
-from ...contracts.operators import Evaluate, Sink, Source
+from ...contracts.evaluation import Evaluate
+from ...contracts.operators import Sink, Source
 from ...contracts.training import Train
 from ..file.earlier import step_of
 from ..file.load import texts

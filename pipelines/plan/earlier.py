@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 
 from ...contracts import registry
 from ...contracts.errors import GristmillError, SpecProblem
-from ...contracts.operators import Evaluate, Operator
+from ...contracts.evaluation import Evaluate
+from ...contracts.operators import Operator
 from ...contracts.training import Train
 from ..file.earlier import ALL, rounds_of, split, step_of
 from ..file.spec import PipelineSpec, StepSpec

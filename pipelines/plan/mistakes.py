@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ...contracts.errors import GristmillError, ModelError, SpecProblem
+from ...contracts.evaluation import Evaluate
 from ...contracts.exchanges import MESSAGES, VIEWED, viewed
 from ...contracts.mistakes import ColumnError, at, single
 from ...contracts.nearest import suggestion
-from ...contracts.operators import Evaluate
 from ..engines.vocabularies import check_same_tokens
 from ..file import when
 from ..file.earlier import step_of

@@ -85,6 +85,7 @@ class ChainStage:
             with of_step(stage.head.name):
                 self.inputs.schema()  # raises DataError if inputs do not fit together, before models start
             contexts = {step.name: self.session.context(step, self.executor.models) for step in stage.steps}
+            self._tell_measured()
             opening = time.time()
             await asyncio.to_thread(self.executor.open, stage, contexts)
             for step in stage.steps:
@@ -102,6 +103,15 @@ class ChainStage:
         for step, store in zip(stage.steps, self.stores, strict=True):
             with of_step(step.name):
                 self._finish(step, store, engines.get(step.name, []), reused=store.complete)
+
+    def _tell_measured(self) -> None:
+        """Tell the user which models are not asked, since they were measured before."""
+        for step in self.stage.steps:
+            for model, before in self.session.measured(step).items():
+                self.session.notice(
+                    f"step {step.name}: {model} is not asked again: {before.step} of round {before.round} "
+                    "measured it on the same items"
+                )
 
     def _hand_columns_on(self) -> None:
         """If the input is empty, commit an empty part of each step,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...contracts.operators import Evaluate
+from ...contracts.evaluation import Evaluate
 from ...contracts.training import Train
 from ..plan.nodes import Plan, PlannedStep
 from ..store.step_store import StepStore

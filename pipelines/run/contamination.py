@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from ...contracts import registry
 from ...contracts.counting import counted
-from ...contracts.operators import Evaluate
+from ...contracts.evaluation import Evaluate
 from ..file.when import parse
 from ..plan.looks import deciding
 from ..plan.nodes import Plan

@@ -15,6 +15,7 @@ from ...contracts.asking import ask_all
 from ...contracts.errors import EngineError
 from ...contracts.exchanges import MESSAGES, VIEWED, view
 from ...contracts.inference import Completion, Engine, ModelWeights, Request, StoredEmbedder
+from ...contracts.rows import Row
 
 #: (step, done, total, unit, figures)
 OnProgress = Callable[[str, float, float, str, Mapping[str, float]], None]
@@ -34,6 +35,10 @@ def no_progress(step: str, done: float, total: float, unit: str, figures: Mappin
     """Ignore progress (in a worker on another machine)."""
 
 
+def nothing_measured(model: str) -> None:
+    """Ask every model."""
+
+
 def never() -> None:
     """Never stop (a worker is stopped by its executor)."""
 
@@ -49,6 +54,8 @@ class OperatorContext:
     tables: Callable[[str], pa.Table]
     on_progress: OnProgress = field(default=no_progress)
     stopping: Callable[[], None] = field(default=never)
+    #: What was measured of a model before, if this step is an evaluation.
+    known: Callable[[str], Mapping[str, Row] | None] = field(default=nothing_measured)
     #: The loop of the engines, of an operator that works in a thread beside it.
     loop: asyncio.AbstractEventLoop | None = None
 
@@ -76,6 +83,9 @@ class OperatorContext:
     def table(self, step: str) -> pa.Table:
         found = self.tables(step)
         return view(found, VIEWED) if MESSAGES in found.column_names else found
+
+    def measured(self, model: str) -> Mapping[str, Row] | None:
+        return self.known(model)
 
     def progress(self, done: float, total: float, unit: str, **figures: float) -> None:
         self.on_progress(self.step, done, total, unit, figures)

@@ -32,8 +32,9 @@ from ...contracts.inference import (
     Request,
     StoredEmbedder,
 )
+from ...contracts.rows import Row
 from ...contracts.training import Train, Trained
-from ..plan.nodes import Plan
+from ..plan.nodes import Plan, PlannedStep
 from .chain import Chain, Emit, StepResult
 from .context import OperatorContext
 from .executor import GROWTH, Tell, saturating, slots
@@ -137,6 +138,7 @@ class StageJob:
     weights: Mapping[str, ModelWeights]
     embedders: Mapping[str | None, EmbedderSettings]
     tables: Mapping[str, pa.Table]
+    measured: Mapping[str, Mapping[str, Mapping[str, Row]]]
     folder: Path
     secrets: frozenset[str]
 
@@ -208,6 +210,7 @@ def _open(job: StageJob) -> Chain:
             workdir=Path("unused"),
             models=models,
             tables=lambda name: job.tables[name],
+            known=job.measured.get(step.name, {}).get,
         )
         for step in job.stage.steps
     }
@@ -234,8 +237,10 @@ class RayExecutor:
         self._carriers: list[Carrying] = []
 
     def open(self, stage: Stage, contexts: dict[str, Context]) -> None:
+        measured = {step.name: _measured(step, contexts[step.name]) for step in stage.steps}
+        asked = {name for step in stage.steps for name in step.models.keys() - measured[step.name].keys()}
         engines: dict[str, Engine] = {}
-        for name in sorted(stage.models):
+        for name in sorted(stage.models & asked):
             engines[name] = self._serving.started(name).engine
         reads = {name for step in stage.steps for name in step.reads}
         embedders: dict[str | None, EmbedderSettings] = {}
@@ -250,6 +255,7 @@ class RayExecutor:
             weights={name: self._table.weights(name) for name in engines if self._has_weights(name)},
             embedders=embedders,
             tables={name: contexts[stage.head.name].table(name) for name in sorted(reads)},
+            measured=measured,
             folder=Path.cwd(),
             secrets=secrets.learned(),
         )
@@ -305,6 +311,12 @@ class RayExecutor:
 
     def _has_weights(self, name: str) -> bool:
         return self._table.settings(name).weights is not None
+
+
+def _measured(step: PlannedStep, context: Context) -> dict[str, Mapping[str, Row]]:
+    """The models that a step need not ask, with what was measured of them."""
+    found = {name: context.measured(name) for name in step.models}
+    return {name: rows for name, rows in found.items() if rows is not None}
 
 
 def _cores() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow as pa
 from ...contracts.context import Context
 from ...contracts.errors import GristmillError
 from ...contracts.inference import Usage
+from ...contracts.rows import Row
 from ...contracts.training import INPUT
 from ..plan.nodes import Plan, PlannedStep
 from ..store.parts import FAILED, Part
@@ -23,6 +25,7 @@ from .budget import BudgetTracker, Stop
 from .context import Models, OperatorContext
 from .events import Notice, Observer, PartDone, StepDone, StepProgress, StepStarted
 from .input_rows import InputRows
+from .measured_before import MeasuredBefore, measured_before
 from .occupancy import Occupancy
 
 
@@ -38,6 +41,7 @@ class Session:
     memory: int
     _outdated: set[str] = field(default_factory=set)
     _short: bool = False
+    _measured: dict[str, Mapping[str, MeasuredBefore]] = field(default_factory=dict)
 
     def store(self, name: str) -> StepStore:
         """The store of a step of this round."""
@@ -104,7 +108,18 @@ class Session:
             tables=self.table,
             on_progress=self._progress,
             stopping=self.check,
+            known=partial(self._known, step),
         )
+
+    def measured(self, step: PlannedStep) -> Mapping[str, MeasuredBefore]:
+        """The models of an evaluation that need not be asked, and where they were measured."""
+        if step.name not in self._measured:
+            self._measured[step.name] = measured_before(step, self.plan, self.run)
+        return self._measured[step.name]
+
+    def _known(self, step: PlannedStep, model: str) -> Mapping[str, Row] | None:
+        before = self.measured(step).get(model)
+        return None if before is None else before.rows()
 
     def table(self, name: str) -> pa.Table:
         """The kept rows of a finished step."""

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from ....contracts.errors import GristmillError
-from ....contracts.operators import Evaluate
+from ....contracts.evaluation import Evaluate
 from ...file.gate import GateSpec
 from ...plan.looks import looks_of, students_of
 from ...plan.nodes import Plan, PlannedStep

@@ -28,7 +28,8 @@ steps:
   chosen:  {{select: random, rows: 6, from: ended}}
   student:
     {{train: sft, from: chosen, model: base, epochs: {epochs}, adapter: {{kind: lora, rank: 2}}, dtype: fp32}}
-  verdict: {{evaluate: constraints, tasks: evals, model: student, against: base, max_tokens: 6}}
+  verdict: {{evaluate: constraints, tasks: evals, model: student, against: base, start: base@0,
+            max_tokens: 6}}
 loop: {{rounds: 2, promote: {{student: base}}, when: "{when}"}}
 """
 pytestmark = pytest.mark.engine
@@ -50,7 +51,8 @@ def run(
 
 
 def test_a_promoted_student_generates_in_the_next_round(tmp_path: Path, model: Path) -> None:
-    made, log = run(tmp_path, model, "verdict.n > 0")
+    text = PIPELINE.replace("epochs:", "learning_rate: 0.1, epochs:")
+    made, log = run(tmp_path, model, "verdict.n > 0", text=text)
     assert log.decisions == ["promoted"] * 2
     rounds = made.directory.rounds()
     assert len({each.plan["models"]["base"]["digest"] for each in rounds}) == 2
@@ -61,12 +63,22 @@ def test_a_promoted_student_generates_in_the_next_round(tmp_path: Path, model: P
     # The step with its own seed runs once; the prompts are drawn again in each round.
     assert [number for number, step in log.made_in if step == "evals"] == [1]
     assert [number for number, step in log.made_in if step == "prompts"] == [1, 2]
+    # The second round asks its student alone: the promoted one was measured by the round that trained it.
+    first, second = made["verdict@1"], made["verdict@2"]
+    assert [each.store.usage().requests for each in (first, second)] == [8, 4]
+    said, before = first.to_arrow(), second.to_arrow()
+    assert before["against_response"] == said["response"] != said["against_response"]
+    assert before["start_response"] == said["against_response"]
+    assert [each for each in log.notices if "not asked again" in each] == [
+        f"step verdict: {name} is not asked again: verdict of round 1 measured it on the same items"
+        for name in ("base", "base@0")
+    ]
     ledger = made["student"].store.ledger()
     assert (ledger.rows_in, ledger.kept) == (6, 6)
     # A finished loop runs nothing again, and an edit of training keeps the first round's rows.
-    _, log = run(tmp_path, model, "verdict.n > 0")
+    _, log = run(tmp_path, model, "verdict.n > 0", text=text)
     assert log.made == []
-    _, log = run(tmp_path, model, "verdict.n > 0", epochs=2)
+    _, log = run(tmp_path, model, "verdict.n > 0", epochs=2, text=text)
     assert [step for number, step in log.made_in if number == 1] == ["student", "verdict"]
 
 
@@ -114,7 +126,7 @@ steps:
   said:    {{generate: respond, from: tasks, model: base, temperature: 0, max_tokens: 6}}
   student: {{train: sft, from: lessons, model: base, epochs: 4, learning_rate: 0.02, batch_rows: 4,
              adapter: {{kind: lora, rank: 2}}, dtype: fp32}}
-  verdict: {{evaluate: answers, tasks: tasks, model: pupil, against: rival, max_tokens: 6,
+  verdict: {{evaluate: answers, tasks: tasks, model: pupil, against: rival, max_tokens: 6, temperature: 0.1,
              parser: {{kind: text, column: response}}, check: {{verify: number}}}}
 loop: {{rounds: 3, promote: {{student: base}}, when: "verdict.gain.ci_low > 0"}}
 """
@@ -150,6 +162,7 @@ def test_what_was_promoted_once_generates_in_every_later_round(
     for name, rows in (("tasks", tasks), ("lessons", lessons)):
         (tmp_path / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     right = {task["prompt"]: task["answer"] for task in tasks}
+    # Sampled answers: greedy ones of the first round would serve the others too.
     pupil = teach(lambda prompt, _: right[prompt] if len(pupil.prompts) <= len(tasks) else "none")
     rival = teach(lambda prompt, _: "none")
     file, log = tmp_path / "folded.yaml", Log()

@@ -1,0 +1,88 @@
+"""Models that a finished evaluation has measured on the same items are not asked again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gristmill
+
+from .event_log import Log
+
+BESIDE = """
+gristmill: 1
+name: beside
+models: {{one: {{engine: synthetic}}, two: {{engine: synthetic, thinking: true}}}}
+steps:
+  evals: {{source: jsonl, path: "{folder}/evals.jsonl"}}
+  first: {{evaluate: constraints, tasks: evals, model: one, against: two{more}}}
+  then:  {{evaluate: constraints, tasks: evals, model: two, against: one{more}, seed: 4}}
+  other: {{evaluate: constraints, tasks: evals, model: one, max_tokens: 9{more}}}
+{loop}
+"""
+
+
+def requests(made: gristmill.Run, step: str) -> int:
+    number: int = made[step].store.manifest["usage"]["requests"]
+    return number
+
+
+def column(made: gristmill.Run, step: str, name: str) -> list[Any]:
+    values: list[Any] = made[step].to_arrow()[name].to_pylist()
+    return values
+
+
+def beside(
+    folder: Path, bad: str = "", more: str = "", loop: str = "", **options: Any
+) -> tuple[gristmill.Run, Log]:
+    asked = json.dumps([{"kind": "lower_case"}])
+    items = [{"prompt": f"Task {n}.", "constraints": asked} for n in range(5)]
+    items += [{"prompt": "Bad.", "constraints": bad}] if bad else []
+    (folder / "evals.jsonl").write_text("".join(f"{json.dumps(item)}\n" for item in items))
+    file, log = folder / "beside.yaml", Log()
+    file.write_text(BESIDE.format(folder=folder, more=more, loop=loop))
+    return gristmill.run(file, folder / "run", observer=log, **options), log
+
+
+def test_two_evaluations_of_a_round_ask_each_model_once(tmp_path: Path) -> None:
+    made, log = beside(tmp_path)
+    assert [requests(made, step) for step in ("first", "then", "other")] == [10, 0, 5]
+    for name in ("response", "strict", "loose", "fraction", "constraint_results"):
+        assert column(made, "then", name) == column(made, "first", f"against_{name}")
+        assert column(made, "then", f"against_{name}") == column(made, "first", name)
+    assert column(made, "then", "response") != column(made, "then", "against_response")
+    assert column(made, "then", "gain") == [-gain for gain in column(made, "first", "gain")]
+    said = [each for each in log.notices if "not asked again" in each]
+    where = "is not asked again: first of round 1 measured it on the same items"
+    assert said == [f"step then: two {where}", f"step then: one {where}"]
+
+
+def test_answers_that_are_sampled_are_not_those_of_another_seed(tmp_path: Path) -> None:
+    made, log = beside(tmp_path, more=", temperature: 0.5")
+    assert [requests(made, step) for step in ("first", "then")] == [10, 10]
+    assert not any("not asked again" in each for each in log.notices)
+
+
+def test_an_evaluation_with_items_that_failed_is_not_used(tmp_path: Path) -> None:
+    made, _ = beside(tmp_path, bad="[1]")
+    assert [requests(made, step) for step in ("first", "then")] == [10, 10]
+
+
+def test_a_model_that_stays_is_asked_once_in_a_run_of_several_rounds(tmp_path: Path) -> None:
+    made, _ = beside(tmp_path, loop="loop: {rounds: 3}")
+    assert [requests(made, f"other@{number}") for number in (1, 2, 3)] == [5, 0, 0]
+    answers = [column(made, f"other@{number}", "response") for number in (1, 2, 3)]
+    assert answers == [answers[0]] * 3
+
+
+@pytest.mark.ray
+def test_workers_on_ray_ask_no_more(tmp_path: Path, cluster: str) -> None:
+    local, _ = beside(tmp_path)
+    shutil.move(local.path, tmp_path / "local")
+    spread, _ = beside(tmp_path, executor="ray", ray_address=cluster)
+    assert [requests(spread, step) for step in ("first", "then", "other")] == [10, 0, 5]
+    assert spread["then"].to_arrow() == gristmill.open_run(tmp_path / "local")["then"].to_arrow()
