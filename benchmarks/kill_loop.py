@@ -233,9 +233,11 @@ def main() -> int:
         killed, loops, different = campaign(Path(folder), file, kills, args.seed)
     for phase in PHASES:
         print(f"{killed[phase]:>5}  {phase}")
-    print(f"{killed.total()} kills in {loops} loops, {time.monotonic() - started:.0f} s")
+    seconds = round(time.monotonic() - started)
+    print(f"{killed.total()} kills in {loops} loops, {seconds} s")
     if not args.quick:
-        more = {"killed": dict(killed), "loops": loops, "seed": args.seed, "different": different}
+        more = {"killed": dict(killed), "loops": loops, "seed": args.seed, "seconds": seconds}
+        more["different"] = different
         write("kill_loop", [], versions("torch", "transformers", "pyarrow"), more)
     return 1 if different else 0
 
