@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import os
 import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent))
+import warm_modules
 
 NOBODY = 65534
 SECONDS = 60
@@ -29,16 +30,11 @@ class Warm:
         self.scratch = scratch
 
     def learn(self, *arguments: object, cwd: Path) -> None:
-        """Run a command, and import the modules that it imported.
-
-        No threads are started, because forks would lose them.
-        """
+        """Run a command, and import the modules that it imported."""
         ended = self.run(*arguments, cwd=cwd, tell_modules=True)
         if ended.code:
             raise SystemExit(f"{arguments[0]} on the run to damage: {ended.text}")
-        for name in (self.scratch / "modules").read_text().split():
-            with contextlib.suppress(Exception):
-                importlib.import_module(name)
+        warm_modules.load(self.scratch / "modules")
 
     def run(self, *arguments: object, cwd: Path, nobody: bool = False, tell_modules: bool = False) -> Ended:
         """Run ``gristmill ARGUMENTS``; SIGALRM ends a command after one minute."""
@@ -66,7 +62,7 @@ class Warm:
                 sys.stdout.flush()
                 sys.stderr.flush()
                 if tell_modules:
-                    (self.scratch / "modules").write_text(" ".join(sys.modules))
+                    warm_modules.tell(self.scratch / "modules")
                 os._exit(code)
         _, status = os.waitpid(pid, 0)
         return Ended(os.waitstatus_to_exitcode(status), output.read_text(errors="replace"))
