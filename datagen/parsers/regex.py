@@ -37,9 +37,8 @@ class RegexParser(Parser):
         if not _GROUP.search(value):
             raise ValueError("has no named group: write (?P<column>…) around what is wanted")
         try:
-            pc.extract_regex(
-                pa.nulls(0, pa.string()), value
-            )  # `pa.scalar` and `pa.array` import pandas first
+            # Not by `pa.scalar` or `pa.array`, which import pandas first.
+            pc.extract_regex(pa.nulls(0, pa.string()), value)
         except pa.ArrowException as error:
             raise ValueError(
                 f"not a pattern for RE2 with named groups only ((?:…) for others): {error}"
