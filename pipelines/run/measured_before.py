@@ -60,7 +60,7 @@ def measured_before(step: PlannedStep, plan: Plan, run: RunDirectory) -> dict[st
                 continue
             for side, prefix in operator.sides.items():
                 for model, wanted in asked.items():
-                    if model not in found and _same(model, wanted, side, other, each, promoted):
+                    if model not in found and _same(model, wanted, side, other, each, promoted, this):
                         found[model] = MeasuredBefore(name, each.number, store, prefix, operator.measures)
     return {name: found[name] for name in asked if name in found}
 
@@ -90,15 +90,22 @@ def _same(
     other: Mapping[str, Any],
     record: RoundRecord,
     promoted: Mapping[str, tuple[int, str]],
+    this: RoundRecord,
 ) -> bool:
     """Did the evaluation ``other`` ask the model ``name`` as its ``side``? Perhaps as a student."""
     if side not in other["request"]["models"]:
         return False
     (asked,), (called,) = other["request"]["models"][side], other["models"][side]
     if canonical(asked) == canonical(wanted):
-        return True
+        return _server(called, record.plan) == _server(name, this.plan)
     # A promoted student has the engine and the file of the model that it replaces: planning sees to it.
     return "trained" not in wanted and promoted.get(name) == (record.number, called)
+
+
+def _server(model: str, record: Mapping[str, Any]) -> list[object]:
+    """The addresses of a model that a server has: two servers may call different models the same."""
+    options = record["models"].get(model, {}).get("options", {})
+    return [options.get("url"), options.get("also")]
 
 
 def _promoted(records: Sequence[RoundRecord]) -> dict[str, tuple[int, str]]:
