@@ -35,7 +35,8 @@ def test_each_training_learns_its_own_scheme_and_goes_on_from_the_one_before(
         f"models.base={{engine: transformers, path: '{model}', max_model_len: 512}}",
         talk=True,
         seeds=[{"prompt": f"Do seed task {n}."} for n in (1, 2, 3)],
-        tasks=[{"prompt": f"Do known task {n}."} for n in (1, 2)],
+        # The judge refuses all but the first. So many draws take each of the two system prompts.
+        tasks=[{"prompt": f"Do known task {n}."} for n in (1, 2, *range(20, 28))],
         pairs=[{"prompt": f"Say {n}.", "chosen": f"It is {n}.", "rejected": "No."} for n in range(4)],
     )
     made: dict[str, list[str]] = {}

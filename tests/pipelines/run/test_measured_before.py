@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import gristmill
 
 from .event_log import Log
 
+GRISTMILL = str(Path(sys.executable).with_name("gristmill"))
 BESIDE = """
 gristmill: 1
 name: beside
@@ -82,7 +84,9 @@ def test_a_model_that_stays_is_asked_once_in_a_run_of_several_rounds(tmp_path: P
 @pytest.mark.ray
 def test_workers_on_ray_ask_no_more(tmp_path: Path, cluster: str) -> None:
     local, _ = beside(tmp_path)
-    shutil.move(local.path, tmp_path / "local")
-    spread, _ = beside(tmp_path, executor="ray", ray_address=cluster)
+    command = [GRISTMILL, "run", str(tmp_path / "beside.yaml"), "--run", str(tmp_path / "ray"), "--trust"]
+    command += ["--quiet", "--no-report", "--ray-address", cluster]
+    subprocess.run(command, check=True, timeout=180)
+    spread = gristmill.open_run(tmp_path / "ray")
     assert [requests(spread, step) for step in ("first", "then", "other")] == [10, 0, 5]
-    assert spread["then"].to_arrow() == gristmill.open_run(tmp_path / "local")["then"].to_arrow()
+    assert spread["then"].to_arrow() == local["then"].to_arrow()
