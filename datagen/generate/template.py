@@ -73,7 +73,8 @@ class Template(Generator):
     goes into `response`."""
     guided: bool = False
     """Let the engine write only what the parser can read (`tags` with their pairs, in order), by constrained
-    decoding. An engine without it (no `regex`) answers freely, as every engine does by default."""
+    decoding. A thinking model then answers without a thought. An engine without constrained decoding answers
+    freely. The default, false, leaves every answer free."""
     conversation: bool = False
     """Take the prompt as the next turn of the row's `messages`, and append both turns to them. The default,
     false, asks without a history."""

@@ -6,9 +6,11 @@ of the first. Within a round, several students are compared with one base.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import pyarrow as pa
 
 from ...contracts.evaluation import Evaluate
 from ...contracts.rows import Row
@@ -18,6 +20,7 @@ from ..plan.record import as_record
 from ..store.parts import ID
 from ..store.run_directory import RoundRecord, RunDirectory
 from ..store.step_store import StepStore
+from .gate.measured import GAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +38,19 @@ class MeasuredBefore:
         table = self.store.table([ID, *(self.prefix + name for name in self.columns)])
         return {row.pop(ID): row for row in table.rename_columns([ID, *self.columns]).to_pylist()}
 
+    def has(self, items: pa.Table) -> bool:
+        """Were these the items? A step that was made again may have other rows than when it was measured."""
+        return bool(self.store.table(items.column_names).equals(items))
 
-def measured_before(step: PlannedStep, plan: Plan, run: RunDirectory) -> dict[str, MeasuredBefore]:
+
+def measured_before(
+    step: PlannedStep, plan: Plan, run: RunDirectory, items: Callable[[], pa.Table]
+) -> dict[str, MeasuredBefore]:
     """The models of ``step`` that finished evaluations of the run measured, by their names in the plan.
 
     Such an evaluation has the same items and the same request but for its models and, unless answers are
-    sampled, its seed; the model has the same weights, engine and options; and no item failed.
+    sampled, its seed; the model has the same weights, engine and options; and no item failed. ``items``: reads the input rows of
+    ``step``.
     Raises Damaged if a record of the run is not as it was written.
     """
     operator = step.operator
@@ -62,7 +72,17 @@ def measured_before(step: PlannedStep, plan: Plan, run: RunDirectory) -> dict[st
                 for model, wanted in asked.items():
                     if model not in found and _same(model, wanted, side, other, each, promoted, this):
                         found[model] = MeasuredBefore(name, each.number, store, prefix, operator.measures)
-    return {name: found[name] for name in asked if name in found}
+    if not found:
+        return {}
+    asked_about = _without_measures(items(), operator)
+    return {name: found[name] for name in asked if name in found and found[name].has(asked_about)}
+
+
+def _without_measures(items: pa.Table, operator: Evaluate) -> pa.Table:
+    """The items, without the columns that the evaluation writes and those of the runner but their ``_id``."""
+    written = {GAIN, *(side + name for side in operator.sides.values() for name in operator.measures)}
+    names = [name for name in items.column_names if name == ID or (name[0] != "_" and name not in written)]
+    return items.select(names)
 
 
 def _alike(own: Mapping[str, Any], other: Mapping[str, Any], free: Collection[str]) -> bool:

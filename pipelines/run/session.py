@@ -114,7 +114,9 @@ class Session:
     def measured(self, step: PlannedStep) -> Mapping[str, MeasuredBefore]:
         """The models of an evaluation that need not be asked, and where they were measured."""
         if step.name not in self._measured:
-            self._measured[step.name] = measured_before(step, self.plan, self.run)
+            self._measured[step.name] = measured_before(
+                step, self.plan, self.run, items=lambda: self.rows(step).all()
+            )
         return self._measured[step.name]
 
     def _known(self, step: PlannedStep, model: str) -> Mapping[str, Row] | None:

@@ -8,10 +8,8 @@ _PYTHON = re.compile(r"[{\[]\s*'|[:,\[]\s*(None|True|False)\s*[,\]}]")
 
 
 def is_wide(line: bytes) -> bool:
-    """Whether the bytes are text of UTF-16 or UTF-32."""
-    return line.startswith((b"\xff\xfe", b"\xfe\xff")) or (
-        b"\x00" in line[:4] and bool(line[:4].strip(b"\x00"))
-    )
+    """Whether the bytes, which begin with JSON, are text of UTF-16 or UTF-32: its first letter is ASCII."""
+    return b"\x00" in line[:4] and bool(line[:4].strip(b"\x00"))
 
 
 def fix_of(text: str, said: str, at: int) -> str:

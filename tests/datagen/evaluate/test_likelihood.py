@@ -46,6 +46,16 @@ def test_items_have_the_scores_of_both_models_and_the_gain_is_their_difference(t
     assert metrics["gain"]["ci_low"] <= metrics["gain"]["mean"] <= metrics["gain"]["ci_high"]
 
 
+def test_a_model_that_was_measured_is_not_asked(two: Any) -> None:
+    two.known["base"] = {row["_id"]: {"mean_logprob": -1.0 - n, "tokens": n} for n, row in enumerate(ROWS)}
+    del two.engines["base"]
+    step = EvaluateLikelihood(tasks="held_out", model="student", against="base")
+    rows = [outcome.row for (outcome,) in asyncio.run(step.open(two)(ROWS))]
+    assert [row["against_mean_logprob"] for row in rows] == [-1.0, -2.0, -3.0, -4.0, -5.0, -6.0]
+    assert [row["against_tokens"] for row in rows] == [0, 1, 2, 3, 4, 5]
+    assert [row["gain"] for row in rows] == [row["mean_logprob"] + n for n, row in enumerate(rows, 1)]
+
+
 def test_an_item_without_a_response_fails_alone(two: Any) -> None:
     step = EvaluateLikelihood(tasks="held_out", model="student", against="base")
     rows = [ROWS[0], {"_id": "x", "prompt": "Why?", "response": ""}, ROWS[1]]

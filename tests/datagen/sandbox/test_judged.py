@@ -214,7 +214,9 @@ def _shown(results: dict[str, JobResult]) -> dict[str, tuple[str, str]]:
     return {name: (each.status.value, each.message) for name, each in results.items() if not each.passed}
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not there")
+@pytest.mark.skipif(
+    not DATA.is_dir(), reason="the public data sets are not beside this checkout (../shared/data)"
+)
 def test_humanevals_own_solutions_pass(box: Sandbox) -> None:
     rows = [json.loads(line) for line in (DATA / "humaneval.jsonl").read_text().splitlines()]
     jobs = {
@@ -236,7 +238,9 @@ HARD = {
 }  # fmt: skip
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not there")
+@pytest.mark.skipif(
+    not DATA.is_dir(), reason="the public data sets are not beside this checkout (../shared/data)"
+)
 def test_functions_whose_doctests_pass_pass(box: Sandbox) -> None:
     rows = [json.loads(line) for line in (DATA / "python_functions.jsonl").read_text().splitlines()]
     runs = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 import gristmill
+from gristmill.pipelines.inspect.rounds.fork import fork
 
 from .event_log import Log
 
@@ -79,6 +81,41 @@ def test_a_model_that_stays_is_asked_once_in_a_run_of_several_rounds(tmp_path: P
     assert [requests(made, f"other@{number}") for number in (1, 2, 3)] == [5, 0, 0]
     answers = [column(made, f"other@{number}", "response") for number in (1, 2, 3)]
     assert answers == [answers[0]] * 3
+
+
+MOODY = """
+gristmill: 1
+name: moody
+models: {{one: {{engine: synthetic}}}}
+steps:
+  drawn: {{source: jsonl, path: "{folder}/drawn.jsonl"}}
+  evals: {{map: "moods:moody", from: drawn}}
+  told:  {{evaluate: constraints, tasks: evals, model: one}}
+loop: {{rounds: 2}}
+"""
+
+
+def test_items_that_came_out_differently_are_asked_again(tmp_path: Path) -> None:
+    """A fork makes a lost step again, not the rounds before. Its rows are others by the same ids."""
+    (tmp_path / "moods.py").write_text(
+        "from pathlib import Path\n"
+        "def moody(row: dict) -> dict:\n"
+        "    mood = Path(__file__).with_name('mood').read_text()\n"
+        "    return {'prompt': f'{mood}: {row[\"prompt\"]}'}\n"
+    )
+    item = {"prompt": "Say it.", "constraints": json.dumps([{"kind": "lower_case"}])}
+    (tmp_path / "drawn.jsonl").write_text(json.dumps(item) + "\n")
+    file = tmp_path / "moody.yaml"
+    file.write_text(MOODY.format(folder=tmp_path))
+    (tmp_path / "mood").write_text("Gladly")
+    first = gristmill.run(file, tmp_path / "run")
+    assert [requests(first, f"told@{number}") for number in (1, 2)] == [1, 0]
+    fork(first.directory, 1, tmp_path / "fork")
+    shutil.rmtree(tmp_path / "fork" / first["evals"].store.path.relative_to(first.path))
+    (tmp_path / "mood").write_text("Sadly")
+    forked = gristmill.run(file, tmp_path / "fork")
+    assert column(forked, "told@2", "prompt") == ["Sadly: Say it."]
+    assert requests(forked, "told@2") == 1
 
 
 @pytest.mark.ray
