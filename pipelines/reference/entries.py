@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from ...contracts.frozen import descriptions
 from ...contracts.operators import Operator
 from ..file.docstrings import Docstring, plain, read_class
 from .words import REFERENCES, default_in_words, type_in_words
@@ -56,15 +55,12 @@ def entry(title: str, name: str, kind: type[BaseModel], tag: str = "") -> Entry:
     default.
     """
     schemas = kind.model_json_schema(mode="validation").get("properties", {})
-    described = descriptions(kind)
     named = dict(kind.reference_fields()) if issubclass(kind, Operator) else {}
     held = kind.value_field if issubclass(kind, Operator) else None
     found = []
     for key, field in _in_order(kind):
         name_in_file = field.alias or key
-        made = _parameter(
-            name_in_file, field, schemas.get(name_in_file, {}), named.get(key), described.get(key, "")
-        )
+        made = _parameter(name_in_file, field, schemas.get(name_in_file, {}), named.get(key))
         found.append(replace(made, default=None if key == tag else made.default, value=key == held))
     return Entry(title, name, read_class(kind), required_first(found))
 
@@ -82,14 +78,12 @@ def parts(kind: type[BaseModel]) -> Iterator[tuple[str, tuple[type[BaseModel], .
             yield name, classes
 
 
-def _parameter(
-    name: str, field: FieldInfo, schema: dict[str, object], reference: str | None, description: str
-) -> Parameter:
+def _parameter(name: str, field: FieldInfo, schema: dict[str, object], reference: str | None) -> Parameter:
     kind = type_in_words(schema)
     if reference is not None:
         kind = REFERENCES[reference] + (", or a list of them" if "list" in kind else "")
     part = name if any(True for _ in _models(field.annotation)) else None
-    return Parameter(name, kind, default_in_words(field), plain(description), part)
+    return Parameter(name, kind, default_in_words(field), plain(field.description or ""), part)
 
 
 def _in_order(kind: type[BaseModel]) -> list[tuple[str, FieldInfo]]:

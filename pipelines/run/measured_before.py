@@ -49,8 +49,8 @@ def measured_before(
     """The models of ``step`` that finished evaluations of the run measured, by their names in the plan.
 
     Such an evaluation has the same items and the same request but for its models and, unless answers are
-    sampled, its seed; the model has the same weights, engine and options; and no item failed. ``items``: reads the input rows of
-    ``step``.
+    sampled, its seed; the model has the same weights, engine and options; and no item failed.
+    ``items``: reads the input rows of ``step``.
     Raises Damaged if a record of the run is not as it was written.
     """
     operator = step.operator
