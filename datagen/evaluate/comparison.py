@@ -81,9 +81,7 @@ class Comparison(PairedEvaluation):
         }
 
         async def apply(rows: list[Row]) -> list[list[Outcome]]:
-            sides: dict[str, list[Outcome]] = {
-                name: [Kept(of[row["_id"]]) for row in rows] for name, of in measured.items()
-            }
+            sides = self.known(measured, rows)
             # In sequence: two engines on one CPU would slow each other down.
             for name, plan in plans.items():
                 sides[name] = [self._side(trials) for trials in await sample_rows(plan, rows)]

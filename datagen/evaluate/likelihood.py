@@ -9,7 +9,7 @@ from ...contracts import registry
 from ...contracts.context import Context
 from ...contracts.inference import Capability
 from ...contracts.operators import Apply, Estimate, Map
-from ...contracts.outcomes import Kept, Outcome
+from ...contracts.outcomes import Outcome
 from ...contracts.rows import Row
 from .paired import PairedEvaluation
 
@@ -76,9 +76,7 @@ class EvaluateLikelihood(PairedEvaluation):
         }
 
         async def apply(rows: list[Row]) -> list[list[Outcome]]:
-            sides: dict[str, list[Outcome]] = {
-                name: [Kept(of[row["_id"]]) for row in rows] for name, of in measured.items()
-            }
+            sides = self.known(measured, rows)
             # In sequence: two engines on one CPU would slow each other down.
             for name, score in scorers.items():
                 sides[name] = [outcome for (outcome,) in await score(rows)]

@@ -114,6 +114,12 @@ class PairedEvaluation(Evaluate):
         found = {name: context.measured(name) for name in dict.fromkeys(self.models().values())}
         return {name: rows for name, rows in found.items() if rows is not None}
 
+    def known(
+        self, measured: Mapping[str, Mapping[str, Row]], rows: Sequence[Row]
+    ) -> dict[str, list[Outcome]]:
+        """The outcomes of the models in :meth:`measured`, in the order of the items."""
+        return {name: [Kept(found[row["_id"]]) for row in rows] for name, found in measured.items()}
+
     def items(self, sides: Mapping[str, Sequence[Outcome]]) -> list[list[Outcome]]:
         """The outcome of each item. ``sides``: the outcomes of each model, in the order of the items.
 
