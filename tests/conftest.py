@@ -147,6 +147,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if chosen == "not alone" and collection_path in files else None
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Number bytes in the ids of tests: the bytes themselves, as of a gzip header with its time, may differ
+    between the two processes, which then refuse to share the tests.
+    """
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is light, and what ``make test`` runs alone."""
     for item in items:
