@@ -55,7 +55,7 @@ unit: install
 	$(KEEP) $(BIN)/pytest -m alone --cov=gristmill --cov-append --cov-report=term --cov-fail-under=80
 
 # Cut one mechanism after the other out of a copy of the tree, and see that the test that holds it fails.
-# ONLY=loop takes the mutants whose id begins so; tests/mutants.md lists them.
+# ONLY="loop gate" takes the mutants whose id begins with one of these; tests/mutants.md lists them.
 ONLY :=
 mutants: install
 	PYTHONHASHSEED=0 $(BIN)/python tests/mutants/run.py $(ONLY)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from entries import HERE, ROOT, Entry, Misfit
@@ -64,6 +65,7 @@ class Copy:
                     target = self.root / file.relative_to(ROOT)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy2(file, target)
+        self.warm = False
         # A session of its own: Ctrl-C is for who closes the copy.
         self.pytest = subprocess.Popen(
             [sys.executable, HERE / "warm_pytest.py", *self._modules()], cwd=self.root, env=env,
@@ -77,7 +79,21 @@ class Copy:
         return [module for module in MODULES if module.partition(".")[0] in imported]
 
     def close(self) -> None:
+        if not self.warm:  # there is no test to stop
+            self.pytest.kill()
         self.pytest.communicate()
+
+    def _run(self, asked: dict[str, Any]) -> int | None:
+        """The exit code of pytest, or None where it was stopped."""
+        assert self.pytest.stdin
+        assert self.pytest.stdout
+        self.warm = self.warm or bool(self.pytest.stdout.readline())
+        if self.warm:
+            print(json.dumps(asked), file=self.pytest.stdin, flush=True)
+            if answer := self.pytest.stdout.readline():
+                code: int | None = json.loads(answer)
+                return code
+        raise RuntimeError(f"warm_pytest.py ended with {self.pytest.wait()}")
 
     def outcomes(self, tests: Iterable[str]) -> Iterator[tuple[str, Outcome]]:
         """Run tests; each one's node id, parameters included, and its outcome.
@@ -88,12 +104,7 @@ class Copy:
         self.report.unlink(missing_ok=True)
         arguments = [*OPTIONS, f"--junitxml={self.report}", *tests]
         asked = {"arguments": arguments, "said": str(self.said), "seconds": SECONDS * len(tests)}
-        assert self.pytest.stdin
-        assert self.pytest.stdout
-        print(json.dumps(asked), file=self.pytest.stdin, flush=True)
-        if not (answer := self.pytest.stdout.readline()):
-            raise RuntimeError(f"warm_pytest.py ended with {self.pytest.wait()}")
-        ended = json.loads(answer)
+        ended = self._run(asked)
         if ended is None:
             raise Misfit(f"the test hangs: it was stopped after {asked['seconds']} s")
         if not self.report.exists():

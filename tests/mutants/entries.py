@@ -19,7 +19,8 @@ HEADER = """\
 # Mutants
 
 Each row cuts one mechanism out of the code and names the test that fails without it. `make mutants` applies
-each to a copy of the tree and runs its test; `make mutants ONLY=loop` takes those whose id begins so.
+each to a copy of the tree and runs its test; `make mutants ONLY="loop gate"` takes those whose id begins with
+`loop` or `gate`.
 Generated from `tests/mutants/*.toml` by `python tests/mutants/entries.py`.
 """
 

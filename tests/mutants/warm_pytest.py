@@ -1,9 +1,9 @@
 """Runs pytest again and again, each time in a fork of a process that has imported what takes long.
 
-``python tests/mutants/warm_pytest.py MODULE...`` imports the modules. Then each line of its standard input,
-``{"arguments": [...], "seconds": 60, "said": "FILE"}``, runs pytest once, with its output in the file, and is
-answered by a line: the exit code, or ``null`` where it was stopped after the seconds. It ends, and stops the
-pytest that runs, when its input ends.
+``python tests/mutants/warm_pytest.py MODULE...`` imports the modules and says ``warm``. Then each line of its
+standard input, ``{"arguments": [...], "seconds": 60, "said": "FILE"}``, runs pytest once, with its output in the
+file, and is answered by a line: the exit code, or ``null`` where it was stopped after the seconds. It ends, and
+stops the pytest that runs, when its input ends.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ PYTEST = Path(sys.executable).with_name("pytest")
 #: What takes long to import and stays the same through a fork: importing these computes nothing, so that no
 #: thread of theirs is running yet, which a fork would lose. Setuptools comes first, as in tests/conftest.py.
 MODULES = (
-    "setuptools", "pytest", "_pytest.assertion.rewrite", "_pytest.debugging", "_pytest.junitxml",
-    "xdist.plugin", "pytest_cov.plugin", "anyio.pytest_plugin", "hypothesis", "numpy", "pyarrow.compute",
+    "setuptools", "pytest", "xdist.plugin", "hypothesis", "numpy", "pyarrow.compute",
     "pyarrow.dataset", "pyarrow.parquet", "pandas", "duckdb", "pydantic", "yaml", "httpx", "jinja2",
     "jsonschema", "rich.console", "fsspec", "psutil", "scipy.optimize", "scipy.sparse", "sklearn.cluster",
     "sklearn.metrics", "sympy", "datasets", "faiss", "safetensors.torch", "tokenizers", "torch",
@@ -86,6 +85,7 @@ def serve(modules: list[str]) -> None:
     with os.fdopen(os.dup(1), "w") as replies:
         os.dup2(2, 1)  # what an import prints is no reply
         warm(modules)
+        print("warm", file=replies, flush=True)
         for line in sys.stdin:
             asked = json.loads(line)
             pid = os.fork()

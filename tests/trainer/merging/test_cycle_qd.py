@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from pathlib import Path
@@ -86,6 +87,10 @@ def test_a_mutation_adds_shares_of_the_experts_own_singular_components(tmp_path:
         torch.testing.assert_close(inside, (shares * sizes).diag(), atol=1e-5, rtol=0)
         assert ((shares > 0) & (shares < 0.15)).all()
         assert shares.std() > 0
+    # The shares do not depend on the singular values: an expert twice as far away adds twice as much.
+    doubled = [(place, 2 * change) for place, change in changes]
+    twice = Components(tmp_path / "twice", rate=0.3, seed=5).of(genome)("layer", doubled, MIX)
+    torch.testing.assert_close(twice, 2 * (plain + added), atol=1e-5, rtol=0)
     other = components.of(Genome((0.25, 0.75), (Perturbation(1, 8, 0.5),)))("layer", changes, MIX)
     assert not torch.allclose(other, plain + added, atol=1e-4)
     vector = [(1, torch.ones(4))]
@@ -148,6 +153,12 @@ def test_a_stopped_evolution_goes_on_and_makes_the_same_model(
     assert len(made.metrics["held_out_losses"]) == 2
     measured = [(done, total) for done, total, figures in bench.reports if "held_out_loss" in figures]
     assert measured[-6:] == [(done, 6) for done in range(1, 7)]  # two experts, three children, the merged one
+    # What was measured is read, and not measured again.
+    (kept,) = bench.workdir.rglob("losses.json")
+    found = json.loads(kept.read_text())
+    kept.write_text(json.dumps({**found, "0": [loss + 1 for loss in found["0"]]}))
+    read = step.fit(table, bench).metrics["experts"]["code"]
+    assert read == [loss + 1 for loss in made.metrics["experts"]["code"]]
     assert {file.name for file in bench.workdir.glob("*.arrow")} == {"held-out-0.arrow", "held-out-1.arrow"}
     assert not (bench.workdir / "tried").exists()
 
