@@ -1,8 +1,8 @@
 """Runs pytest again and again, each time in a fork of a process that has imported what takes long.
 
 ``python tests/mutants/warm_pytest.py MODULE...`` imports the modules and says ``warm``. Then each line of its
-standard input, ``{"arguments": [...], "seconds": 60, "said": "FILE"}``, runs pytest once, with its output in the
-file, and is answered by a line: the exit code, or ``null`` where it was stopped after the seconds. It ends, and
+input, ``{"arguments": [...], "seconds": 60, "said": "FILE"}``, runs pytest once, with its output in the file,
+and is answered by a line: the exit code, or ``null`` where it was stopped after the seconds. It ends, and
 stops the pytest that runs, when its input ends.
 """
 
