@@ -15,7 +15,7 @@ from gristmill.datagen.edits.diffs import applied
 from gristmill.datagen.execution.sandboxes import SandboxSettings
 from gristmill.datagen.verify.edit import VerifyEdit, same_program
 
-BOX = SandboxSettings(wall_seconds=5, cpu_seconds=0.7, memory_mib=192)
+BOX = SandboxSettings(wall_seconds=60, cpu_seconds=2, memory_mib=192)
 BROKEN = "def larger(a, b):\n    # which is more\n    if a < b:\n        return a\n    return b\n"
 RIGHT = BROKEN.replace("a < b", "a > b")
 TESTS = "assert larger(1, 2) == 2\nassert larger(2, 1) == 2\nassert larger(-1, -2) == -1"
