@@ -28,8 +28,8 @@ from .job import TrainingJob, packed
 
 #: Seconds between two checks whether the run is stopping.
 CHECK_SECONDS = 0.1
-#: Seconds in which the other processes fail too after one was lost. One that was killed is to blame; on a busy
-#: machine it may be the last to end.
+#: Seconds in which the other processes fail too after one was lost. One that was killed is to blame, and may
+#: be the last to end on a busy machine.
 TOGETHER = 5.0
 #: Seconds that processes get to end after the last one has reported.
 PATIENCE = 20.0
