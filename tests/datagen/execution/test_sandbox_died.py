@@ -41,7 +41,7 @@ from gristmill.pipelines.run.verdicts import from_table_result
 from gristmill.pipelines.store.parts import FATE, REASON
 from gristmill.pipelines.user_code import UserMap
 
-BOX = SandboxSettings(wall_seconds=60, cpu_seconds=2, workers=2)
+BOX = SandboxSettings(wall_seconds=300, cpu_seconds=2, workers=2)
 MARK = "hit by lightning"
 
 

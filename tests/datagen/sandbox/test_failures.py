@@ -25,7 +25,7 @@ from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import JobResult, Status
 
-LIMITS = Limits(wall_seconds=60, cpu_seconds=2, memory_mib=256)
+LIMITS = Limits(wall_seconds=300, cpu_seconds=2, memory_mib=256)
 #: The processes from the outermost to the innermost; each started the next. The subject runs the program.
 LAUNCHER, ZYGOTE, JUDGE, SUBJECT = range(4)
 #: Correct tests that run long enough to be killed.

@@ -19,7 +19,7 @@ from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import Status
 
-LIMITS = Limits(wall_seconds=60, cpu_seconds=2, memory_mib=256)
+LIMITS = Limits(wall_seconds=300, cpu_seconds=2, memory_mib=256)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import Status
 
-LIMITS = Limits(wall_seconds=60, cpu_seconds=2, memory_mib=256)
+LIMITS = Limits(wall_seconds=300, cpu_seconds=2, memory_mib=256)
 AS_ROOT = os.geteuid() == 0
 NOBODY = 65534
 
