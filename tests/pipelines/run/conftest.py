@@ -114,7 +114,7 @@ def kill_tree(node: subprocess.Popen[bytes]) -> None:
             process.kill()
         except psutil.NoSuchProcess:
             continue
-    node.wait(30)
+    node.wait(300)
 
 
 @pytest.fixture(scope="session")

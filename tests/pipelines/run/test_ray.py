@@ -161,7 +161,7 @@ def test_the_same_requests_to_vllm_as_from_the_local_executor(tmp_path: Path, cl
         for run, executor in zip(runs, ([], ["--ray-address", cluster]))
     ]
     try:
-        assert [process.wait(400) for process in processes] == [0, 0]
+        assert [process.wait(1200) for process in processes] == [0, 0]
     finally:
         for process in processes:
             process.kill()
