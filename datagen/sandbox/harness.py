@@ -149,12 +149,12 @@ def _warm_conversation(job: Mapping[str, Any]) -> None:
 
 
 def _until_gone(thread: int | None) -> None:
-    """Wait until the kernel has ended a thread.
+    """Wait until the kernel has ended a thread, which on a busy machine may take seconds.
 
     Otherwise the next thread would get a heap of its own, which takes 64 MiB of the address space of each
     run.
     """
-    deadline = time.monotonic() + 1
+    deadline = time.monotonic() + 60
     while os.path.exists(f"/proc/self/task/{thread}") and time.monotonic() < deadline:
         time.sleep(0.0005)
 

@@ -50,8 +50,9 @@ Wrap = Callable[[Sequence[str], str, int], list[str]]
 WRAPPED_FOLDER = "/sandbox"
 #: Time for a zygote to be ready, in seconds: the first attempt, and the second (the machine may be busy).
 START, PATIENT_START = 30.0, 120.0
-#: Time for a process to end after it was told to, in seconds.
-GONE = 2.0
+#: Time for a process to end, in seconds: after it was told to, and after it closed its channel by itself (the
+#: machine may be busy).
+GONE, ENDING = 2.0, 20.0
 #: Maximum size of a zygote's first message, in bytes.
 FIRST_WORDS = 1 << 16
 #: Of a zygote: what runs call of a library is looked up once, and not by each of them.
@@ -186,7 +187,7 @@ class Zygote:
             told = {}
         if not told:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                if self._process.wait(GONE) in _KILLED:
+                if self._process.wait(ENDING) in _KILLED:
                     raise DidNotStart("it was killed before it was ready") from None
         return told
 

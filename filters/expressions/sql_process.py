@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 LOOK = 0.1
 #: Seconds allowed for a process to start and read a table; generous, because a busy machine is not an error.
 START = 600.0
-#: Seconds allowed for a process to end after it closed its socket.
-GONE = 5.0
+#: Seconds allowed for a process to end after it closed its socket; a busy machine may need some of them.
+GONE = 20.0
 
 
 class QueryLimits(NamedTuple):

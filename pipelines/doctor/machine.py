@@ -87,7 +87,7 @@ def _gpus() -> MachineFinding:
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     none = "none: models run on the CPU"
     try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(query, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return MachineFinding(
             GROUP, "GPU", "missing", none, "no NVIDIA driver was found; small models do without"

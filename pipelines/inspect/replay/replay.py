@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from ...plan.difference import difference
 from ...plan.looks import written
 from ...plan.make import make_plan
 from ...plan.nodes import Plan, PlannedStep
-from ...plan.order import needs, order
+from ...plan.order import models_for, needs, order
 from ...plan.record import as_record
 from ...run.round_record import carried
 from ...store.mending import damages
@@ -58,8 +58,9 @@ def replay(run: RunDirectory, *, verify: bool) -> Iterator[ReplayedStep]:
     """Every step of a run, in the order of the rounds. ``verify``: make those again that can be.
 
     Each is made again from the stored rows of the steps before it; of a step whose files are damaged, later
-    ones get what it makes again. A step that cannot be planned now, as if a file is gone, and those that
-    depend on it are not known. The run is only read. Raises GristmillError for other mistakes of its file.
+    ones get what it makes again. A step that cannot be planned now, as if a file or a model is gone, and
+    those that depend on it are not known. The run is only read. Raises GristmillError for other mistakes of
+    its file.
     """
     rounds = run.rounds()
     shared: dict[str, list[int]] = {}
@@ -99,26 +100,28 @@ def _plan(run: RunDirectory, each: RoundRecord) -> tuple[Plan, dict[str, str]]:
     try:
         return planned(spec), {}
     except SpecError as error:
-        lost = _lost(spec, error)
-        if not lost:
+        wrong = {tuple(each.field.split(".")[:2]): each.message for each in reversed(error.problems)}
+        there = {("models", name) for name in spec.models} | {("steps", name) for name in spec.steps}
+        if not wrong.keys() <= there:
             raise
-    steps = {name: step for name, step in spec.steps.items() if name not in lost}
-    return planned(spec.model_copy(update={"steps": steps})), lost
+    lost = _lost(spec, wrong)
+    left = {
+        "models": {name: each for name, each in spec.models.items() if ("models", name) not in wrong},
+        "steps": {name: each for name, each in spec.steps.items() if name not in lost},
+    }
+    return planned(spec.model_copy(update=left)), lost
 
 
-def _lost(spec: PipelineSpec, error: SpecError) -> dict[str, str]:
-    """What is wrong with each step that cannot be planned, or depends on one; none for other mistakes."""
-    lost: dict[str, str] = {}
-    for problem in error.problems:
-        section, _, field = problem.field.partition(".")
-        name = field.partition(".")[0]
-        if section != "steps" or name not in spec.steps:
-            return {}
-        lost.setdefault(name, problem.message)
+def _lost(spec: PipelineSpec, wrong: Mapping[tuple[str, ...], str]) -> dict[str, str]:
+    """Why each step cannot be planned, itself or because it depends on a step or a model that cannot.
+
+    ``wrong``: section and name -> what is wrong.
+    """
+    lost = {name: why for (section, name), why in wrong.items() if section == "steps"}
     for name in order(spec):
-        for other in needs(spec.steps[name], spec):
-            if other in lost:
-                why = lost[other]
+        for other in (*models_for([name], spec), *needs(spec.steps[name], spec)):
+            why = wrong.get(("models", other)) or lost.get(other)
+            if why is not None:
                 lost.setdefault(name, why if why.startswith(_DEPENDS) else f"{_DEPENDS} {other}: {why}")
     return lost
 

@@ -28,8 +28,9 @@ from .job import TrainingJob, packed
 
 #: Seconds between two checks whether the run is stopping.
 CHECK_SECONDS = 0.1
-#: Seconds in which the other processes fail too after one was lost; one that was killed is to blame.
-TOGETHER = 1.0
+#: Seconds in which the other processes fail too after one was lost. One that was killed is to blame, and may
+#: be the last to end on a busy machine.
+TOGETHER = 5.0
 #: Seconds that processes get to end after the last one has reported.
 PATIENCE = 20.0
 

@@ -15,7 +15,7 @@ from gristmill.datagen.execution.agreement import Agreement, Candidate, agreemen
 from gristmill.datagen.execution.sandboxes import SandboxSettings
 from gristmill.datagen.sandbox.results import JobResult, Status, TestOutcome
 
-BOX = SandboxSettings(wall_seconds=8, cpu_seconds=0.3)
+BOX = SandboxSettings(wall_seconds=300, cpu_seconds=1)
 RIGHT = "def area(w, h):\n    return w * h\n"
 ALSO_RIGHT = "def area(w, h):\n    return sum(w for _ in range(h))\n"
 WRONG = "def area(w, h):\n    return w + h\n"

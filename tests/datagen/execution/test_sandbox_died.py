@@ -41,7 +41,7 @@ from gristmill.pipelines.run.verdicts import from_table_result
 from gristmill.pipelines.store.parts import FATE, REASON
 from gristmill.pipelines.user_code import UserMap
 
-BOX = SandboxSettings(wall_seconds=15, cpu_seconds=2, workers=2)
+BOX = SandboxSettings(wall_seconds=300, cpu_seconds=2, workers=2)
 MARK = "hit by lightning"
 
 
@@ -224,14 +224,14 @@ gristmill: 1
 name: died
 steps:
   rows:    {{source: jsonl, path: "{source}"}}
-  checked: {{verify: tests, from: rows, sandbox: {{wall_seconds: 15, workers: 2}}}}
+  checked: {{verify: tests, from: rows, sandbox: {{wall_seconds: 60, workers: 2}}}}
   vouched:
     select: agreement
     from: checked
     code: solution
     by: [number]
     take: all
-    sandbox: {{wall_seconds: 14, workers: 2}}
+    sandbox: {{wall_seconds: 59, workers: 2}}
   right:   {{keep: "passed", from: vouched}}
   dataset: {{export: parquet, from: right, format: rows}}
 """

@@ -12,12 +12,12 @@ from gristmill.datagen.execution.sandboxes import SandboxSettings, close_all, sh
 from gristmill.datagen.sandbox.jobs import RunScript
 from gristmill.datagen.sandbox.limits import Limits
 
-SETTINGS = SandboxSettings(cpu_seconds=0.5, workers=1)
+SETTINGS = SandboxSettings(wall_seconds=60, workers=1)
 
 
 def test_equal_settings_share_one() -> None:
-    assert shared(SETTINGS) is shared(SandboxSettings(workers=1, cpu_seconds=0.5))
-    assert shared(SETTINGS) is not shared(SandboxSettings(workers=1, cpu_seconds=0.6))
+    assert shared(SETTINGS) is shared(SandboxSettings(workers=1, wall_seconds=60))
+    assert shared(SETTINGS) is not shared(SandboxSettings(workers=1, wall_seconds=61))
 
 
 def test_closing_ends_the_workers_and_a_later_use_opens_anew() -> None:

@@ -22,7 +22,7 @@ from gristmill.datagen.sandbox.jobs import RunTests
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import Status
 
-BOX = SandboxSettings(wall_seconds=15, cpu_seconds=2)
+BOX = SandboxSettings(wall_seconds=300, cpu_seconds=2)
 CLAMP = '''def clamp(value, low, high):
     """Keep a value within bounds.
 

@@ -23,7 +23,7 @@ from gristmill.datagen.execution.sandboxes import SandboxSettings
 from gristmill.datagen.generate.bugs import InjectBugs
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
-BOX = SandboxSettings(wall_seconds=15, cpu_seconds=2)
+BOX = SandboxSettings(wall_seconds=300, cpu_seconds=2)
 CLAMP = "def clamp(value):\n    if value < LOW:\n        return LOW\n    return min(value, HIGH)"
 TESTS = "assert clamp(5) == 5\nassert clamp(-1) == 0\nassert clamp(11) == 10"
 

@@ -19,7 +19,7 @@ from gristmill.datagen.sandbox.results import Status
 
 from .attacks import FILES, NETWORK, PROCESSES, TRY
 
-LIMITS = Limits(wall_seconds=20, cpu_seconds=2, memory_mib=192, processes=8, scratch_mib=4)
+LIMITS = Limits(wall_seconds=300, cpu_seconds=2, memory_mib=192, processes=8, scratch_mib=4)
 
 
 class Refusing(Zygote):

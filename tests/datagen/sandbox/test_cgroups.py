@@ -128,7 +128,10 @@ while True:
             pass
 time.sleep(1)
 """
-    limits = Limits(wall_seconds=8, cpu_seconds=10, memory_mib=64, scratch_mib=1, processes=8, open_files=512)
+    # The first process may sleep until the time is up.
+    limits = Limits(
+        wall_seconds=20, cpu_seconds=10, memory_mib=64, scratch_mib=1, processes=8, open_files=512
+    )
     with Sandbox(limits, workers=1) as box:
         assert box.isolation is not None
         assert box.isolation.cgroup == group.version
@@ -144,7 +147,7 @@ def fill(group: ControlGroup) -> None:
     """Make the kernel kill a process in the group, because the group or a parent is short of memory."""
     with subprocess.Popen(group.command([sys.executable, "-c", GREEDY]), stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not group.ready() and time.monotonic() < deadline:
             time.sleep(0.02)
         group.hold(Limits(memory_mib=64, scratch_mib=1))

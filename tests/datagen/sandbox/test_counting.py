@@ -16,7 +16,7 @@ LOOP = "def f(n):\n    total = 0\n    for i in range(n):\n        total += i\n  
 
 @pytest.fixture(scope="module")
 def box() -> Iterator[Sandbox]:
-    with Sandbox(Limits(wall_seconds=10, cpu_seconds=1, memory_mib=256), workers=1) as sandbox:
+    with Sandbox(Limits(wall_seconds=300, cpu_seconds=2, memory_mib=256), workers=1) as sandbox:
         yield sandbox
 
 

@@ -257,7 +257,7 @@ def _left(box: Sandbox) -> list[tuple[int, int, int]]:
     found = []
     for zygote in box._zygotes:
         below = psutil.Process(zygote.pid).children(recursive=True)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while len(below) > 1 and time.monotonic() < deadline:
             time.sleep(0.02)
             below = psutil.Process(zygote.pid).children(recursive=True)

@@ -25,11 +25,11 @@ from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import JobResult, Status
 
-LIMITS = Limits(wall_seconds=10, cpu_seconds=1, memory_mib=256)
+LIMITS = Limits(wall_seconds=300, cpu_seconds=2, memory_mib=256)
 #: The processes from the outermost to the innermost; each started the next. The subject runs the program.
 LAUNCHER, ZYGOTE, JUDGE, SUBJECT = range(4)
 #: Correct tests that run long enough to be killed.
-SLOW = RunTests("import time\ntime.sleep(0.4)\ndef f(x): return x + 1", "assert f(1) == 2")
+SLOW = RunTests("import time\ntime.sleep(0.8)\ndef f(x): return x + 1", "assert f(1) == 2")
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def line(box: Sandbox) -> list[psutil.Process]:
 
 def kill(box: Sandbox, level: int, *, but: int = 0) -> int:
     """Kill the process at that level, other than ``but``, during a run. Returns its id."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         found = line(box)
         if len(found) > max(level, JUDGE) and found[level].pid != but:
@@ -91,7 +91,7 @@ def test_killed_again_there_is_no_verdict(box: Sandbox, level: int) -> None:
 
 def test_killed_again_there_is_no_verdict_on_a_script(box: Sandbox) -> None:
     """The first process of a script's run only waits for the script."""
-    run = box._submit(RunScript("import time\ntime.sleep(0.4)"), None)
+    run = box._submit(RunScript("import time\ntime.sleep(0.8)"), None)
     kill(box, JUDGE, but=kill(box, JUDGE))
     with pytest.raises(SandboxDied, match="first process was killed"):
         run.result()
@@ -182,7 +182,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch, first: float, second: float) -> N
 
 
 def test_a_slow_start_is_given_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    impatient(monkeypatch, 0.001, 60)
+    impatient(monkeypatch, 0.001, 300)
     with Sandbox(LIMITS, workers=1, unsafe=True) as box:
         assert box.isolation is not None
         assert box.isolation.isolated

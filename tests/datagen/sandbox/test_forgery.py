@@ -11,7 +11,7 @@ from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import JobResult, Status
 
-LIMITS = Limits(wall_seconds=20, cpu_seconds=4, memory_mib=256)
+LIMITS = Limits(wall_seconds=300, cpu_seconds=4, memory_mib=256)
 #: A correct program adds one.
 TESTS = """
 import math

@@ -54,7 +54,7 @@ peer = frame.f_locals["self"]
 
 @pytest.fixture(scope="module")
 def box() -> Iterator[Sandbox]:
-    with Sandbox(Limits(wall_seconds=10, cpu_seconds=3)) as sandbox:
+    with Sandbox(Limits(wall_seconds=300, cpu_seconds=3)) as sandbox:
         yield sandbox
 
 

@@ -17,7 +17,7 @@ from gristmill.datagen.sandbox.results import JobResult, Status
 from .right_programs import RIGHT
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
-LIMITS = Limits(wall_seconds=30, cpu_seconds=10, memory_mib=512)
+LIMITS = Limits(wall_seconds=300, cpu_seconds=10, memory_mib=512)
 VECTOR = """
 class Vector:
     def __init__(self, x): self.x = x
@@ -104,7 +104,7 @@ def test_ends_of_the_programs_process(box: Sandbox) -> None:
         "def f(): return bytearray(10**10)": (Status.MEMORY, "raised MemoryError"),
         "def f():\n    while True: pass": (Status.TIMEOUT, "used more than 1 s of processor time"),
     }
-    limits = Limits(wall_seconds=20, cpu_seconds=1, memory_mib=256)
+    limits = Limits(wall_seconds=300, cpu_seconds=1, memory_mib=256)
     for program, (status, message) in ends.items():
         result = box.run_now(RunTests(program, "assert f() is None\nassert f() is None"), limits)
         assert (result.status, result.message) == (status, message)

@@ -19,7 +19,7 @@ from gristmill.datagen.sandbox.limits import Limits
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import Status
 
-LIMITS = Limits(wall_seconds=10, cpu_seconds=1, memory_mib=256)
+LIMITS = Limits(wall_seconds=300, cpu_seconds=2, memory_mib=256)
 
 
 @pytest.fixture(scope="module")
@@ -60,25 +60,25 @@ def test_commands_files_and_input(box: Sandbox) -> None:
 
 
 def test_each_run_may_bring_limits(box: Sandbox) -> None:
-    result = box.run_now(RunScript("import time; time.sleep(5)"), Limits(wall_seconds=0.3))
+    result = box.run_now(RunScript("import time; time.sleep(60)"), Limits(wall_seconds=0.3))
     assert (result.status, result.message) == (Status.TIMEOUT, "not done in 0.3 s")
-    assert 0.3 <= result.seconds < 2
+    assert 0.3 <= result.seconds < 20
 
 
 def test_times_are_measured(box: Sandbox) -> None:
     result = box.run_now(
-        RunScript("import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass")
+        RunScript("import time\nend = time.process_time() + 0.6\nwhile time.process_time() < end: pass")
     )
-    assert 0.3 <= result.cpu_seconds < 0.6
-    assert result.seconds >= 0.3
+    assert 0.6 <= result.cpu_seconds < 1.2
+    assert result.seconds >= 0.6
 
 
 def test_the_time_of_a_program_that_is_judged_counts(box: Sandbox) -> None:
     spin = (
-        "import time\ndef f():\n    end = time.process_time() + 0.3\n    while time.process_time() < "
+        "import time\ndef f():\n    end = time.process_time() + 0.6\n    while time.process_time() < "
         "end: pass"
     )
-    assert 0.3 <= box.run_now(RunTests(spin, "assert f() is None")).cpu_seconds < 0.6
+    assert 0.6 <= box.run_now(RunTests(spin, "assert f() is None")).cpu_seconds < 1.2
 
 
 def test_what_cannot_be_sent_is_refused(box: Sandbox) -> None:
@@ -152,7 +152,7 @@ def test_workers_end_with_whoever_started_them() -> None:
         [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False
     )
     worker = int(done.stdout)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while psutil.pid_exists(worker) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not psutil.pid_exists(worker)

@@ -18,7 +18,7 @@ from gristmill.datagen.sandbox.messages import encoded, receive
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.sandbox.results import LONGEST_TEXT, MOST_TESTS, JobResult, Status
 
-LIMITS = Limits(wall_seconds=20, cpu_seconds=5, memory_mib=512, output_kib=64)
+LIMITS = Limits(wall_seconds=300, cpu_seconds=5, memory_mib=512, output_kib=64)
 TOLD: dict[str, Any] = {
     "status": "failed",
     "message": "test_a: AssertionError",

@@ -28,7 +28,7 @@ WRONG = PROGRAM.replace("return x + 1", "return x + 2").replace('raise ValueErro
 
 @pytest.fixture(scope="module")
 def box() -> Iterator[Sandbox]:
-    with Sandbox(Limits(wall_seconds=10, cpu_seconds=3), workers=1) as sandbox:
+    with Sandbox(Limits(wall_seconds=300, cpu_seconds=3), workers=1) as sandbox:
         yield sandbox
 
 

@@ -12,7 +12,7 @@ from gristmill.contracts.outcomes import Failed, Kept
 from gristmill.datagen.execution.sandboxes import SandboxSettings
 from gristmill.datagen.verify.cost import VerifyCost
 
-BOX = SandboxSettings(wall_seconds=6, cpu_seconds=2, memory_mib=192)
+BOX = SandboxSettings(wall_seconds=300, cpu_seconds=5, memory_mib=192)
 SLOW = (
     "def has_pair(xs, t):\n    for i in range(len(xs)):\n        for j in range(len(xs)):\n            "
     "if i != j and xs[i] + xs[j] == t:\n                return True\n    return False\n"

@@ -15,7 +15,9 @@ from gristmill.datagen.edits.diffs import applied
 from gristmill.datagen.execution.sandboxes import SandboxSettings
 from gristmill.datagen.verify.edit import VerifyEdit, same_program
 
-BOX = SandboxSettings(wall_seconds=5, cpu_seconds=0.7, memory_mib=192)
+BOX = SandboxSettings(wall_seconds=300, cpu_seconds=5, memory_mib=192)
+#: For programs that compute without end.
+QUICK = BOX.model_copy(update={"cpu_seconds": 0.5})
 BROKEN = "def larger(a, b):\n    # which is more\n    if a < b:\n        return a\n    return b\n"
 RIGHT = BROKEN.replace("a < b", "a > b")
 TESTS = "assert larger(1, 2) == 2\nassert larger(2, 1) == 2\nassert larger(-1, -2) == -1"
@@ -89,7 +91,8 @@ def test_an_improvement_passes_twice_and_does_less() -> None:
     ],
 )  # fmt: skip
 def test_verdicts(before: str, after: str, tests: str, verdict: str, reason: str) -> None:
-    [row] = judged(VerifyEdit(sandbox=BOX, repeats=1), edit(before, after, tests))
+    box = QUICK if verdict == "timeout" else BOX
+    [row] = judged(VerifyEdit(sandbox=box, repeats=1), edit(before, after, tests))
     assert (row["passed"], row["verdict"]) == (False, verdict), row
     assert row["reason"].startswith(reason)
     assert row["kind"] is None
@@ -97,7 +100,7 @@ def test_verdicts(before: str, after: str, tests: str, verdict: str, reason: str
 
 def test_a_hang_before_the_edit_is_a_fix() -> None:
     before = RIGHT.replace("    if a > b", "    while a == a: pass\n    if a > b")
-    [row] = judged(VerifyEdit(sandbox=BOX, repeats=1), edit(before, RIGHT))
+    [row] = judged(VerifyEdit(sandbox=QUICK, repeats=1), edit(before, RIGHT))
     assert (row["passed"], row["kind"], row["before_passed"]) == (True, "fix", False)
 
 

@@ -231,23 +231,29 @@ def test_a_reference_may_be_bare_or_a_solution() -> None:
 
 
 def test_what_rows_are_told_from_any_thread_and_hostile_ones_cost_no_other() -> None:
-    operator = VerifyMath(response="text", answer="gold", seconds=1, memory_mib=256)
+    operator = VerifyMath(response="text", answer="gold")
+    hasty = VerifyMath(response="text", answer="gold", seconds=1, memory_mib=256)
     rows = [
         {"text": r"\boxed{x+1}", "gold": "2x+1"},
         {"text": r"so it is \boxed{2x + 1}", "gold": "1+2x"},
         {"text": r"\boxed{\sqrt{}", "gold": "1"},
         {"text": r"\boxed{\frac{}{}}", "gold": "1"},
-        {"text": r"\boxed{99999999!}", "gold": "7"},
         {"text": None, "gold": "1"},
         {"text": "1", "gold": r"\frac{}{}"},
         {"text": "1", "gold": True},
         {"text": "1"},
     ]
     answers: list[Any] = []
-    worker = threading.Thread(target=lambda: answers.extend(verified(operator, *rows)))
+
+    def judge() -> None:
+        # Only what never ends has little time: a slow machine needs some of it for what is right.
+        answers.extend(verified(hasty, {"text": r"\boxed{99999999!}", "gold": "7"}))
+        answers.extend(verified(operator, *rows))
+
+    worker = threading.Thread(target=judge)
     worker.start()
     worker.join()
-    wrong, right, cut, unread, hostile, null, broken, unlike, missing = answers
+    hostile, wrong, right, cut, unread, null, broken, unlike, missing = answers
     assert wrong.row == {"passed": False, "found": "x + 1", "reason": "found x+1, expected 2x+1"}
     assert right.row == {"passed": True, "found": "2*x + 1", "reason": None}
     assert cut.row == {"passed": False, "found": None, "reason": "there is no answer"}

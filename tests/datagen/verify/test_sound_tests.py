@@ -13,7 +13,7 @@ from gristmill.datagen.sandbox.jobs import RunTests
 from gristmill.datagen.sandbox.pool import Sandbox
 from gristmill.datagen.verify.sound_tests import VerifySoundTests, without
 
-BOX = SandboxSettings(wall_seconds=8, cpu_seconds=1)
+BOX = SandboxSettings(wall_seconds=300, cpu_seconds=5)
 CODE = "def double(x):\n    return x * 2\n"
 
 

@@ -97,12 +97,12 @@ def test_nothing_outside_the_database_is_reached(tmp_path: Path) -> None:
 
 
 def test_each_row_gets_its_own_verdict() -> None:
-    operator = VerifySql(seconds=1, memory_mib=64)
-    endless = "SELECT sum(a.range * b.range) FROM range(100000) a, range(100000) b"
+    operator = VerifySql(seconds=2, memory_mib=64)
+    endless = "SELECT sum(a.range * b.range) FROM range(1000000) a, range(1000000) b"
     queries = {
         "Here:\n```sql\nSELECT count(*) FROM people\n```": None,
         "SELECT count(age) + 1 FROM people": "it gives other rows",
-        endless: "it takes longer than 1 s",
+        endless: "it takes longer than 2 s",
         "SELECT list(i) FROM range(100000000) t(i)": "memory",
     }
     rows = [
@@ -119,6 +119,6 @@ def test_each_row_gets_its_own_verdict() -> None:
         assert (
             (outcome.row["reason"] is None) if reason is None else (reason in outcome.row["reason"].lower())
         )
-    told = "the reference cannot be run: it takes longer than 1 s"
+    told = "the reference cannot be run: it takes longer than 2 s"
     assert endless_reference.row == {"passed": False, "reason": told}
     assert lacking.error == "column 'answer' holds NoneType; text is required"

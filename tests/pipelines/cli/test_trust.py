@@ -145,7 +145,7 @@ def test_on_a_terminal_a_person_is_asked(theirs: Path, answer: str, code: int) -
     )
     os.close(terminal)
     os.write(ours, answer.encode() or b"\x04")
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=600)
     shown = b""
     try:
         while piece := os.read(ours, 4096):

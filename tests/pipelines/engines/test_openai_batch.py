@@ -160,7 +160,7 @@ def calls(engine: BatchEngine, *requests: Sequence[Request]) -> list[Completion 
         finally:
             await engine.close()
 
-    return asyncio.run(asyncio.wait_for(together(), 20))
+    return asyncio.run(asyncio.wait_for(together(), 300))
 
 
 def texts(answers: Sequence[Completion | EngineError]) -> list[str]:

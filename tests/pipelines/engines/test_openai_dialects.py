@@ -12,6 +12,7 @@ from gristmill.contracts.errors import EngineError, ModelError
 from gristmill.contracts.notices import listening
 from gristmill.pipelines.engines import openai_asking
 
+from ...endpoint import silent_port
 from .conftest import Reply, Server, ask, during
 from .test_openai import Listen, call, connect, echo
 
@@ -143,29 +144,29 @@ def test_requests_go_to_all_addresses_with_their_own_keys(
 
 
 def test_while_one_address_is_away_the_others_answer(listen: Listen) -> None:
-    gone, here = listen(echo), listen(echo)
-    gone.close()
-    done = call(connect(gone.url, patience=0, also=[{"url": here.url}]), *(ask("x", n) for n in range(20)))
+    here = listen(echo)
+    with silent_port() as port:
+        away = connect(f"http://127.0.0.1:{port}/v1", patience=0, also=[{"url": here.url}])
+        done = call(away, *(ask("x", n) for n in range(20)))
     assert len(done) == 20
     assert len(here.seen) == 20
 
 
 def test_an_address_that_is_back_is_used_again(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openai_asking, "KNOCKING", 0.2)
-    gone, here = listen(echo), listen(echo)
-    port = int(gone.url.rsplit(":", 1)[1].partition("/")[0])
-    gone.close()
-    engine = connect(gone.url, also=[{"url": here.url}])
+    here = listen(echo)
+    with silent_port() as port:
+        engine = connect(f"http://127.0.0.1:{port}/v1", also=[{"url": here.url}])
 
-    async def through() -> Server:
-        await engine.generate([ask("x", n) for n in range(8)])
-        back = await asyncio.to_thread(Server, echo, port)
-        await asyncio.sleep(0.3)
-        await engine.generate([ask("x", n) for n in range(8)])
-        return back
+        async def through() -> Server:
+            await engine.generate([ask("x", n) for n in range(8)])
+            back = await asyncio.to_thread(Server, echo, port)
+            await asyncio.sleep(0.3)
+            await engine.generate([ask("x", n) for n in range(8)])
+            return back
 
-    back = during(engine, through)
-    back.close()
+        back = during(engine, through)
+        back.close()
     assert len(back.seen) > 0
     assert len(back.seen) + len(here.seen) == 16
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from gristmill.contracts.inference import Completion
 from gristmill.contracts.notices import listening
 from gristmill.pipelines.engines import hung_requests, openai_asking, openai_options
 
+from ...endpoint import silent_port
 from .conftest import Reply, Server, ask, during
 from .test_openai import Listen, call, connect, each, echo, said
 
@@ -75,13 +77,14 @@ def test_a_request_that_fails_at_each_attempt_fails_alone(listen: Listen) -> Non
 def test_a_request_that_hangs_is_given_up_and_asked_again(
     listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hung_requests, "SHORTEST", 0.4)
+    monkeypatch.setattr(hung_requests, "SHORTEST", 1.0)
     times: Counter[str] = Counter()
+    again = threading.Event()
 
     def reply(number: int, body: dict[str, Any]) -> Reply:
         times[prompt_of(body)] += 1
-        if prompt_of(body) == "t20" and times["t20"] == 1:
-            time.sleep(3.0)
+        if prompt_of(body) == "t20":
+            again.wait(300) if times["t20"] == 1 else again.set()
         return echo(number, body)
 
     done = call(connect(listen(reply)), *(ask(f"t{n}", n) for n in range(24)))
@@ -109,16 +112,13 @@ def test_the_pause_that_a_server_asks_for_is_kept_and_one_beyond_the_patience_fa
     assert len(server.seen) == 1
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+@pytest.fixture
+def port() -> Iterator[int]:
+    with silent_port() as held:
+        yield held
 
 
-def test_a_server_that_comes_late_is_waited_for_and_the_user_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    port = free_port()
+def test_a_server_that_comes_late_is_waited_for_and_the_user_told(port: int) -> None:
     engine = connect(f"http://127.0.0.1:{port}/v1")
     servers: list[Server] = []
 
@@ -138,10 +138,9 @@ def test_a_server_that_comes_late_is_waited_for_and_the_user_told(
     assert told == [f"cannot reach http://127.0.0.1:{port}: connection refused; trying again for 60 seconds"]
 
 
-def test_a_server_that_dies_and_returns_costs_no_row(listen: Listen) -> None:
+def test_a_server_that_dies_and_returns_costs_no_row(port: int) -> None:
     """It dies with requests in flight, whose connections break."""
-    first = listen(lambda n, body: DROP if n >= 6 else echo(n, body))
-    port = int(first.url.rsplit(":", 1)[1].partition("/")[0])
+    first = Server(lambda n, body: DROP if n >= 6 else echo(n, body), port)
     engine = connect(first)
     servers: list[Server] = []
 
@@ -159,8 +158,8 @@ def test_a_server_that_dies_and_returns_costs_no_row(listen: Listen) -> None:
     assert [type(answer) for answer in done] == [Completion] * 12
 
 
-def test_after_the_patience_requests_fail_with_the_reason(listen: Listen) -> None:
-    place = f"http://127.0.0.1:{free_port()}"
+def test_after_the_patience_requests_fail_with_the_reason(port: int) -> None:
+    place = f"http://127.0.0.1:{port}"
     done = each(connect(f"{place}/v1", patience=0.2), ask("x"), ask("y", 1))
     for answer in done:
         assert isinstance(answer, EngineError)
@@ -169,10 +168,10 @@ def test_after_the_patience_requests_fail_with_the_reason(listen: Listen) -> Non
 
 
 def test_a_server_that_never_responded_is_waited_for_less(
-    listen: Listen, monkeypatch: pytest.MonkeyPatch
+    listen: Listen, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(openai_options, "FIRST_PATIENCE", 0.2)
-    [answer] = each(connect(f"http://127.0.0.1:{free_port()}/v1"), ask("x"))
+    [answer] = each(connect(f"http://127.0.0.1:{port}/v1"), ask("x"))
     assert isinstance(answer, EngineError)
     assert "connection refused (for 0 seconds)" in str(answer)
     engine = connect(listen(lambda n, body: echo(n, body) if prompt_of(body) == "x" else (502, {}, b"")))

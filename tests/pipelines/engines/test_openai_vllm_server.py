@@ -69,7 +69,7 @@ def address(
     try:
         # The shared engine of the next tests starts concurrently, since importing vLLM is slow on one core.
         request.getfixturevalue("shared_vllm")
-        until = time.monotonic() + 300
+        until = time.monotonic() + 900
         while True:
             if server.poll() is not None or time.monotonic() > until:
                 pytest.fail(f"the vLLM server did not start:\n{log.read_text(errors='replace')[-3000:]}")

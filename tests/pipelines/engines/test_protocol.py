@@ -190,7 +190,7 @@ def test_a_cancelled_call_leaves_the_engine_at_work(engine: Engine) -> None:
             completion.request_id for completion in await engine.generate([ask("Hello.", 7, max_tokens=4)])
         ]
 
-    assert asyncio.run(asyncio.wait_for(cancelled(), 60)) == ["r7"]
+    assert asyncio.run(asyncio.wait_for(cancelled(), 300)) == ["r7"]
 
 
 def test_a_request_says_exactly_one_prompt(engine: Engine) -> None:

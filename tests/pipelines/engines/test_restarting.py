@@ -119,7 +119,7 @@ class Killing(threading.Thread):
         self.others = set(psutil.Process().children())
 
     def run(self) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             for child in set(psutil.Process().children()) - self.others:
                 with contextlib.suppress(psutil.NoSuchProcess):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -133,6 +134,51 @@ def test_a_source_file_that_is_gone_costs_only_the_steps_after_it(run: RunDirect
     assert {each.state for each in told.values() if each.step != "apart"} == {"unknown"}
     assert "tasks.jsonl: no such file" in told["tasks"].why
     assert told["kept"].why == f"it depends on tasks: {told['tasks'].why}"
+
+
+BLOCK = """
+gristmill: 1
+name: block
+models:
+  writer: {{engine: synthetic}}
+  taught: {{engine: transformers, path: {folder}/weights}}
+steps:
+  tasks: {{source: count, rows: 3}}
+  apart: {{compute: {{twice: number * 2}}, from: tasks}}
+  turns:
+    repeat: 3
+    first: {{posed: {{from: tasks}}}}
+    steps:
+      posed:  {{render: {{prompt: "{folder}/asked.jinja"}}, from: previous.longer}}
+      longer: {{compute: {{length: length(prompt)}}, from: posed}}
+      judged: {{generate: respond, from: longer, model: writer, max_tokens: 2}}
+  answers: {{generate: respond, from: longer_1, model: taught, max_tokens: 2}}
+  counted: {{compute: {{n: length(response)}}, from: answers}}
+"""
+
+
+def test_a_file_or_a_model_that_is_gone_costs_only_what_needs_it(
+    tmp_path: Path, make_model: Callable[..., Path]
+) -> None:
+    weights, template = make_model(name="weights"), tmp_path / "asked.jinja"
+    template.write_text("What is {{ number }}?")
+    (tmp_path / "block.yaml").write_text(BLOCK.format(folder=tmp_path))
+    with (tmp_path / "told").open("w") as told:
+        gristmill.run(tmp_path / "block.yaml", tmp_path / "run", observer=SilentView(told))
+    run = RunDirectory.open(tmp_path / "run")
+    shutil.rmtree(weights)
+    states = found(run)
+    equal = {"tasks", "apart", *(f"{name}_{turn}" for name in ("posed", "longer") for turn in (1, 2, 3))}
+    assert {name for name, each in states.items() if each.state == "equal"} == equal
+    assert {name for name, each in states.items() if each.state == "unknown"} == {"answers", "counted"}
+    assert states["answers"].why.startswith("it depends on taught: ")
+    assert str(weights) in states["answers"].why
+    template.unlink()
+    states = found(run)
+    assert {name for name, each in states.items() if each.state == "equal"} == {"tasks", "apart"}
+    assert "asked.jinja" in states["posed_1"].why
+    assert states["longer_1"].why == f"it depends on posed_1: {states['posed_1'].why}"
+    assert {each.state for each in states.values()} == {"equal", "unknown"}
 
 
 def test_an_export_that_was_changed_is_told(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:

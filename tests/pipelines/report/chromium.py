@@ -33,12 +33,12 @@ def running(profile: Path) -> Iterator[str]:
     )
     try:
         port = profile / "DevToolsActivePort"
-        for _ in range(300):
+        for _ in range(1200):
             if port.exists() and len(port.read_text().split()) == 2:
                 break
             asyncio.run(asyncio.sleep(0.1))
         number = port.read_text().split()[0]
-        yield httpx.get(f"http://127.0.0.1:{number}/json/list").json()[0]["webSocketDebuggerUrl"]
+        yield httpx.get(f"http://127.0.0.1:{number}/json/list", timeout=60).json()[0]["webSocketDebuggerUrl"]
     finally:
         process.terminate()
         process.wait(20)
@@ -56,7 +56,7 @@ class Tab:
         self.sent += 1
         await self.socket.send(json.dumps({"id": self.sent, "method": method, "params": params}))
         while True:
-            heard = json.loads(await asyncio.wait_for(self.socket.recv(), 30))
+            heard = json.loads(await asyncio.wait_for(self.socket.recv(), 120))
             if heard.get("id") == self.sent:
                 assert "error" not in heard, heard
                 return dict(heard["result"])

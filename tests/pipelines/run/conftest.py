@@ -80,7 +80,7 @@ class Cluster:
         )
         self.wait_for_nodes(1)
 
-    def wait_for_nodes(self, count: int, seconds: float = 90) -> None:
+    def wait_for_nodes(self, count: int, seconds: float = 300) -> None:
         """Wait until ``count`` nodes answer. Raises TimeoutError."""
         command = [sys.executable, "-P", "-c", WAIT, self.address, str(count), str(seconds)]
         done = subprocess.run(command, capture_output=True, text=True, env=TOKEN, check=False)
@@ -114,7 +114,7 @@ def kill_tree(node: subprocess.Popen[bytes]) -> None:
             process.kill()
         except psutil.NoSuchProcess:
             continue
-    node.wait(30)
+    node.wait(300)
 
 
 @pytest.fixture(scope="session")

@@ -123,7 +123,7 @@ def test_workers_on_ray_ask_no_more(tmp_path: Path, cluster: str) -> None:
     local, _ = beside(tmp_path)
     command = [GRISTMILL, "run", str(tmp_path / "beside.yaml"), "--run", str(tmp_path / "ray"), "--trust"]
     command += ["--quiet", "--no-report", "--ray-address", cluster]
-    subprocess.run(command, check=True, timeout=180)
+    subprocess.run(command, check=True, timeout=600)
     spread = gristmill.open_run(tmp_path / "ray")
     assert [requests(spread, step) for step in ("first", "then", "other")] == [10, 0, 5]
     assert spread["then"].to_arrow() == local["then"].to_arrow()

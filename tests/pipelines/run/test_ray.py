@@ -63,7 +63,7 @@ def test_the_same_parquet_byte_for_byte_as_the_local_executor(tmp_path: Path, cl
         "--ray-address",
         cluster,
     ]
-    subprocess.run([*command, "--quiet", "--no-report"], check=True, timeout=180)
+    subprocess.run([*command, "--quiet", "--no-report"], check=True, timeout=600)
     assert files(local / "run")
     assert files(spread / "run") == files(local / "run")
     asked = [Counter((folder / "requests.log").read_text().split()) for folder in (local, spread)]
@@ -89,7 +89,7 @@ def test_an_error_of_a_worker_is_one_line_that_names_its_step(tmp_path: Path, cl
         [*command, "--quiet", "--no-report", "--set", "steps.answers.logprobs=null"],
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("step scored: ")
@@ -128,7 +128,7 @@ def test_a_node_killed_in_the_middle_of_generation_loses_and_doubles_nothing(
             break
     assert process.poll() is None
     own_cluster.kill(worker)
-    _, err = process.communicate(timeout=240)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 0, err[-2000:]
     assert files(spread / "run") == files(local / "run")
     ledger = gristmill.open_run(spread / "run")["checked"].store.ledger()
@@ -161,7 +161,7 @@ def test_the_same_requests_to_vllm_as_from_the_local_executor(tmp_path: Path, cl
         for run, executor in zip(runs, ([], ["--ray-address", cluster]))
     ]
     try:
-        assert [process.wait(400) for process in processes] == [0, 0]
+        assert [process.wait(1200) for process in processes] == [0, 0]
     finally:
         for process in processes:
             process.kill()

@@ -82,7 +82,7 @@ def _hold(
 ) -> None:
     with RunDirectory.open(path).lock():
         ready.set()
-        end.wait(20)
+        end.wait(300)
 
 
 def test_a_second_run_on_one_directory_is_refused(run: RunDirectory) -> None:
@@ -91,7 +91,7 @@ def test_a_second_run_on_one_directory_is_refused(run: RunDirectory) -> None:
     other = context.Process(target=_hold, args=(run.path, ready, end))
     other.start()
     try:
-        assert ready.wait(20)
+        assert ready.wait(300)
         with pytest.raises(StoreError, match=f"in use by another run \\(process {other.pid}\\)"), run.lock():
             pass
     finally:

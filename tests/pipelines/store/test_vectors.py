@@ -116,7 +116,7 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-P", "-c", code, str(tmp_path)]
     writers = [subprocess.Popen(command) for _ in range(2)]
-    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert [writer.wait(600) for writer in writers] == [0, 0]
     assert list(damages(tmp_path)) == []
     store = VectorStore(tmp_path, "model")
     store.refresh()

@@ -127,9 +127,9 @@ def execute(kernel: Any, code: str, interrupt_at: str = "") -> list[dict[str, An
     """Run a cell; what it published until it was done. ``interrupt_at``: when this is drawn."""
     asked = kernel.client.execute(code)
     found: list[dict[str, Any]] = []
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
-        message = kernel.client.get_iopub_msg(timeout=120)
+        message = kernel.client.get_iopub_msg(timeout=600)
         if message["parent_header"].get("msg_id") != asked:
             continue
         content = message["content"]

@@ -238,7 +238,7 @@ def test_two_processes_fetch_once(index: Path, tmp_path: Path) -> None:
     for _ in range(2):
         both.append(subprocess.Popen([sys.executable, "-P", "-c", script], stdout=subprocess.PIPE, text=True))
         time.sleep(0.1)
-    said = sorted(process.communicate(timeout=60)[0].strip() for process in both)
+    said = sorted(process.communicate(timeout=600)[0].strip() for process in both)
     assert said in (["downloaded", "waited"], ["downloaded", "found"])
 
 

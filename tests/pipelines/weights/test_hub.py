@@ -93,7 +93,7 @@ def pull(reference: str, tmp_path: Path, **environment: str) -> subprocess.Compl
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
 
 

@@ -42,7 +42,7 @@ print((used(range(400, 600)) - full) / 200 / 1024)
 def test_products_of_ever_new_shapes_take_no_more_memory() -> None:
     free = {name: value for name, value in os.environ.items() if name not in CAPACITIES}
     done = subprocess.run(
-        [sys.executable, "-P", "-c", GROWTH], capture_output=True, text=True, timeout=100, env=free
+        [sys.executable, "-P", "-c", GROWTH], capture_output=True, text=True, timeout=300, env=free
     )
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 50  # 560 without a bound, where oneDNN computes

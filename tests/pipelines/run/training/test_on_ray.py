@@ -60,7 +60,7 @@ def test_a_training_goes_on_from_its_checkpoint_on_the_node_that_is_left(
             break
     assert process.poll() is None
     own_cluster.kill(worker)
-    out, err = process.communicate(timeout=240)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 0, out[-2000:] + err[-3000:]
     told = "a node of the Ray cluster was lost; 2 training processes with 1 core each go on from the last"
     assert told in out
