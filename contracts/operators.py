@@ -212,6 +212,20 @@ class Operator(Frozen):
         """The expected output and cost for ``rows`` input rows."""
         return Estimate(rows=rows)
 
+    def most_per_group(self) -> tuple[Sequence[str], int] | None:
+        """Columns whose equal values make a group, and how many rows the step gives of each at most; None if
+        it does not limit them. A plan then estimates the rows by the number of groups.
+        """
+        return None
+
+    def derived_from(self, column: str) -> Iterable[str] | None:
+        """The columns that alone decide what the step writes into a column; None if there is more to it."""
+        return None
+
+    def distinct_values(self) -> Mapping[str, int]:
+        """How many different values columns that the step writes can have, as far as known before it runs."""
+        return {}
+
     @classmethod
     def reference_fields(cls) -> Iterator[tuple[str, str]]:
         """(field, kind of reference) for each parameter that can name a model or a step."""

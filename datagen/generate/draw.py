@@ -138,6 +138,9 @@ class Draw(Map):
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=rows * self.times)
 
+    def distinct_values(self) -> Mapping[str, int]:
+        return {name: sum(weight > 0 for weight in weights.values()) for name, weights in self.draw.items()}
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, *self.types()]
 

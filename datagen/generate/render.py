@@ -71,8 +71,14 @@ class Render(Map):
                     check_names(text_prompt(text, _who(name)), columns, self.variables)
 
     def names_columns(self) -> Iterable[str]:
-        texts = [partial(text_prompt, text, _who(name)) for name, text in self.columns.items()]
+        return self._named_in(self.columns)
+
+    def _named_in(self, columns: Iterable[str]) -> Iterable[str]:
+        texts = [partial(text_prompt, self.columns[name], _who(name)) for name in columns]
         return named(texts) - set(self.variables)
+
+    def derived_from(self, column: str) -> Iterable[str]:
+        return self._named_in([column])
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, *self.columns]

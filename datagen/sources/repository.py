@@ -86,6 +86,10 @@ class RepositoryCode(Source):
         about = sum(file.size for path in self._paths() for file in self._files(Repository(path))) // 2048 + 1
         return Estimate(rows=about if self.rows is None else min(about, self.rows))
 
+    def distinct_values(self) -> Mapping[str, int]:
+        files = [file for path in self._paths() for file in self._files(Repository(path))]
+        return {"language": len({language_of(file.path) for file in files}), "path": len(files)}
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return [*_TEXTS, *_NUMBERS]
 

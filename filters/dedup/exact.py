@@ -91,6 +91,9 @@ class ExactDedup(WholeTable):
         index = self._index(self.columns)
         return {} if index is None else {"against": index.digest}
 
+    def most_per_group(self) -> tuple[Sequence[str], int] | None:
+        return (self.columns, 1) if self.columns else None
+
     def uses_columns(self) -> Iterable[str]:
         return self.columns or ()
 

@@ -88,6 +88,9 @@ class Compute(TableMap):
                 for mistake in mistakes:
                     found.add(DataError(f"{_who(name)}: {mistake}"), "columns", name)
 
+    def derived_from(self, column: str) -> Iterable[str]:
+        return names_in([self.columns[column]])
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         return None if columns is None else [*columns, *self.columns]
 

@@ -83,6 +83,9 @@ class PreferencePairs(WholeTable):
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=rows // 2)
 
+    def most_per_group(self) -> tuple[Sequence[str], int] | None:
+        return None if self.pairs is None else (self.group or (self.prompt,), self.pairs)
+
     def uses_columns(self) -> Iterable[str]:
         return (self.by, self.prompt, self.response, *(self.group or ()), *self.columns)
 

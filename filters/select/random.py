@@ -51,6 +51,9 @@ class RandomSelect(WholeTable):
     def estimate(self, rows: int) -> Estimate:
         return Estimate(rows=rows if self.group else min(rows, self.rows))
 
+    def most_per_group(self) -> tuple[Sequence[str], int] | None:
+        return (self.group, self.rows) if self.group else None
+
     def uses_columns(self) -> Iterable[str]:
         return self.group if self.weight is None else (*self.group, self.weight)
 

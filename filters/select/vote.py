@@ -60,6 +60,9 @@ class Vote(WholeTable):
     """Column that decides which row with the winning answer is kept, highest first. By default the first
     row."""
 
+    def most_per_group(self) -> tuple[Sequence[str], int] | None:
+        return (self.group, 1) if self.take == "one" else None
+
     def uses_columns(self) -> Iterable[str]:
         return (*self.group, *self._figures)
 

@@ -16,6 +16,7 @@ from ...contracts.training import Train
 from ..store.run_directory import RunDirectory
 from ..store.step_store import StepStore
 from .embedding import Embedding, EmbeddingCosts
+from .groups import Groups
 from .nodes import Plan, PlannedModel, PlannedStep
 from .order import base_of
 from .record import model_digests
@@ -77,7 +78,13 @@ def estimate(plan: Plan, run: RunDirectory | None) -> list[StepCost]:
     costs: dict[str, StepCost] = {}
     for step in plan.steps:
         rows_in = sum(costs[name].rows for name in step.inputs) + _earlier(step, run)
-        cost = _cost(step, plan, run, speeds, rows_in)
+        expected = step.operator.estimate(rows_in)
+        limit = step.operator.most_per_group()
+        if limit is not None:
+            columns, most = limit
+            groups = Groups(plan, {name: each.rows for name, each in costs.items()})
+            expected = replace(expected, rows=min(expected.rows, most * groups.of(step, columns, rows_in)))
+        cost = _cost(step, plan, run, speeds, rows_in, expected)
         texts = embedding.of(step, rows_in, sum(costs[name].rows for name in step.reads))
         if texts is not None and cost.state != "reused":
             cost = replace(cost, seconds=cost.seconds + texts.seconds, embedding=texts)
@@ -91,9 +98,10 @@ def _earlier(step: PlannedStep, run: RunDirectory | None) -> int:
     return sum(int(store.manifest["ledger"]["kept"]) for store in stores if store.complete)
 
 
-def _cost(step: PlannedStep, plan: Plan, run: RunDirectory | None, speeds: Speeds, rows_in: int) -> StepCost:
+def _cost(
+    step: PlannedStep, plan: Plan, run: RunDirectory | None, speeds: Speeds, rows_in: int, expected: Estimate
+) -> StepCost:
     store = run.step(step.name, step.fingerprint) if run else None
-    expected = step.operator.estimate(rows_in)
     memory = _memory(step, plan)
     if store is not None and store.complete:
         kept = int(store.manifest["ledger"]["kept"])

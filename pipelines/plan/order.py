@@ -35,6 +35,20 @@ def needs(step: StepSpec, spec: PipelineSpec) -> Iterable[str]:
     return [name for name in dict.fromkeys([*step.inputs, *named]) if name in spec.steps]
 
 
+def models_for(steps: Iterable[str], spec: PipelineSpec) -> set[str]:
+    """The models of the file that some steps use, with the steps that they need."""
+    needed: set[str] = set()
+    waiting = list(steps)
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            waiting += needs(spec.steps[name], spec)
+    asked = {name for step in needed for _, _, name in spec.steps[step].operator.references()}
+    named = {first_of(name, spec.models) for name in asked}
+    return {part for name in named if name in spec.models for part in (name, *members(spec.models[name]))}
+
+
 def base_of(name: str, spec: PipelineSpec) -> str | None:
     """The model of the file that a train step starts from, directly or through other train steps.
 

@@ -19,6 +19,7 @@ from ..plan.environment import refuse_missing
 from ..plan.looks import asked, deciding, looks_of
 from ..plan.make import digest_of, make_plan
 from ..plan.nodes import Carry, Plan
+from ..plan.order import models_for
 from ..plan.record import as_record
 from ..store.damage import Damaged, set_aside
 from ..store.run_directory import RunDirectory
@@ -184,9 +185,12 @@ class RoundLoop:
         """Download the weights before planning, so that their digests are those of the files to be used."""
         from .. import weights
 
-        for model in self.spec.models.values():
+        used: Set[str] = self.spec.models.keys()
+        if self.until is not None:
+            used = models_for(looks_of(self.spec, self.until), self.spec)
+        for name, model in self.spec.models.items():
             path = getattr(model, "path", None)
-            if path is None:
+            if path is None or name not in used:
                 continue
             try:
                 missing = not weights.exists(path)

@@ -164,6 +164,11 @@ def test_what_is_chosen(repository: Path, context: Any) -> None:
     assert list(RepositoryCode(path=()).read(context)) == []
 
 
+def test_the_number_of_languages_is_known_before_it_is_read(repository: Path) -> None:
+    assert RepositoryCode(path=str(repository)).distinct_values() == {"language": 3, "path": 5}
+    assert RepositoryCode(path=()).distinct_values() == {"language": 0, "path": 0}
+
+
 def test_mistakes_are_told(tmp_path: Path, repository: Path) -> None:
     with pytest.raises(ValidationError, match=r"unknown language.*rust"):
         RepositoryCode(path=".", languages=("rusty",))
