@@ -12,6 +12,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 import pytest
+from datasets.packaged_modules.json.json import JsonConfig
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from gristmill.contracts.errors import DataError
@@ -187,7 +188,7 @@ def test_what_the_first_part_of_a_file_lacks_is_told(
         else:
             assert len(load(path, chunksize=20_000)) == len(rows)
     assert len(heard) == 1
-    assert datasets.packaged_modules.json.json.JsonConfig().chunksize == inferred.READ_FIRST
+    assert JsonConfig().chunksize == inferred.READ_FIRST
 
 
 def test_whole_numbers_that_readers_round_are_refused(tmp_path: Path, context: Any) -> None:
