@@ -16,6 +16,7 @@ from ...contracts.operators import Written
 from ...contracts.stored_rows import StoredRows
 from .card import data_card
 from .export import FILE_ROWS, Export, file_names
+from .features import refuse_unreadable, tell_turns
 from .layout import Layout
 from .placing import place_directory
 
@@ -55,6 +56,7 @@ class ArrowExport(Export):
     def export(self, rows: StoredRows, context: Context, default: Path) -> Written:
         self.inspect()
         layout = self.layout(rows)
+        tell_turns(layout.own)
         place = default if self.path is None else Path(self.place() or "")
         card = data_card(
             layout.tables(rows),
@@ -81,6 +83,7 @@ def _write_file(layout: Layout, tables: Iterator[pa.Table], path: Path) -> None:
     from datasets import Features
 
     first = layout.of_table(next(tables))
+    refuse_unreadable(first.schema)
     schema = Features.from_arrow_schema(first.schema).arrow_schema
     with pa.ipc.new_stream(str(path), schema) as out:
         out.write_table(first.cast(schema), max_chunksize=_CHUNK_ROWS)

@@ -25,9 +25,16 @@ _CHAT = (
     "messages", "turns", "prompt", "input", "response", "system", "tools", "solution", "question", "critique",
     "before", "after", "instructions", "style", "chosen",
 )  # fmt: skip
+#: The formats of preferences.
+PAIRS = ("prompt_chosen_rejected", "prompt_chosen_rejected_turns")
+#: The formats of texts that have a form of turns, which TRL puts through the model's chat template.
+_TURNS: Mapping[str, str] = {
+    "prompt_completion": "prompt_completion_turns",
+    "prompt_chosen_rejected": "prompt_chosen_rejected_turns",
+}
 #: The columns that other formats read.
 _READ: Mapping[str, Sequence[str]] = {
-    "prompt_chosen_rejected": ("system", "prompt", "chosen", "rejected", "tools"),
+    **dict.fromkeys(PAIRS, ("system", "prompt", "chosen", "rejected", "tools")),
     **dict.fromkeys(TASKS, ("messages", "prompt", "response", "system", "tools", *NEEDED)),
 }
 #: Rows of each file of an export that consists of several.
@@ -61,7 +68,9 @@ class Export(Sink):
     """Layout of the rows: `rows` writes the columns as they are; the others are layouts that trainers read.
     `messages` has calls of tools in OpenAI's form, `sharegpt` in its function form. `grpo`, `verifiers` and
     `rlvr` are tasks for reinforcement learning: the prompt, the ground truth in `answer` and the verifier's
-    name in `verifier`. A row that does not fit the layout stops the export: nothing of a conversation that
+    name in `verifier`. `prompt_completion_turns` and `prompt_chosen_rejected_turns` are TRL's conversational
+    forms, which it puts through the model's chat template; the texts of the forms without `_turns` it trains
+    as they are. A row that does not fit the layout stops the export: nothing of a conversation that
     has a value is dropped. Other columns that have values and are left out are told."""
     columns: tuple[str, ...] | None = None
     """With `format: rows` the columns to write, by default all; with another layout the additional columns to
@@ -117,7 +126,7 @@ class Export(Sink):
 
     def uses_columns(self) -> Iterable[str]:
         own: tuple[str, ...] = NEEDED if self.format in TASKS else ()
-        if self.format == "prompt_chosen_rejected":
+        if self.format in PAIRS:
             own = ("prompt", "chosen", "rejected")
         return (*own, *(self.columns or ()), *(self.drop or ()))
 
@@ -125,7 +134,7 @@ class Export(Sink):
         super().check_columns(columns)
         if self.format in TASKS and not {"prompt", "messages"} & set(columns):
             raise DataError(f"export: format {self.format} needs a column 'prompt' or 'messages'")
-        if self.format not in ("rows", "prompt_chosen_rejected", *TASKS):
+        if self.format not in ("rows", *PAIRS, *TASKS):
             check_chat_form(columns)
 
     def _tell_left_out(self, rows: StoredRows, names: Sequence[str]) -> None:
@@ -160,4 +169,11 @@ class Export(Sink):
         chosen = own if self.columns is None and self.format == "rows" else list(self.columns or ())
         if self.format != "rows":
             self._tell_left_out(rows, [name for name in own if name not in (*chosen, *dropped)])
-        return Layout.of(rows, self.format, [name for name in chosen if name not in dropped])
+        layout = Layout.of(rows, self.format, [name for name in chosen if name not in dropped])
+        beside = sorted({"system", "reasoning"} & set(layout.own.names))
+        if self.format in _TURNS and beside:
+            tell(
+                f"export: TRL reads texts in format {self.format} without {' and '.join(beside)}, which "
+                f"others read: for TRL, use `format: {_TURNS[self.format]}`"
+            )
+        return layout

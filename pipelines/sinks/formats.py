@@ -19,9 +19,11 @@ Format = Literal[
     "rows",
     "messages",
     "prompt_completion",
+    "prompt_completion_turns",
     "alpaca",
     "sharegpt",
     "prompt_chosen_rejected",
+    "prompt_chosen_rejected_turns",
     "grpo",
     "verifiers",
     "rlvr",
@@ -37,6 +39,18 @@ def to_prompt_completion(row: Row) -> Row:
     """``system``, ``prompt`` and ``completion``, of one exchange; ``reasoning``."""
     system, user, assistant, thought = _one_exchange(row, "prompt_completion")
     return {"system": system, "prompt": user, "completion": assistant, "reasoning": thought}
+
+
+def to_prompt_completion_turns(row: Row) -> Row:
+    """``prompt`` and ``completion``, both turns: the completion is the last one; ``tools``."""
+    *before, last = turns_of(row)
+    if not before or before[-1]["role"] not in ("user", "tool"):
+        raise DataError(
+            "prompt_completion_turns needs a turn of the user or of a tool before the answer: use format: "
+            "messages",
+            row=name_of(row),
+        )
+    return {"prompt": before, "completion": [last], "tools": tools_of(row)}
 
 
 def to_alpaca(row: Row) -> Row:
@@ -74,6 +88,15 @@ def to_prompt_chosen_rejected(row: Row) -> Row:
 
     They are texts, with ``system``; or, if one of them holds turns, all are turns. ``tools`` too, if any.
     """
+    return _preference(row, as_turns=False)
+
+
+def to_prompt_chosen_rejected_turns(row: Row) -> Row:
+    """``prompt``, ``chosen`` and ``rejected``, all of them turns, and ``tools``."""
+    return _preference(row, as_turns=True)
+
+
+def _preference(row: Row, *, as_turns: bool) -> Row:
     turns = {name: turns_in_column(row, name) for name in PREFERENCE}
     for name in PREFERENCE:
         if not turns[name] and not isinstance(row.get(name), str):
@@ -83,7 +106,7 @@ def to_prompt_chosen_rejected(row: Row) -> Row:
                 row=name_of(row),
             )
     tools = tools_of(row)
-    if not any(turns.values()):
+    if not as_turns and not any(turns.values()):
         return {name: row.get(name) for name in ("system", *PREFERENCE)} | {"tools": tools}
     made = {name: turns[name] or [{"role": role, "content": row[name]}] for name, role in PREFERENCE.items()}
     system = row.get("system")
@@ -139,13 +162,17 @@ def _one_exchange(row: Row, name: str) -> tuple[str | None, str, str, str | None
     return system, rest[0]["content"], rest[1]["content"], last.get(THOUGHT)
 
 
+#: The formats whose conversations may be turns with calls of tools in OpenAI's form.
+CONVERSED = ("messages", "prompt_completion_turns", "prompt_chosen_rejected", "prompt_chosen_rejected_turns")
 #: Format -> function from a row to a record; "rows" leaves rows as they are and is not here.
 FORMATS: Mapping[str, Callable[[Row], Row]] = {
     "messages": to_messages,
     "prompt_completion": to_prompt_completion,
+    "prompt_completion_turns": to_prompt_completion_turns,
     "alpaca": to_alpaca,
     "sharegpt": to_sharegpt,
     "prompt_chosen_rejected": to_prompt_chosen_rejected,
+    "prompt_chosen_rejected_turns": to_prompt_chosen_rejected_turns,
     "grpo": to_grpo,
     "verifiers": to_verifiers,
     "rlvr": to_rlvr,

@@ -15,6 +15,7 @@ from ...contracts.operators import Written
 from ...contracts.stored_rows import StoredRows
 from .card import data_card
 from .export import FILE_ROWS, Export, file_names
+from .features import refuse_unreadable, tell_turns
 from .parquet import write_parquet
 from .placing import place_directory
 
@@ -59,6 +60,7 @@ class HubExport(Export):
                 "https://huggingface.co/settings/tokens, set it, and run again (finished steps are kept)"
             )
         layout = self.layout(rows)
+        tell_turns(layout.own)
         place = default if self.path is None else Path(self.place() or "")
         title = self.title or self.repo.partition("/")[2]
         card = data_card(layout.tables(rows), context, title=title, form=self.format, licence=self.license)
@@ -67,7 +69,7 @@ class HubExport(Export):
         def write(folder: Path) -> None:
             (folder / "data").mkdir()
             rows.write(
-                partial(write_parquet, layout),
+                partial(write_parquet, layout, check=refuse_unreadable),
                 [folder / file for file in files],
                 layout.reads(rows.column_names),
                 file_rows=FILE_ROWS,

@@ -15,7 +15,8 @@ def plain(value: object) -> str | int | float:
     if isoformat is not None:
         return str(isoformat())
     if isinstance(value, Decimal):
-        if value == value.to_integral_value() and value.as_tuple().exponent == 0:
+        whole = value == value.to_integral_value() and value.as_tuple().exponent == 0
+        if whole and -(2**63) <= value < 2**63:  # readers make a float of a larger one
             return int(value)
         number = float(value)
         if Decimal(repr(number)) == value:

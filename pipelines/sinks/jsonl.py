@@ -16,6 +16,7 @@ from ...contracts.errors import DataError, first_line
 from ...contracts.operators import Written
 from ...contracts.stored_rows import StoredRows
 from .export import Export
+from .inferred import READ_FIRST, Inferred
 from .json_values import plain
 from .layout import Layout
 from .placing import place_file
@@ -49,19 +50,24 @@ class JsonlExport(Export):
 
 
 def _write(layout: Layout, ending: str, tables: Iterator[pa.Table], path: Path) -> None:
-    before = 0
+    before, inferred = 0, Inferred()
     with _opened(path, ending) as out:
+        written = 0
         for batch in (
             batch
             for table in tables
             for batch in layout.of_table(table).to_batches(max_chunksize=_BATCH_ROWS)
         ):
+            early = 0
             for number, row in enumerate(_rows(batch), before + 1):
+                early += written < READ_FIRST
                 try:
-                    out.write(_line(layout.as_json(row)).encode())
+                    written += out.write(_line(layout.as_json(row)).encode())
                 except TypeError as error:
                     raise _unwritable(row, number) from error
             before += batch.num_rows
+            inferred.add(batch, early)
+    inferred.tell()
 
 
 def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:

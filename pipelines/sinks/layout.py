@@ -17,8 +17,9 @@ from ...contracts.errors import DataError
 from ...contracts.rows import Row, turns_in
 from ...contracts.stored_rows import StoredRows
 from ...contracts.turns import is_turns
-from .formats import FORMATS, Format
+from .formats import CONVERSED, FORMATS, Format
 from .schemas import schema_of
+from .turns import with_object_arguments
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,10 +77,18 @@ class Layout:
         return pa.table(arrays).combine_chunks()
 
     def as_json(self, record: Row) -> Row:
-        """A record of :meth:`of_table` as JSON has it: turns without empty keys, tools as objects."""
+        """A record of :meth:`of_table` as JSON has it: turns without empty keys, tools as objects.
+
+        So are the arguments of calls: the templates of Qwen 2.5 and Llama 3.1 write a text as the JSON text
+        of a text, and TRL and LLaMA-Factory do not parse it.
+        """
         made: Row = {name: turns_in(value) if is_turns(value) else value for name, value in record.items()}
-        objects = self.form in ("messages", "prompt_chosen_rejected") and "tools" in self.own.names
-        if objects and (tools := made.pop("tools")) is not None:
+        if self.form not in CONVERSED:
+            return made
+        for name in self.own.names:
+            if is_turns(made[name]):
+                made[name] = [with_object_arguments(turn) for turn in made[name]]
+        if "tools" in self.own.names and (tools := made.pop("tools")) is not None:
             made["tools"] = json.loads(tools)
         return made
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -11,6 +11,7 @@ from ...contracts.context import Context
 from ...contracts.operators import Written
 from ...contracts.stored_rows import StoredRows
 from .export import Export
+from .features import tell_turns, tell_unreadable
 from .layout import Layout
 from .placing import place_file
 
@@ -31,20 +32,29 @@ class ParquetExport(Export):
 
     def export(self, rows: StoredRows, context: Context, default: Path) -> Written:
         layout = self.layout(rows)
+        tell_turns(layout.own)
 
         def write(path: Path) -> None:
-            rows.write(partial(write_parquet, layout), [path], layout.reads(rows.column_names))
+            rows.write(partial(_write, layout), [path], layout.reads(rows.column_names))
 
         return place_file(self.place(), default, self.endings[0], rows.num_rows, write)
 
 
-def write_parquet(layout: Layout, tables: Iterator[pa.Table], path: Path) -> None:
-    """Write one file. Equal rows give equal bytes."""
+def _write(layout: Layout, tables: Iterator[pa.Table], path: Path) -> None:
+    write_parquet(layout, tables, path, tell_unreadable)
+
+
+def write_parquet(
+    layout: Layout, tables: Iterator[pa.Table], path: Path, check: Callable[[pa.Schema], None]
+) -> None:
+    """Write one file, whose schema is checked first. Equal rows give equal bytes."""
     import pyarrow.parquet as pq
 
     writer: pq.ParquetWriter | None = None
     try:
         for table in map(layout.of_table, tables):
+            if writer is None:
+                check(table.schema)
             writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
             writer.write_table(table, row_group_size=_GROUP_ROWS)
     finally:

@@ -49,7 +49,9 @@ def schema_of(rows: StoredRows, form: Format) -> pa.Schema:
     turns = pa.list_(pa.struct([*_turn(), *found.types.items()]))
     if form == "messages":
         own = [("messages", turns), ("tools", pa.string())]
-    if form == "prompt_chosen_rejected" and found.turns:
+    if form == "prompt_completion_turns":
+        own = [("prompt", turns), ("completion", turns), ("tools", pa.string())]
+    if form == "prompt_chosen_rejected_turns" or (form == "prompt_chosen_rejected" and found.turns):
         own = [*((name, turns) for name in PREFERENCE), ("tools", pa.string())]
     if form == "sharegpt":
         turn = pa.struct([("from", pa.string()), ("value", pa.string())])
@@ -84,7 +86,7 @@ class _Filled:
 
 
 def _turns_of(record: Row) -> Iterator[Turn]:
-    for name in ("messages", *PREFERENCE):
+    for name in ("messages", "completion", *PREFERENCE):
         if isinstance(record.get(name), list):
             yield from record[name]
 
@@ -100,6 +102,8 @@ def _varies(rows: StoredRows, form: Format) -> bool:
     names = set(rows.column_names)
     if not rows.num_rows:
         return False
+    if form == "prompt_chosen_rejected_turns":
+        return True
     if form == "prompt_chosen_rejected":
         texts = rows.batches([name for name in PREFERENCE if name in names])
         kinds = next(texts).select([name for name in PREFERENCE if name in names]).schema.types

@@ -81,6 +81,29 @@ def beside_text(turn: Turn) -> list[str]:
     return [key for key in turn if key not in ("role", "content")]
 
 
+def with_object_arguments(turn: Turn) -> Turn:
+    """The turn with the arguments of its calls as objects, where their text is JSON of one."""
+    if "tool_calls" not in turn:
+        return turn
+    return {**turn, "tool_calls": [_with_object(call) for call in turn["tool_calls"]]}
+
+
+def _with_object(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    try:
+        arguments = json.loads(function["arguments"], parse_constant=_no_json)
+    except (ValueError, RecursionError):
+        return dict(call)
+    if not isinstance(arguments, dict):
+        return dict(call)
+    return {**call, "function": {**function, "arguments": arguments}}
+
+
+def _no_json(name: str) -> None:
+    """Raise ValueError for a constant that Python reads and JSON lacks (NaN)."""
+    raise ValueError(name)
+
+
 def _turn(given: Mapping[str, Any]) -> Turn:
     turn: Turn = {key: value for key, value in given.items() if value is not None and value != []}
     if not isinstance(turn.get("role"), str):

@@ -59,6 +59,8 @@ CASES = [
     ("prompt_completion", ONE, "prompt_completion"),
     ("prompt_chosen_rejected", PAIRS, "auto"),
     ("prompt_chosen_rejected", LONG_PAIRS, "auto"),
+    ("prompt_completion_turns", CHATS, "auto"),
+    ("prompt_chosen_rejected_turns", LONG_PAIRS, "auto"),
 ]
 
 
