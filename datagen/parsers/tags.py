@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,7 +20,7 @@ class TagsParser(Parser):
     """Extracts the text between ``<tag>`` and ``</tag>`` for each tag.
 
     Each tag must occur exactly once, unless ``many`` allows more. A text that injects a second pair of tags
-    thus fails.
+    thus fails. ``< Tag >`` is ``<tag>``, too.
     """
 
     kind: Literal["tags"] = "tags"
@@ -34,7 +35,7 @@ class TagsParser(Parser):
     def read(self, text: str) -> Parsed:
         contents: dict[str, list[str]] = {}
         for tag in self.tags:
-            found = _between(text, f"<{tag}>", f"</{tag}>")
+            found = _between(text, tag)
             if isinstance(found, str):
                 return Unparsed(found)
             if not found:
@@ -60,22 +61,18 @@ class TagsParser(Parser):
         return texts(*(self.columns.get(tag, tag) for tag in self.tags))
 
 
-def _between(text: str, opening: str, closing: str) -> list[str] | str:
-    """Return the stripped texts between the pairs, in order, or what is wrong with the pairs."""
+def _between(text: str, tag: str) -> list[str] | str:
+    """Return the stripped texts between the pairs of a tag, in order, or what is wrong with the pairs."""
     found: list[str] = []
-    position = 0
-    while True:
-        start = text.find(opening, position)
-        stray = text.find(closing, position, start if start >= 0 else len(text))
-        if stray >= 0:
-            return f"{closing} without {opening}"
-        if start < 0:
-            return found
-        start += len(opening)
-        end = text.find(closing, start)
-        if end < 0:
-            return f"{opening} is not closed"
-        if text.find(opening, start, end) >= 0:
-            return f"{opening} inside {opening}"
-        found.append(text[start:end].strip())
-        position = end + len(closing)
+    start: int | None = None
+    # Small models write `< tag>` and `<Tag>`, too.
+    for mark in re.finditer(rf"<(/?)[ \t]?{tag}[ \t]?>", text, re.IGNORECASE):
+        closes = mark[1] == "/"
+        if closes and start is None:
+            return f"</{tag}> without <{tag}>"
+        if not closes and start is not None:
+            return f"<{tag}> inside <{tag}>"
+        if closes:
+            found.append(text[start : mark.start()].strip())
+        start = None if closes else mark.end()
+    return found if start is None else f"<{tag}> is not closed"

@@ -16,6 +16,19 @@ def test_tags_become_columns() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [("< task>", "</task>"), ("<task >", "</ task>"), ("<Task>", "</TASK >"), ("<\ttask>", "</task>")],
+)
+def test_tags_as_small_models_write_them(opening: str, closing: str) -> None:
+    parser = TagsParser(tags=("task",))
+    assert parser.parse(f"{opening} a < b {closing}") == [{"task": "a < b"}]
+    injected = parser.parse(f"<task>a</task>{opening}b{closing}")
+    assert isinstance(injected, Unparsed)
+    assert "2 times" in injected.reason
+    assert parser.parse("<task>a <tasks> or a</taskx>b</task>") == [{"task": "a <tasks> or a</taskx>b"}]
+
+
 def test_many_pairs_are_many_records() -> None:
     parser = TagsParser(tags=("q", "a"), many=True)
     assert parser.parse("<q>1</q><a>2</a><q>3</q><a>4</a>") == [{"q": "1", "a": "2"}, {"q": "3", "a": "4"}]
