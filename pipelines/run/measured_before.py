@@ -1,7 +1,8 @@
 """Models that an evaluation need not ask: a finished evaluation has measured them on the same items.
 
 In a loop, the teacher of a round was the student of an earlier one, and the model of round 0 was the teacher
-of the first. Within a round, several students are compared with one base.
+of the first. Within a round, several students are compared with one base. If a change of the file makes a
+round anew, such as other settings of a training, its base is what it was.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def measured_before(
     """The models of ``step`` that finished evaluations of the run measured, by their names in the plan.
 
     Such an evaluation has the same items and the same request but for its models and, unless answers are
-    sampled, its seed; the model has the same weights, engine and options; and no item failed.
+    sampled, its seed; the model has the same weights, engine and options; and no item failed, or it would
+    hold other items.
     ``items``: reads the input rows of ``step``.
     Raises Damaged if a record of the run is not as it was written.
     """
@@ -63,10 +65,11 @@ def measured_before(
     free = {"models"} if operator.samples_answers() else {"models", "seed"}
     promoted = _promoted(records)
     found: dict[str, MeasuredBefore] = {}
-    for each in (this, *reversed(records)):
+    former = [RoundRecord(plan.round, each, None) for each in run.former_plans(plan.round)]
+    for each in (this, *former, *reversed(records)):
         for name, other in each.plan["steps"].items():
             store = run.step(name, other["fingerprint"])
-            if other is own or not _alike(own, other, free) or not _whole(store):
+            if other is own or not _alike(own, other, free) or not store.complete:
                 continue
             for side, prefix in operator.sides.items():
                 for model, wanted in asked.items():
@@ -93,14 +96,6 @@ def _alike(own: Mapping[str, Any], other: Mapping[str, Any], free: Collection[st
 
 def _without(request: Mapping[str, Any], names: Collection[str]) -> str:
     return canonical({name: value for name, value in request.items() if name not in names})
-
-
-def _whole(store: StepStore) -> bool:
-    """Is the step done, with every item measured?"""
-    if not store.complete:
-        return False
-    ledger = store.ledger()
-    return 0 < ledger.kept == ledger.rows_in
 
 
 def _same(

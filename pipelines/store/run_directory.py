@@ -18,7 +18,7 @@ from .files import TEMPORARY, check_folder, disk, make_directory
 from .lock import RunLock
 from .parts import open_part
 from .products import Product
-from .seal import read_text, write_text
+from .seal import digest, read_text, write_text
 from .sealed_json import NUMBER, Shape, check_shape, read_record, write_record
 from .step_store import MANIFEST, Replaced, StepStore
 
@@ -31,6 +31,8 @@ PLAN: Shape = {"round": int, "steps": dict, "models": dict}
 STEP: Shape = {"fingerprint": str, "request": dict, "from": list, "models": dict, "reads": dict}
 REQUEST: Shape = {"operator": str, "version": int, "params": dict, "content": dict, "models": dict}
 RESULT: Shape = {"round": int, "decision": str, "metrics": dict, "carry": dict}
+#: How the file of a plan that was replaced is called.
+FORMER = "plan-"
 #: The delimiters of a comment in a pipeline file, for its seal.
 COMMENT = ("# ", "")
 #: The delimiters of a comment in a report.
@@ -142,12 +144,21 @@ class RunDirectory:
             if each.number < number
         }
 
+    def former_plans(self, number: int) -> list[dict[str, Any]]:
+        """The plans of a round that were replaced by others after a change of its file. Raises Damaged."""
+        return [_read_plan(path) for path in self._former(number)]
+
     def write_plan(self, number: int, plan: Mapping[str, Any]) -> None:
-        """Record the plan of a round."""
-        folder = self._plan(number).parent
-        with disk(folder, "cannot make"):
-            self._make_folder(folder)
-        write_record(self._plan(number), plan)
+        """Record the plan of a round. A former one that has other steps stays beside it."""
+        path = self._plan(number)
+        with disk(path.parent, "cannot make"):
+            self._make_folder(path.parent)
+        with suppress(StoreError):
+            before = _read_plan(path)
+            if not _made_by(before) <= _made_by(plan):
+                name = digest(repr(sorted(_made_by(before))).encode())
+                write_record(path.with_name(f"{FORMER}{name[:12]}.json"), before)
+        write_record(path, plan)
 
     def write_result(self, number: int, result: Mapping[str, Any]) -> None:
         """Record the result of a round."""
@@ -286,6 +297,7 @@ class RunDirectory:
                 continue
             checks.append((self._plan(number), _read_plan, True))
             checks.append((self._result(number), _read_result, False))
+            checks.extend((path, _read_plan, False) for path in self._former(number))
         for path, read, needed in checks:
             if needed or kind(path) != "nothing":
                 try:
@@ -313,6 +325,9 @@ class RunDirectory:
     def _plan(self, number: int) -> Path:
         return self.path / "rounds" / str(number) / "plan.json"
 
+    def _former(self, number: int) -> list[Path]:
+        return sorted(self._plan(number).parent.glob(f"{FORMER}*.json"))
+
     def _result(self, number: int) -> Path:
         return self.path / "rounds" / str(number) / "result.json"
 
@@ -331,6 +346,11 @@ def _fingerprint(folder: Path) -> str:
         with suppress(StoreError):
             return open_part(path).step
     return ""
+
+
+def _made_by(plan: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """The steps of a plan with their fingerprints."""
+    return {(name, str(step["fingerprint"])) for name, step in plan["steps"].items()}
 
 
 def _read_result(path: Path) -> dict[str, Any]:

@@ -83,6 +83,41 @@ def test_a_model_that_stays_is_asked_once_in_a_run_of_several_rounds(tmp_path: P
     assert answers == [answers[0]] * 3
 
 
+CHANGED = """
+gristmill: 1
+name: changed
+models: {{base: {{engine: synthetic}}, other: {{engine: synthetic, thinking: true}}}}
+steps:
+  evals: {{source: jsonl, path: "{folder}/evals.jsonl"}}
+  told:  {{evaluate: constraints, tasks: evals, model: {model}, against: base, max_tokens: {most}}}
+loop: {{rounds: 2}}
+"""
+
+
+def test_a_change_of_the_file_does_not_ask_the_base_again(tmp_path: Path) -> None:
+    """As of the settings of a training whose student is compared with it."""
+    items = [{"prompt": f"Task {n}.", "constraints": json.dumps([{"kind": "lower_case"}])} for n in range(5)]
+    (tmp_path / "evals.jsonl").write_text("".join(f"{json.dumps(item)}\n" for item in items))
+    file = tmp_path / "changed.yaml"
+
+    def made(model: str, most: int) -> gristmill.Run:
+        file.write_text(CHANGED.format(folder=tmp_path, model=model, most=most))
+        return gristmill.run(file, tmp_path / "run")
+
+    def asked(run: gristmill.Run) -> list[int]:
+        return [requests(run, f"told@{number}") for number in (1, 2)]
+
+    assert asked(made("base", 8)) == [5, 0]
+    changed = made("other", 8)
+    assert asked(changed) == [5, 0]
+    plans = changed.directory.former_plans(1)
+    assert [plan["steps"].keys() for plan in plans] == [{"evals", "told"}]
+    assert asked(made("other", 8)) == [5, 0], "an equal plan replaces none"
+    assert len(changed.directory.former_plans(1)) == 1
+    assert asked(made("other", 9)) == [10, 0], "its answers may be longer"
+    assert asked(made("base", 9)) == [0, 0]
+
+
 MOODY = """
 gristmill: 1
 name: moody

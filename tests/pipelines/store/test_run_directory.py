@@ -179,6 +179,26 @@ def test_the_runs_own_records_are_set_aside_and_named(run: RunDirectory) -> None
     assert run.spec() == "name: test\n"
 
 
+def test_a_plan_that_was_replaced_is_kept_and_checked(run: RunDirectory) -> None:
+    request = {"operator": "count", "version": 1, "params": {}, "content": {}, "models": {}}
+    step = {"request": request, "from": [], "models": {}, "reads": {}}
+    plans = [
+        {"round": 1, "steps": {"rows": {**step, "fingerprint": f"{letter}1" * 32}}, "models": {}}
+        for letter in "abc"
+    ]
+    for plan in (plans[0], plans[1], plans[1], plans[0], plans[2]):
+        run.write_plan(1, plan)
+    assert [each.plan for each in run.rounds()] == [plans[2]]
+    assert sorted(run.former_plans(1), key=str) == plans[:2]
+    assert run.former_plans(2) == []
+    assert run.mend() == []
+    former = sorted((run.path / "rounds/1").glob("plan-*.json"))[0]
+    former.write_text(former.read_text().replace("count", "cound"))
+    [told] = run.mend()
+    assert str(former) in told
+    assert len(run.former_plans(1)) == 1
+
+
 @pytest.mark.parametrize("folder", ["steps", "rounds", "exports", "steps/answers-a1a1a1a1a1a1"])
 @pytest.mark.parametrize("other", [each for each in OTHERS if each != "a folder"])
 def test_what_is_in_the_place_of_a_folder_is_moved(run: RunDirectory, folder: str, other: str) -> None:
