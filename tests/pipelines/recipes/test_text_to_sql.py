@@ -39,3 +39,20 @@ def test_text_to_sql(recipe: Any, exported: Any) -> None:
     assert task["task"] == "sql"
     assert task["database"] == DATABASE
     assert task["prompt"][0]["content"].endswith("How many are there, 0?")
+
+
+def test_a_database_that_cannot_be_made_gets_no_questions(recipe: Any) -> None:
+    made: Counter[str] = Counter()
+
+    def teacher(prompt: str, seed: int) -> str:
+        if not prompt.startswith("Invent"):
+            made["questions"] += 1
+            return f"Question: How many are there?\n{fenced('SELECT 1')}"
+        made["databases"] += 1
+        return fenced(DATABASE if made["databases"] == 1 else f"{DATABASE}\nCREATE TABLE t (b INTEGER);")
+
+    run = recipe("text_to_sql", teacher, {"databases": 2, "questions": 3}, until="asked")
+    assert made == {"databases": 2, "questions": 3}
+    assert {row["database"] for row in run["asked"].to_arrow().to_pylist()} == {DATABASE}
+    [lost] = run["whole"].rejected.to_arrow().to_pylist()
+    assert "already exists" in lost["reason"]
