@@ -54,3 +54,28 @@ def test_distill_reasoning(recipe: Any, exported: Any) -> None:
     turn = {"role": "assistant", "content": "It is \\boxed{11}.", "reasoning_content": GOOD}
     assert turn in [row["messages"][-1] for row in exported("dataset")]
     assert [each["role"] for each in exported("dataset")[0]["messages"]] == ["user", "assistant"]
+
+
+def test_a_solution_without_a_marked_thought_is_a_thought_and_its_last_box(recipe: Any) -> None:
+    worked = "First \\(\\boxed{5}\\) tens, to which we add one and ten.\nSo:\n\\[\\boxed{\\frac{22}{2}}\\]"
+    said = [
+        worked,
+        worked.replace("22", "24"),
+        "It is eleven, I am sure.",
+        "<think>\nNo idea.\n</think>\n\nIt is 11.",
+    ]
+    asked: Counter[str] = Counter()
+
+    def teacher(messages: list[dict[str, str]], seed: int) -> str:
+        asked["solutions"] += 1
+        return said[asked["solutions"] - 1]
+
+    files = {"problems": [problem(1)], "evals": [problem(7)]}
+    run = recipe("distill_reasoning", teacher, {"rows": 1}, until="shortest", talk=True, **files)
+    rows = {row["reasoning"]: row for row in run["checked"].to_arrow().to_pylist()}
+    assert {thought: row["response"] for thought, row in rows.items()} == {
+        said[0]: "The answer is \\boxed{\\frac{22}{2}}.",
+        said[1]: "The answer is \\boxed{\\frac{24}{2}}.",
+        "No idea.": "It is 11.",
+    }
+    assert [row["reasoning"] for row in run["shortest"].to_arrow().to_pylist()] == [said[0]]
