@@ -79,3 +79,18 @@ def test_a_solution_without_a_marked_thought_is_a_thought_and_its_last_box(recip
         "No idea.": "It is 11.",
     }
     assert [row["reasoning"] for row in run["shortest"].to_arrow().to_pylist()] == [said[0]]
+
+
+def test_no_solution_of_a_micro_batch_has_a_marked_thought(recipe: Any) -> None:
+    """Its rows then have no column ``reasoning`` before the recipe makes it."""
+    files = {"problems": [problem(n) for n in range(20)], "evals": [problem(70)]}
+    run = recipe(
+        "distill_reasoning",
+        lambda messages, seed: "That is easy to see: \\boxed{11}.",
+        {"rows": 20}, until="checked", talk=True, **files,
+    )  # fmt: skip
+    rows = run["checked"].to_arrow().to_pylist()
+    assert len(rows) == 80
+    assert {(row["reasoning"], row["response"]) for row in rows} == {
+        ("That is easy to see: \\boxed{11}.", "The answer is \\boxed{11}.")
+    }
