@@ -177,7 +177,8 @@ class Template(Generator):
     def read(self, row: Row, answer: Answer) -> list[Outcome]:
         column = self._thought_column()
         thought = {} if column is None else answer.thought(row, column)
-        parsed = self.parser.parse(answer.text)
+        whole = answer.completion.finish == "stop"
+        parsed = self.parser.parse(self.parser.closed(answer.text) if whole else answer.text)
         if isinstance(parsed, Unparsed):
             cut = ", cut off by max_tokens" if answer.completion.finish == "length" else ""
             return [

@@ -45,6 +45,10 @@ class Parser(Frozen):
         """A regular expression whose matches are texts that it can read; None: there is no useful one."""
         return None
 
+    def closed(self, text: str) -> str:
+        """``text``, which a model ended by itself, with the end that it left out, if any."""
+        return text
+
     @abstractmethod
     def types(self) -> Mapping[str, pa.DataType]:
         """The columns of every record."""

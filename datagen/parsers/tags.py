@@ -20,7 +20,7 @@ class TagsParser(Parser):
     """Extracts the text between ``<tag>`` and ``</tag>`` for each tag.
 
     Each tag must occur exactly once, unless ``many`` allows more. A text that injects a second pair of tags
-    thus fails. ``< Tag >`` is ``<tag>``, too.
+    thus fails. ``< Tag >`` is ``<tag>``, too, and the end of an answer that was not cut closes the last tag.
     """
 
     kind: Literal["tags"] = "tags"
@@ -51,6 +51,10 @@ class TagsParser(Parser):
             return Unparsed(f"the tags do not occur equally often: {told} times")
         return [dict(zip(contents, values, strict=True)) for values in zip(*contents.values(), strict=True)]
 
+    def closed(self, text: str) -> str:
+        last = self.tags[-1]
+        return f"{text}</{last}>" if _between(text, last) == _open(last) else text
+
     def readable(self) -> str:
         # A text that is not blank and closes no tag; it may hold `<` as code does.
         held = r"\s?[^<\s](?:[^<]|<+[^/<])*"
@@ -75,4 +79,8 @@ def _between(text: str, tag: str) -> list[str] | str:
         if closes:
             found.append(text[start : mark.start()].strip())
         start = None if closes else mark.end()
-    return found if start is None else f"<{tag}> is not closed"
+    return found if start is None else _open(tag)
+
+
+def _open(tag: str) -> str:
+    return f"<{tag}> is not closed"

@@ -97,6 +97,25 @@ def test_how_sure_the_model_was_is_told_of_each_record(context: Any) -> None:
     assert not {"logprobs", "top_logprobs", "vocab_size"} & set(kept.row), "the row's own stay as they are"
 
 
+def test_the_end_of_an_answer_closes_the_last_tag_unless_it_was_cut(context: Any) -> None:
+    parser = {"kind": "tags", "tags": ["problem", "solution"]}
+    operator = Template(model="base", template="{{ text }}", parser=parser)
+    texts = [
+        "<problem>p</problem> <solution>\ns < t\n",
+        "<problem>p</problem><solution>s</solution> Good luck!",
+        "<problem>p <solution>s",
+        "<problem>p</problem>",
+        "<problem>p</problem><solution>s</solution><solution>t",
+    ]
+    rows = [{"_id": str(number), "text": text} for number, text in enumerate(texts)]
+    made = [outcome for [outcome] in outcomes(operator, Echo(lambda prompt: prompt), context, rows)]
+    assert [type(each) for each in made] == [Kept, Kept, Failed, Failed, Failed]
+    assert [each.row["solution"] for each in made[:2] if isinstance(each, Kept)] == ["s < t", "s"]
+    [[cut]] = outcomes(operator, Echo(lambda prompt: prompt, finish="length"), context, rows[:1])
+    assert isinstance(cut, Failed)
+    assert "<solution> is not closed, cut off by max_tokens" in cut.error
+
+
 def test_what_goes_wrong_fails_that_row_with_the_reason(context: Any) -> None:
     operator = Template(model="base", template="{{ text }}", parser={"kind": "json", "fields": {"q": "text"}})
     engine = Echo(lambda prompt: prompt, finish="length")
