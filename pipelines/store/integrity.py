@@ -18,7 +18,7 @@ from .files import TEMPORARY
 from .mending import damages
 from .parts import NAME
 from .products import Product
-from .run_directory import RunDirectory
+from .run_directory import FORMER, RunDirectory
 from .step_store import MANIFEST, Replaced, StepStore
 
 #: Names that are not checked: files set aside, scratch folders, the lock, the link to a student, and what
@@ -150,6 +150,8 @@ def _finding(damaged: Damaged) -> DamageFinding:
         )
     elif vectors.FOLDER in (name, above) or vectors.CHUNK.fullmatch(name):
         remedy = "the next run embeds its texts again if a step needs them"
+    elif name.startswith(FORMER):
+        remedy = "the next run does without it, and may ask again what was measured before"
     elif above == round_records.FOLDER:
         remedy = "the next run writes it again"
     elif above == "steps" or name == "steps":
@@ -169,6 +171,7 @@ def _strangers(run: RunDirectory) -> Iterator[Path]:
     known = {run.path / name for name in (*RECORDS, *ASIDE, BEGINNING, "steps", "rounds", "exports")}
     for number in run.planned_rounds():
         known |= {run.path / "rounds" / str(number) / name for name in RECORDS}
+        known |= set(run.former_plan_files(number))
     known |= {path for path in vectors.files(run.path) if vectors.CHUNK.fullmatch(path.name)}
     known |= set(round_records.files(run.path))
     for store in run.stores():

@@ -144,9 +144,13 @@ class RunDirectory:
             if each.number < number
         }
 
+    def former_plan_files(self, number: int) -> list[Path]:
+        """The files of :meth:`former_plans`."""
+        return sorted(self._plan(number).parent.glob(f"{FORMER}*.json"))
+
     def former_plans(self, number: int) -> list[dict[str, Any]]:
         """The plans of a round that were replaced by others after a change of its file. Raises Damaged."""
-        return [_read_plan(path) for path in self._former(number)]
+        return [_read_plan(path) for path in self.former_plan_files(number)]
 
     def write_plan(self, number: int, plan: Mapping[str, Any]) -> None:
         """Record the plan of a round. A former one that has other steps stays beside it."""
@@ -297,7 +301,7 @@ class RunDirectory:
                 continue
             checks.append((self._plan(number), _read_plan, True))
             checks.append((self._result(number), _read_result, False))
-            checks.extend((path, _read_plan, False) for path in self._former(number))
+            checks.extend((path, _read_plan, False) for path in self.former_plan_files(number))
         for path, read, needed in checks:
             if needed or kind(path) != "nothing":
                 try:
@@ -324,9 +328,6 @@ class RunDirectory:
 
     def _plan(self, number: int) -> Path:
         return self.path / "rounds" / str(number) / "plan.json"
-
-    def _former(self, number: int) -> list[Path]:
-        return sorted(self._plan(number).parent.glob(f"{FORMER}*.json"))
 
     def _result(self, number: int) -> Path:
         return self.path / "rounds" / str(number) / "result.json"

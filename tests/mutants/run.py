@@ -51,8 +51,9 @@ def main(*prefixes: str) -> int:
             print(f"no mutant's id begins with {prefix!r}", file=sys.stderr)
             return 2
     entries = [entry for entry in everything if entry.id.startswith(prefixes or "")]
-    # Both stop it in the same way.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Both stop it in the same way, in the background too, where a shell lets SIGINT be ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     run = wrong = 0
     stopped = False
     with TemporaryDirectory(prefix="mutants-") as folder:

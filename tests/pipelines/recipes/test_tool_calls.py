@@ -224,7 +224,7 @@ def a_simulated_user_gets_what_the_verified_calls_gave(run: Any, exports: Path) 
     assert len(rows) == run["good"].to_arrow().num_rows + len(chats)
     assert all(row["tools"][0]["type"] == "function" for row in rows)
     called = next(turn for turn in rows[0]["messages"] if turn.get("tool_calls"))
-    assert isinstance(json.loads(called["tool_calls"][0]["function"]["arguments"])["number"], int)
+    assert isinstance(called["tool_calls"][0]["function"]["arguments"]["number"], int)
     shared = (exports / "sharegpt/data.jsonl").read_text().splitlines()
     spoken = [[turn["from"] for turn in json.loads(line)["conversations"]] for line in shared]
     assert ["human", "function_call", "observation", "gpt"] in spoken

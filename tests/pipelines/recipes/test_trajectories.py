@@ -48,6 +48,14 @@ LOG = [
 ]
 
 
+def written(turn: dict[str, Any]) -> dict[str, Any]:
+    """A turn as JSON Lines have it: the arguments of its calls are objects."""
+    made: dict[str, Any] = json.loads(json.dumps(turn))
+    for call in made.get("tool_calls", ()):
+        call["function"]["arguments"] = json.loads(call["function"]["arguments"])
+    return made
+
+
 def test_a_log_becomes_one_conversation_per_solved_task_without_its_mistakes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,6 +77,6 @@ def test_a_log_becomes_one_conversation_per_solved_task_without_its_mistakes(
     row = json.loads(line)
     assert row["tools"] == TOOLS
     first, *others = row["messages"][2:]
-    assert first == {**WRONG[2], "weight": 0}
-    assert others == [*RIGHT[3:], DONE]
+    assert first == {**written(WRONG[2]), "weight": 0}
+    assert others == [*map(written, RIGHT[3:]), DONE]
     assert row["messages"][:2] == ASKED

@@ -13,6 +13,7 @@ import pytest
 
 import gristmill
 from gristmill.pipelines.inspect.rounds.fork import fork
+from gristmill.pipelines.store.integrity import check
 
 from .event_log import Log
 
@@ -115,7 +116,16 @@ def test_a_change_of_the_file_does_not_ask_the_base_again(tmp_path: Path) -> Non
     assert asked(made("other", 8)) == [5, 0], "an equal plan replaces none"
     assert len(changed.directory.former_plans(1)) == 1
     assert asked(made("other", 9)) == [10, 0], "its answers may be longer"
+    last = made("base", 9)
+    assert asked(last) == [0, 0]
+    assert list(check(last.directory)) == []
+    former = last.directory.former_plan_files(1)[0]
+    former.write_text(former.read_text().replace("told", "tale"))
+    [finding] = check(last.directory)
+    assert finding.path == former
+    assert finding.remedy.startswith("the next run does without it")
     assert asked(made("base", 9)) == [0, 0]
+    assert list(check(last.directory)) == []
 
 
 MOODY = """
