@@ -64,7 +64,11 @@ def loaded(folder: Path, form: str, kind: str) -> datasets.Dataset:
 def known(value: Any) -> Any:
     """The value without nulls, calls with their arguments as objects, tools as a list."""
     if isinstance(value, dict):
-        made = {key: known(each) for key, each in value.items() if each is not None and each == each}
+        made = {
+            key: known(each)
+            for key, each in value.items()
+            if each is not None and not (isinstance(each, float) and each != each)
+        }
         for name in {"arguments", "tools"} & made.keys():
             made[name] = json.loads(made[name]) if isinstance(made[name], str) else made[name]
         return made

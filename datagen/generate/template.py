@@ -99,6 +99,8 @@ class Template(Generator):
         digests = {"template": find_prompt(self.template).digest}
         if self.system is not None:
             digests["system"] = system_prompt(self.system).digest
+        if self.parser.version > 1:
+            digests["parser"] = f"version {self.parser.version}"
         return digests
 
     def inspect(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from ...contracts.frozen import Frozen
 from ...contracts.rows import Row
@@ -26,7 +26,12 @@ Parsed: TypeAlias = list[Row] | Unparsed
 
 
 class Parser(Frozen):
-    """Parameters of a parser. Subclasses implement :meth:`read`."""
+    """Parameters of a parser. Subclasses implement :meth:`read`.
+
+    ``version``: raise it when the same text starts to give other records.
+    """
+
+    version: ClassVar[int] = 1
 
     def parse(self, text: str) -> Parsed:
         """Return the records in ``text``: at least one, all with the columns of :meth:`types`. Never

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -22,6 +22,8 @@ class TagsParser(Parser):
     Each tag must occur exactly once, unless ``many`` allows more. A text that injects a second pair of tags
     thus fails. ``< Tag >`` is ``<tag>``, too, and the end of an answer that was not cut closes the last tag.
     """
+
+    version: ClassVar[int] = 2
 
     kind: Literal["tags"] = "tags"
     """Name of this parser."""
@@ -53,7 +55,8 @@ class TagsParser(Parser):
 
     def closed(self, text: str) -> str:
         last = self.tags[-1]
-        return f"{text}</{last}>" if _between(text, last) == _open(last) else text
+        ended = f"{text}</{last}>"
+        return text if isinstance(_between(ended, last), str) else ended
 
     def readable(self) -> str:
         # A text that is not blank and closes no tag; it may hold `<` as code does.
@@ -79,8 +82,4 @@ def _between(text: str, tag: str) -> list[str] | str:
         if closes:
             found.append(text[start : mark.start()].strip())
         start = None if closes else mark.end()
-    return found if start is None else _open(tag)
-
-
-def _open(tag: str) -> str:
-    return f"<{tag}> is not closed"
+    return found if start is None else f"<{tag}> is not closed"

@@ -75,21 +75,24 @@ def estimate(plan: Plan, run: RunDirectory | None) -> list[StepCost]:
     """The estimate of each step, in the plan's order. Raises StoreError if the run cannot be read."""
     speeds = measured(plan, run)
     embedding = EmbeddingCosts(plan, run)
-    costs: dict[str, StepCost] = {}
+    costs: list[StepCost] = []
+    rows: dict[str, int] = {}
+    groups = Groups(plan)
     for step in plan.steps:
-        rows_in = sum(costs[name].rows for name in step.inputs) + _earlier(step, run)
+        rows_in = sum(rows[name] for name in step.inputs) + _earlier(step, run)
         expected = step.operator.estimate(rows_in)
         limit = step.operator.most_per_group()
         if limit is not None:
             columns, most = limit
-            groups = Groups(plan, {name: each.rows for name, each in costs.items()})
             expected = replace(expected, rows=min(expected.rows, most * groups.of(step, columns, rows_in)))
         cost = _cost(step, plan, run, speeds, rows_in, expected)
-        texts = embedding.of(step, rows_in, sum(costs[name].rows for name in step.reads))
+        texts = embedding.of(step, rows_in, sum(rows[name] for name in step.reads))
         if texts is not None and cost.state != "reused":
             cost = replace(cost, seconds=cost.seconds + texts.seconds, embedding=texts)
-        costs[step.name] = cost
-    return list(costs.values())
+        costs.append(cost)
+        rows[step.name] = cost.rows
+        groups.add(step, cost.rows)
+    return costs
 
 
 def _earlier(step: PlannedStep, run: RunDirectory | None) -> int:

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from .nodes import Plan, PlannedStep
 from .schemas import own_columns
 
 
-@dataclass(frozen=True, slots=True)
 class Groups:
-    """Estimates the number of different values of columns.
+    """Estimates the number of different values of the columns by which the steps of a plan make groups.
 
     A step that repeats rows, such as one that draws several samples, adds no values to the columns that it
-    passes on. ``rows``: by step, the estimated number of its rows.
+    passes on.
     """
 
-    plan: Plan
-    rows: Mapping[str, int]
+    def __init__(self, plan: Plan) -> None:
+        self._columns = _columns(plan)
+        self._values: dict[str, dict[str, int]] = {}
+
+    def add(self, step: PlannedStep, rows: int) -> None:
+        """Note the estimated rows of a step. The steps before it must be there."""
+        known = step.operator.distinct_values() if self._columns else {}
+        own = own_columns(step.operator) if step.inputs else frozenset()
+        values = self._values[step.name] = {}
+        for column in self._columns:
+            made = rows
+            if column in known:
+                made = known[column]
+            elif step.inputs and column not in own:
+                made = self.of(step, [column], rows)
+            elif step.inputs and (derived := step.operator.derived_from(column)) is not None:
+                made = self.of(step, list(derived), rows)
+            values[column] = min(rows, made)
 
     def of(self, step: PlannedStep, columns: Sequence[str], rows: int) -> int:
         """The number of groups that ``columns`` make of the ``rows`` input rows of a step.
@@ -27,19 +41,15 @@ class Groups:
         """
         if step.earlier:
             return rows
-        return min(rows, max((self._coming(step, column) for column in columns), default=1))
+        values = [sum(self._values[name][column] for name in step.inputs) for column in columns]
+        return min(rows, max(values, default=1))
 
-    def _coming(self, step: PlannedStep, column: str) -> int:
-        return sum(self._values(self.plan.step(name), column) for name in step.inputs)
 
-    def _values(self, step: PlannedStep, column: str) -> int:
-        rows, operator = self.rows[step.name], step.operator
-        known = operator.distinct_values()
-        if column in known:
-            return min(rows, known[column])
-        if not step.inputs or step.earlier:
-            return rows
-        if column not in own_columns(operator):
-            return min(rows, self._coming(step, column))
-        derived = operator.derived_from(column)
-        return rows if derived is None else self.of(step, list(derived), rows)
+def _columns(plan: Plan) -> list[str]:
+    """The columns by which a step makes groups, and those from which others of them are derived."""
+    limits = [limit for step in plan.steps if (limit := step.operator.most_per_group()) is not None]
+    found = dict.fromkeys(column for columns, _ in limits for column in columns)
+    for step in reversed(plan.steps if found else ()):
+        for column in own_columns(step.operator) & found.keys() if step.inputs else ():
+            found |= dict.fromkeys(step.operator.derived_from(column) or ())
+    return list(found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -65,6 +66,7 @@ def measured_before(
     free = {"models"} if operator.samples_answers() else {"models", "seed"}
     promoted = _promoted(records)
     found: dict[str, MeasuredBefore] = {}
+    asked_about = cache(lambda: _without_measures(items(), operator))
     former = [RoundRecord(plan.round, each, None) for each in run.former_plans(plan.round)]
     for each in (this, *former, *reversed(records)):
         for name, other in each.plan["steps"].items():
@@ -73,12 +75,12 @@ def measured_before(
                 continue
             for side, prefix in operator.sides.items():
                 for model, wanted in asked.items():
-                    if model not in found and _same(model, wanted, side, other, each, promoted, this):
-                        found[model] = MeasuredBefore(name, each.number, store, prefix, operator.measures)
-    if not found:
-        return {}
-    asked_about = _without_measures(items(), operator)
-    return {name: found[name] for name in asked if name in found and found[name].has(asked_about)}
+                    if model in found or not _same(model, wanted, side, other, each, promoted, this):
+                        continue
+                    one = MeasuredBefore(name, each.number, store, prefix, operator.measures)
+                    if one.has(asked_about()):
+                        found[model] = one
+    return {name: found[name] for name in asked if name in found}
 
 
 def _without_measures(items: pa.Table, operator: Evaluate) -> pa.Table:

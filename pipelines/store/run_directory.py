@@ -149,11 +149,11 @@ class RunDirectory:
         return sorted(self._plan(number).parent.glob(f"{FORMER}*.json"))
 
     def former_plans(self, number: int) -> list[dict[str, Any]]:
-        """The plans of a round that were replaced by others after a change of its file. Raises Damaged."""
+        """The plans of a round that were replaced by one without some of their steps. Raises Damaged."""
         return [_read_plan(path) for path in self.former_plan_files(number)]
 
     def write_plan(self, number: int, plan: Mapping[str, Any]) -> None:
-        """Record the plan of a round. A former one that has other steps stays beside it."""
+        """Record the plan of a round. The one before stays beside it if it has steps that this one lacks."""
         path = self._plan(number)
         with disk(path.parent, "cannot make"):
             self._make_folder(path.parent)

@@ -69,3 +69,27 @@ def test_values_of_several_inputs_add_up(plan_of: Planner) -> None:
 """
     rows = {cost.step.name: cost.rows for cost in estimate(plan_of(HEAD + more), None)}
     assert rows["best"] == 40
+
+
+TURNS = """
+gristmill: 1
+name: turns
+steps:
+  slots:  {source: count, rows: 20}
+  topics: {draw: {topic: [a, b, c]}, from: slots}
+  turns:
+    repeat: 100
+    first: {one: {from: topics}, other: {from: topics}}
+    steps:
+      one:    {select: part, part: 1, of: 2, from: previous.joined}
+      other:  {select: part, part: 2, of: 2, from: previous.joined}
+      joined: {render: {topic: "{{ topic }}!"}, from: [one, other]}
+  made: {select: best, by: number, group: [topic], from: joined_1}
+  last: {select: best, by: number, group: [topic], from: joined_100}
+"""
+
+
+def test_a_plan_of_many_steps_is_made_at_once(plan_of: Planner) -> None:
+    """Two ways lead from each turn to the one before it. A value that both may hold counts for each."""
+    rows = {cost.step.name: cost.rows for cost in estimate(plan_of(TURNS), None)}
+    assert (rows["joined_100"], rows["made"], rows["last"]) == (20, 6, 20)

@@ -41,13 +41,17 @@ def column(made: gristmill.Run, step: str, name: str) -> list[Any]:
     return values
 
 
+def write_items(folder: Path, tasks: int = 5, bad: str = "") -> None:
+    asked = json.dumps([{"kind": "lower_case"}])
+    items = [{"prompt": f"Task {n}.", "constraints": asked} for n in range(tasks)]
+    items += [{"prompt": "Bad.", "constraints": bad}] if bad else []
+    (folder / "evals.jsonl").write_text("".join(f"{json.dumps(item)}\n" for item in items))
+
+
 def beside(
     folder: Path, bad: str = "", more: str = "", loop: str = "", **options: Any
 ) -> tuple[gristmill.Run, Log]:
-    asked = json.dumps([{"kind": "lower_case"}])
-    items = [{"prompt": f"Task {n}.", "constraints": asked} for n in range(5)]
-    items += [{"prompt": "Bad.", "constraints": bad}] if bad else []
-    (folder / "evals.jsonl").write_text("".join(f"{json.dumps(item)}\n" for item in items))
+    write_items(folder, bad=bad)
     file, log = folder / "beside.yaml", Log()
     file.write_text(BESIDE.format(folder=folder, more=more, loop=loop))
     return gristmill.run(file, folder / "run", observer=log, **options), log
@@ -97,8 +101,7 @@ loop: {{rounds: 2}}
 
 def test_a_change_of_the_file_does_not_ask_the_base_again(tmp_path: Path) -> None:
     """As of the settings of a training whose student is compared with it."""
-    items = [{"prompt": f"Task {n}.", "constraints": json.dumps([{"kind": "lower_case"}])} for n in range(5)]
-    (tmp_path / "evals.jsonl").write_text("".join(f"{json.dumps(item)}\n" for item in items))
+    write_items(tmp_path)
     file = tmp_path / "changed.yaml"
 
     def made(model: str, most: int) -> gristmill.Run:
@@ -126,6 +129,8 @@ def test_a_change_of_the_file_does_not_ask_the_base_again(tmp_path: Path) -> Non
     assert finding.remedy.startswith("the next run does without it")
     assert asked(made("base", 9)) == [0, 0]
     assert list(check(last.directory)) == []
+    write_items(tmp_path, tasks=4)
+    assert asked(made("base", 9)) == [4, 0], "round 1 has the items of round 2, and its former plan has not"
 
 
 MOODY = """
