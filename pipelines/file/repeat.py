@@ -10,9 +10,9 @@
     dataset: {export: jsonl, from: fit_*}           dataset:  {export: jsonl, from: [fit_1, fit_2]}
 
 Inside the block, ``fit`` names the step of the same turn and ``previous.fit`` that of the previous turn.
-Outside, ``fit`` is the step of the last turn and ``fit_*`` are those of all turns. ``first`` and ``last``
-give the changes of a step in the first and last turn: keys that replace its own, or ``null`` if the turn
-does not have the step. Mistakes keep their places in the block.
+Outside, and in ``loop:``, ``fit`` is the step of the last turn and ``fit_*`` are those of all turns.
+``first`` and ``last`` give the changes of a step in the first and last turn: keys that replace its own, or
+``null`` if the turn does not have the step. Mistakes keep their places in the block.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from ...contracts.nearest import suggestion
 from .blocks import STEPS, RepeatBlock, blocks, read_block, turned
 from .document import Document, Path, SourcePosition
 from .earlier import AT
+from .repeat_loop import name_in_loop
 from .steps import is_value
 
 #: The parts of a combined model that name models and train steps.
@@ -75,6 +76,9 @@ class _Unrolling:
             for part in COMBINED if isinstance(model, dict) and model.get("engine") == "combined" else ():
                 if part in model:
                     model[part] = self._named(model[part], ("models", name, part), _Place(None, 0, True))
+        last = {step: turned(step, home.turns) for step, home in self.homes.items()}
+        outside = _Place(None, 0, False)
+        name_in_loop(document, lambda given, path: self._named(given, path, outside), self._copy, last)
         for name, step in written.items():
             if name not in read:
                 self._add(name, deepcopy(step))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+from ...contracts.declared import declared_for
 from ...contracts.errors import SpecError
 from ...contracts.operators import Operator
 from ...contracts.training import Train
@@ -22,6 +23,7 @@ from .looks import with_looks, written
 from .mistakes import DigestOf, Inspected, inspect
 from .nodes import Carry, Plan, PlannedModel, PlannedStep
 from .order import base_of, order
+from .schemas import Schema
 
 __all__ = ["DigestOf", "digest_of", "make_plan"]
 
@@ -134,6 +136,10 @@ class _Maker:
         same = of_file is not None and type(of_file.operator) is type(step.operator)
         return self.found.content[name] if same else step.operator.content()
 
+    def _coming(self, name: str) -> Schema:
+        """What is known of the rows that come to a step."""
+        return self.found.coming.get(written(self.found.spec, name), Schema())
+
     def _step(self, step: StepSpec) -> PlannedStep:
         operator = self._now(step.operator)
         seed = step_seed(step.seed, self.spec.seed, self.round, step.name)
@@ -185,6 +191,7 @@ class _Maker:
             on_failure=step.on_failure or self.spec.on_failure,
             earlier=past,
             request=request,
+            declared=declared_for(operator, self._coming(step.name).types),
         )
 
     def _asked(self, name: str, step: StepSpec) -> dict[str, object]:

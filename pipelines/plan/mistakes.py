@@ -39,7 +39,7 @@ class Inspected:
     """``problems``: every mistake. ``content``: by step, the digests of what its parameters refer to.
 
     ``digests``: by model, the digest of its weights, empty if they cannot be found. ``schemas``: by step, the
-    columns of its rows.
+    columns of its rows. ``coming``: by step, the columns of the rows that come to it.
     """
 
     spec: PipelineSpec
@@ -47,6 +47,7 @@ class Inspected:
     digests: dict[str, str] = field(default_factory=dict)
     content: dict[str, dict[str, str]] = field(default_factory=dict)
     schemas: dict[str, Schema] = field(default_factory=dict)
+    coming: dict[str, Schema] = field(default_factory=dict)
 
 
 def inspect(spec: PipelineSpec, digest_of: DigestOf = digest_of) -> Inspected:
@@ -82,7 +83,7 @@ class _Step:
         here = all(step_of(name) in self.found.schemas for name in self.step.inputs)
         self._try(operator.inspect)
         self._try(lambda: operator.check_inputs(self.step.inputs))
-        given = self._coming() if here else Schema()
+        given = self.found.coming[self.step.name] = self._coming() if here else Schema()
         if (columns := given.columns) is not None:
             self._try(lambda: operator.check_columns([*columns, *viewed(operator, columns)]))
         self._try(lambda: operator.check_types(given.types))

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...contracts.operators import Operator
 from ..file.earlier import AT
 from ..file.spec import OnFailure, PipelineSpec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,8 @@ class PlannedStep:
     earlier: tuple[EarlierRows, ...] = ()
     #: The canonical request that was hashed; `--against` compares it.
     request: Mapping[str, Any] = field(default_factory=dict)
+    #: Columns that it names and steps before it declare, with their types. Its rows may lack them.
+    declared: Mapping[str, pa.DataType] = field(default_factory=dict)
 
     @property
     def folder(self) -> str:

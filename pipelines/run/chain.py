@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from ...contracts.context import Context
+from ...contracts.declared import filled, filled_rows
 from ...contracts.errors import EngineError, of_step
 from ...contracts.exchanges import view, view_of_rows, viewed
 from ...contracts.inference import Usage
@@ -77,7 +78,8 @@ class Chain:
     async def _apply(self, step: PlannedStep, table: pa.Table) -> pa.Table:
         try:
             if step.name in self._tables:
-                seen = view(table, viewed(step.operator, table.column_names))
+                seen = filled(table, step.declared)
+                seen = view(seen, viewed(step.operator, table.column_names))
                 table_result = await asyncio.to_thread(self._tables[step.name], seen)
                 return await asyncio.to_thread(from_table_result, table, table_result)
             return await self._map(step, table)
@@ -88,7 +90,7 @@ class Chain:
         operator = step.operator
         assert isinstance(operator, Map)
         rows = table.to_pylist()
-        seen = view_of_rows(rows, viewed(operator, table.column_names))
+        seen = view_of_rows(filled_rows(rows, step.declared), viewed(operator, table.column_names))
         return from_outcomes(
             table,
             rows,
