@@ -13,29 +13,18 @@ from ...contracts.notices import tell
 from ...contracts.operators import Sink
 from ...contracts.rows import check_chat_form
 from ...contracts.stored_rows import StoredRows
-from .formats import Format
+from .formats import PREFERENCE_FORMATS, Format
 from .layout import Layout
+from .left_out import left_out
 from .placing import file_at, refuse_directory, refuse_file
 from .reward_formats import NEEDED, TASKS
 
 #: Internal columns that are larger than the rows themselves.
 HEAVY = frozenset({"logprobs", "top_logprobs", "embedding"})
-#: The columns that make up a conversation, of all kinds of rows (`contracts/rows.py`).
-_CHAT = (
-    "messages", "turns", "prompt", "input", "response", "system", "tools", "solution", "question", "critique",
-    "before", "after", "instructions", "style", "chosen",
-)  # fmt: skip
-#: The formats of preferences.
-PAIRS = ("prompt_chosen_rejected", "prompt_chosen_rejected_turns")
 #: The formats of texts that have a form of turns, which TRL puts through the model's chat template.
 _TURNS: Mapping[str, str] = {
     "prompt_completion": "prompt_completion_turns",
     "prompt_chosen_rejected": "prompt_chosen_rejected_turns",
-}
-#: The columns that other formats read.
-_READ: Mapping[str, Sequence[str]] = {
-    **dict.fromkeys(PAIRS, ("system", "prompt", "chosen", "rejected", "tools")),
-    **dict.fromkeys(TASKS, ("messages", "prompt", "response", "system", "tools", *NEEDED)),
 }
 #: Rows of each file of an export that consists of several.
 FILE_ROWS = 524_288
@@ -126,7 +115,7 @@ class Export(Sink):
 
     def uses_columns(self) -> Iterable[str]:
         own: tuple[str, ...] = NEEDED if self.format in TASKS else ()
-        if self.format in PAIRS:
+        if self.format in PREFERENCE_FORMATS:
             own = ("prompt", "chosen", "rejected")
         return (*own, *(self.columns or ()), *(self.drop or ()))
 
@@ -134,22 +123,15 @@ class Export(Sink):
         super().check_columns(columns)
         if self.format in TASKS and not {"prompt", "messages"} & set(columns):
             raise DataError(f"export: format {self.format} needs a column 'prompt' or 'messages'")
-        if self.format not in ("rows", *PAIRS, *TASKS):
+        if self.format not in ("rows", *PREFERENCE_FORMATS, *TASKS):
             check_chat_form(columns)
 
     def _tell_left_out(self, rows: StoredRows, names: Sequence[str]) -> None:
         """Say which of the columns, filled in some row, the format has no place for."""
-        left = [name for name in names if name not in _READ.get(self.format, _CHAT)]
-        filled: dict[str, None] = {}
-        for batch in rows.batches(left) if left and rows.num_rows else ():
-            filled |= {name: None for name in left if batch[name].null_count < batch.num_rows}
-            if len(filled) == len(left):
-                break
-        if filled:
-            told = ", ".join(name for name in left if name in filled)
+        if lost := left_out(rows, self.format, names):
             tell(
-                f"export: format {self.format} leaves out {told}: name those to write in `columns`, the "
-                "others in `drop`"
+                f"export: format {self.format} leaves out {', '.join(lost)}: name those to write in "
+                "`columns`, the others in `drop`"
             )
 
     def layout(self, rows: StoredRows) -> Layout:

@@ -29,6 +29,9 @@ Format = Literal[
     "rlvr",
 ]
 
+#: The formats of preferences.
+PREFERENCE_FORMATS = ("prompt_chosen_rejected", "prompt_chosen_rejected_turns")
+
 
 def to_messages(row: Row) -> Row:
     """``messages``: list of {role, content, tool_calls, …}, as chat templates take them; ``tools``."""

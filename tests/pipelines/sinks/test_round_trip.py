@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,37 @@ def test_the_worse_answer_is_no_part_of_a_conversation(tmp_path: Path, context: 
     with listening(heard.append):
         JsonlExport(format="messages").write(pa.Table.from_pylist(PAIRS), context, tmp_path)
     assert ["leaves out rejected" in text for text in heard] == [True]
+
+
+THOUGHT_TURN = {"role": "assistant", "content": "4", "reasoning_content": "two and two"}
+PLAIN_TURN = {"role": "assistant", "content": "4"}
+ASKED_TURN = {"role": "user", "content": "2 + 2?"}
+ASKED_ROW = {"prompt": "2 + 2?", "response": "4", "reasoning": "two and two"}
+
+
+@pytest.mark.parametrize(
+    ("row", "form", "told"),
+    [
+        (ASKED_ROW, "messages", False),
+        (ASKED_ROW, "sharegpt", False),
+        ({"messages": [ASKED_TURN, THOUGHT_TURN], "reasoning": "two and two"}, "messages", False),
+        ({"messages": [ASKED_TURN, PLAIN_TURN], "reasoning": "two and two"}, "messages", True),
+        ({"messages": json.dumps([ASKED_TURN, PLAIN_TURN]), "reasoning": "two and two"}, "messages", True),
+        ({**ASKED_ROW, "answer": "4", "verifier": "number"}, "grpo", True),
+    ],
+)
+def test_a_thought_that_is_in_its_turn_is_not_left_out(
+    row: dict[str, Any], form: Any, told: bool, tmp_path: Path, context: Any
+) -> None:
+    heard: list[str] = []
+    with listening(heard.append):
+        JsonlExport(format=form).write(pa.Table.from_pylist([row]), context, tmp_path)
+    assert any("leaves out reasoning" in text for text in heard) == told
+
+
+def test_of_many_rows_one_that_loses_its_thought_is_enough(tmp_path: Path, context: Any) -> None:
+    rows = [{"messages": [ASKED_TURN, turn], "reasoning": "hm"} for turn in (THOUGHT_TURN, PLAIN_TURN)]
+    heard: list[str] = []
+    with listening(heard.append):
+        JsonlExport(format="messages").write(pa.Table.from_pylist(rows), context, tmp_path)
+    assert any("leaves out reasoning" in text for text in heard)
