@@ -1,6 +1,6 @@
 """What the trainer's methods are worth: all on the same rows and tokens, with seeds repeated, in one table.
 
-    .venv/bin/python benchmarks/methods.py [--quick] [--only NAME …] [--seeds 3] [--minutes M]
+    .venv/bin/python benchmarks/methods.py [--quick] [--only NAME …] [--seeds 3] [--beside N] [--minutes M]
 
 SmolLM2-135M-Instruct learns to follow constraints that a program checks, from its own answers that passed
 (``methods_rows.yaml``). Preferences learn from the passed and the failed answers to the same prompts. After
@@ -9,8 +9,10 @@ all its constraints; the loss (nats) on passed answers to other prompts; and how
 prose rose, which is forgetting. Learning rates are per kind of trained value and not tuned by method
 (``methods_settings.py``).
 
-Each training is a process of its own. Finished ones are kept in ``results/methods.json`` and not repeated
-while rows, settings and versions are the same, so that the table can be made in several runs.
+Each training is a process of its own; with ``--beside 2``, two of them share the cores, each with half of the
+threads. Finished ones are kept in ``results/methods.json`` and not repeated while rows, settings and versions
+are the same, so that the table can be made in several runs, also on several machines: the rows are kept in
+``results/methods_rows.json``. Delete both files to begin anew.
 """
 
 from __future__ import annotations
@@ -22,8 +24,10 @@ import random
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -90,7 +94,14 @@ def rows_of(folder: Path, quick: bool) -> dict[str, list[dict[str, Any]]]:
 def prepare(folder: Path, quick: bool) -> str:
     """Write the rows of all methods; return their digest."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = {f"{name}.jsonl": _lines(rows) for name, rows in rows_of(folder, quick).items()}
+    kept = RESULTS / "methods_rows.json"
+    if quick or not kept.exists():
+        found = rows_of(folder, quick)
+        if not quick:
+            kept.write_text(json.dumps(found, indent=1) + "\n")
+    else:
+        found = json.loads(kept.read_text())
+    written = {f"{name}.jsonl": _lines(rows) for name, rows in found.items()}
     written["prose.txt"] = prose()
     written["plan.json"] = json.dumps({"windows": (QUICK if quick else SIZES)[2]})
     for name, text in written.items():
@@ -123,6 +134,46 @@ def read(path: Path, same: dict[str, Any]) -> dict[str, Any]:
     return {"machine": machine(), **same, "base": None, "runs": []}
 
 
+class Table:
+    """The results so far, and the file that keeps them."""
+
+    def __init__(self, path: Path, folder: Path, same: dict[str, Any], threads: int) -> None:
+        self.path, self.folder, self.threads = path, folder, threads
+        self.results = read(path, same)
+        self.failed: list[str] = []
+        self._lock = threading.Lock()
+        if self.results["base"] is None:
+            self.results["base"] = self._case()
+
+    def _case(self, *settings: str) -> dict[str, Any]:
+        command = this_python(str(HERE / "methods_case.py"), str(self.folder), *settings)
+        return run_case(["env", f"OMP_NUM_THREADS={self.threads}", *command], LIMIT).answer
+
+    def add(self, name: str, steps: int, seed: int) -> None:
+        """Train and measure a method, unless that is done."""
+        settings = settings_of(METHODS[name], self.folder, steps, seed)
+        identity = json.dumps({**settings, "data": METHODS[name].rows}, sort_keys=True)
+        if any(run["settings"] == identity for run in self.results["runs"]):
+            return
+        try:
+            told = {"method": name, **self._case(json.dumps(settings)), "settings": identity}
+        except RuntimeError as error:  # the other methods go on
+            self.failed.append(name)
+            print(f"{name}, seed {seed}: {error}", flush=True)
+            return
+        # Above the number of cores, the seconds are those of a busy machine.
+        told |= {"threads": self.threads, "load_average": round(os.getloadavg()[0], 1)}
+        with self._lock:
+            self.results["runs"] = [*self.results["runs"], told]
+            self.results["date"] = time.strftime("%Y-%m-%d")
+            self.path.write_text(json.dumps(self.results, indent=1) + "\n")
+        print(
+            f"{name}, seed {seed}: {statistics.fmean(told['passed']):.3f}, task loss "
+            f"{told['task_loss']:.3f}, {told['seconds']:.0f} s",
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -131,39 +182,28 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=METHODS, help="these methods")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each method")
     parser.add_argument("--steps", type=int, default=32, help="optimizer steps of 512 tokens")
+    parser.add_argument("--beside", type=int, default=1, help="trainings at a time")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no training after these")
     args = parser.parse_args()
     began, steps = time.monotonic(), 6 if args.quick else args.steps
-    seeds = 1 if args.quick else args.seeds
+    names = args.only or (FEW if args.quick else METHODS)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) if args.quick else FOLDER
         same = {"rows": prepare(folder, args.quick), "versions": versions("torch"), "steps": steps}
         path = folder / "methods.json" if args.quick else RESULTS / "methods.json"
-        results = read(path, same)
-        if results["base"] is None:
-            results["base"] = run_case(this_python(str(HERE / "methods_case.py"), str(folder)), LIMIT).answer
-        names = args.only or (FEW if args.quick else METHODS)
-        for seed in range(17, 17 + seeds):
-            for name in names:
-                if time.monotonic() - began > 60 * args.minutes:
-                    break
-                settings = settings_of(METHODS[name], folder, steps, seed)
-                identity = json.dumps({**settings, "data": METHODS[name].rows}, sort_keys=True)
-                if any(run["settings"] == identity for run in results["runs"]):
-                    continue
-                case = this_python(str(HERE / "methods_case.py"), str(folder), json.dumps(settings))
-                told = {"method": name, **run_case(case, LIMIT).answer, "settings": identity}
-                # Above the number of cores, the seconds are those of a busy machine.
-                told["load_average"] = round(os.getloadavg()[0], 1)
-                results["runs"] = [*results["runs"], told]
-                results["date"] = time.strftime("%Y-%m-%d")
-                path.write_text(json.dumps(results, indent=1) + "\n")
-                print(
-                    f"{name}, seed {seed}: {statistics.fmean(told['passed']):.3f}, task loss "
-                    f"{told['task_loss']:.3f}, {told['seconds']:.0f} s",
-                    flush=True,
-                )
-        print(shown(results["runs"], results["base"]))
+        table = Table(path, folder, same, max(1, (os.cpu_count() or 1) // args.beside))
+
+        def add(name: str, seed: int) -> None:
+            if time.monotonic() - began <= 60 * args.minutes:
+                table.add(name, steps, seed)
+
+        with ThreadPoolExecutor(args.beside) as pool:
+            seeds = range(17, 18 if args.quick else 17 + args.seeds)
+            for done in [pool.submit(add, name, seed) for seed in seeds for name in names]:
+                done.result()
+        print(shown(table.results["runs"], table.results["base"]))
+        if table.failed:
+            sys.exit(f"failed: {', '.join(dict.fromkeys(table.failed))}")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     methods_case.py FOLDER SETTINGS     trains by SETTINGS (JSON) on the rows in FOLDER, and measures
     methods_case.py FOLDER              measures the model before training
 
-Peak memory is that of the training. The student is measured as it is served, its change merged into the
-weights that it was trained over, in float32.
+Peak memory is that of the training. The student's change is merged into the weights that it was trained over.
+Its losses are computed in float32, its answers in bfloat16, as it is served.
 """
 
 from __future__ import annotations
@@ -110,12 +110,15 @@ class Measured:
 
     @torch.inference_mode()
     def passed(self, items: list[dict[str, Any]]) -> list[bool]:
-        """Return for each item whether the greedy answer satisfies all its constraints."""
+        """Return for each item whether the greedy answer satisfies all its constraints.
+
+        The model is bfloat16 from then on.
+        """
         from gristmill.datagen.verify.constraints import verdicts_of
 
         prompts = [self.rendered(item["prompt"]) for item in items]
         batch = self.tokenizer.pad({"input_ids": prompts}, return_tensors="pt")
-        made = self.model.generate(**batch, max_new_tokens=ANSWER, do_sample=False)
+        made = self.model.to(torch.bfloat16).generate(**batch, max_new_tokens=ANSWER, do_sample=False)
         texts = self.tokenizer.batch_decode(made[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
 
         async def judge() -> list[bool]:
@@ -139,11 +142,11 @@ def measure(folder: Path, weights: Change) -> dict[str, Any]:
 
     model = Measured(fetch(MODEL), weights)
     plan = json.loads((folder / "plan.json").read_text())
-    return {
-        "passed": [int(each) for each in model.passed(rows("items"))],
+    losses = {
         "task_loss": model.task_loss(rows("held")),
         "prose_loss": model.prose_loss((folder / "prose.txt").read_text(), plan["windows"]),
     }
+    return {**losses, "passed": [int(each) for each in model.passed(rows("items"))]}
 
 
 def main() -> None:
