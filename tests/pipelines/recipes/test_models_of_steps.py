@@ -179,16 +179,17 @@ SEVERAL = {
     },
     "code_repair_loop": {"sampler": "repaired verdict.against", "base": "student", "student": "verdict"},
     "self_train": {
-        "sampler": "answers verdict.against transfer.against retention.against",
-        "base": "replayed student",
-        "student": "verdict transfer retention",
+        "sampler": "answers student verdict.against transfer.against retention.against",
+        **{f"student_{turn}": "answers student" for turn in range(1, 12)},
+        "student_12": "verdict transfer retention",
     },
 }  # fmt: skip
 #: Recipes with a loop: the step whose student replaces a model.
 PROMOTED = {
     **{name: {"student": "base"} for name in ("quickstart", "mates", "meta_ranking")},
     # The student starts from the base in every round.
-    **{name: {"student": "sampler"} for name in ("rest_em", "code_repair_loop", "self_train")},
+    **{name: {"student": "sampler"} for name in ("rest_em", "code_repair_loop")},
+    "self_train": {"student_12": "sampler"},
 }
 
 

@@ -54,7 +54,7 @@ def test_rest_em_learns_what_is_right_and_of_easy_questions_no_more_than_of_othe
 
 
 @pytest.mark.parametrize(("name", "sampling"), [
-    ("rest_em", "solved"), ("code_repair_loop", "repaired"), ("self_train", "answers"),
+    ("rest_em", "solved"), ("code_repair_loop", "repaired"),
 ])  # fmt: skip
 def test_each_round_samples_from_the_last_student_and_trains_the_base(
     name: str, sampling: str, tmp_path: Any
@@ -62,7 +62,7 @@ def test_each_round_samples_from_the_last_student_and_trains_the_base(
     """After a promotion the sampler is another model, and the training starts from the same one."""
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps({"question": "1?", "answer": "1", "prompt": "1?", "response": "1"}) + "\n")
-    needed = {"rest_em": ("questions", "evals"), "self_train": ("ifeval", "plain")}.get(name, ())
+    needed = {"rest_em": ("questions", "evals")}.get(name, ())
     spec = load(name, overrides=[f"vars.{each}={file}" for each in needed])
     carry = {"sampler": Carry(tmp_path, "d" * 64, "student")}
     first, second = make_plan(spec, file=name), make_plan(spec, file=name, round=2, carry=carry)

@@ -222,25 +222,40 @@ def test_the_repair_loop_learns_repairs_that_pass_and_is_judged_on_another_packa
     assert "a + b" in learnt["response"]
 
 
-def test_self_train_learns_passing_answers_without_the_system_prompt_beside_plain_ones(recipe: Any) -> None:
-    def said(prompt: str, seed: int) -> str:
-        return "One, two." if seed % 2 else "One and two."
+IFEVAL = [{"key": 1, "prompt": "Write without commas.", "instruction_id_list": ["punctuation:no_comma"],
+           "kwargs": [{}]}]  # fmt: skip
 
-    plain = [{"prompt": f"Say {n}.", "response": str(n)} for n in range(12)]
-    common = {"rows": 6, "samples": 4, "replay": 12}
-    ifeval = [{"key": 1, "prompt": "Write without commas.", "instruction_id_list": ["punctuation:no_comma"],
-               "kwargs": [{}]}]  # fmt: skip
-    run = recipe("self_train", said, common, "loop={rounds: 1}", "steps.prompts.kinds=[no_commas]",
-                 "steps.prompts.max_constraints=1", "steps.retention.against=base", until="clean",
-                 model="sampler",
-                 plain=plain, ifeval=ifeval)  # fmt: skip
-    learnt = rows(run, "clean")
-    assert {row["response"] for row in learnt} == {"One and two."}
-    assert {row["system"] for row in learnt} == {None}
-    steps = load("self_train").steps
-    assert steps["student"].inputs == ("clean", "replayed")
-    gate = load("self_train").loop.gate
+
+def test_self_train_rewards_what_ends_obeys_and_does_not_repeat_itself(recipe: Any, tmp_path: Path) -> None:
+    said = {
+        ("One and two.", "stop"): 1.0,
+        ("One, two.", "stop"): 0.0,
+        ("One one one one one.", "stop"): 0.0,
+        ("One and two and then three", "length"): 0.0,
+    }
+    task: dict[str, Any] = {"prompt": "Count.", "constraints": json.dumps([{"kind": "no_commas"}])}
+    task |= {"response_tokens": [1], "logprobs": [-1.0]}
+    lines = [json.dumps({**task, "response": text, "finish": finish}) for text, finish in said]
+    (tmp_path / "answers.jsonl").write_text("\n".join(lines))
+    run = recipe(
+        "self_train", str, {"turns": 1}, "steps.learning.first={student: {model: sampler}}",
+        "steps.answers={source: jsonl, path: answers.jsonl}", until="rewarded_1", model=None,
+        ifeval=IFEVAL, plain=[{"prompt": "a", "response": "b"}],
+    )  # fmt: skip
+    assert {(row["response"], row["finish"]): row["reward"] for row in rows(run, "rewarded_1")} == said
+
+
+def test_self_train_goes_on_from_turn_to_turn_and_is_judged_on_more_than_its_task() -> None:
+    spec = load("self_train", overrides=["vars.turns=3", "vars.ifeval=a.jsonl", "vars.plain=b.jsonl"])
+    steps, gate = spec.steps, spec.loop.gate
+    models = [steps[f"student_{turn}"].operator.model for turn in (1, 2, 3)]  # type: ignore[attr-defined]
+    assert models == ["sampler", "student_1", "student_2"]
+    asked = [steps[f"answers_{turn}"].operator.model for turn in (1, 2, 3)]  # type: ignore[attr-defined]
+    assert asked == models
     assert gate is not None
     assert dict(gate.yardsticks()) == {"verdict": "promote", "transfer": "transfer", "retention": "retain"}
     measures = [steps[name].operator for name, _ in gate.yardsticks()]
     assert {getattr(each, "against", None) for each in measures} == {"sampler"}
+    assert {getattr(each, "model", None) for each in measures} == {"student_3"}
+    assert steps["transfer"].inputs == ("ifeval",)
+    assert not any("ifeval" in step.inputs for step in steps.values() if step.verb != "evaluate")
