@@ -41,7 +41,9 @@ TRAIN_BYTES = 3 * GIB // 2
 
 @dataclass(slots=True)
 class Speeds:
-    """Measured speeds in tokens per second, by model name, and of training."""
+    """Measured speeds in tokens per second, by model name, and of training: of it, in the tokens that its
+    step estimates.
+    """
 
     models: dict[str, float] = field(default_factory=dict)
     train: float = TRAIN_SPEED
@@ -178,6 +180,7 @@ def measured(plan: Plan, run: RunDirectory | None) -> Speeds:
             store = run.step(name, record["fingerprint"]) if run else None
             if store is not None and store.complete:
                 _measure(speeds, plan, record, store)
+                _measure_training(speeds, plan, name, store)
     return speeds
 
 
@@ -187,10 +190,18 @@ def _measure(speeds: Speeds, plan: Plan, record: Mapping[str, Any], store: StepS
     if seconds > 0 and len(models) == 1 and usage["completion_tokens"]:
         work = usage["completion_tokens"] + usage["prompt_tokens"] / PREFILL
         speeds.models[models[0]] = work / seconds
-    history = store.read_history(["tokens", "seconds"])
-    if history is not None:
-        import pyarrow.compute as pc
 
-        spent = pc.sum(history["seconds"]).as_py()
-        if spent:
-            speeds.train = pc.sum(history["tokens"]).as_py() / spent
+
+def _measure_training(speeds: Speeds, plan: Plan, name: str, store: StepStore) -> None:
+    """Measure the tokens that the step estimates, not those that it had."""
+    step = next((each for each in plan.steps if each.name == name), None)
+    history = store.read_history(["seconds"])
+    if step is None or history is None or not isinstance(step.operator, Train):
+        return
+    import pyarrow.compute as pc
+
+    # A training that was resumed counts its last part only; its history has no time before the first step.
+    seconds = max(float(store.manifest["seconds"]), pc.sum(history["seconds"]).as_py() or 0.0)
+    trained = step.operator.estimate(int(store.manifest["ledger"]["rows_in"])).trained_tokens
+    if seconds > 0 and trained > 0:
+        speeds.train = trained / seconds

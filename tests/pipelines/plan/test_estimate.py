@@ -14,6 +14,7 @@ from gristmill.pipelines.plan.record import as_record
 from gristmill.pipelines.plan.show import count, duration, memory, show, tree
 from gristmill.pipelines.run.outcomes import from_source
 from gristmill.pipelines.store.run_directory import RunDirectory
+from gristmill.pipelines.store.tables import write_sealed
 
 Planner = Callable[..., Plan]
 
@@ -80,6 +81,23 @@ def test_speeds_are_those_that_were_measured(plan_of: Planner, text: str, tmp_pa
     base = plan.models["base"]
     assert measured(plan, run).of(base) == pytest.approx(100.0)
     assert measured(plan, None).of(base) == pytest.approx(ENGINE_SPEED["vllm"], rel=0.05)
+
+
+def test_a_training_like_one_that_is_done_is_estimated_to_take_as_long(
+    plan_of: Planner, text: str, tmp_path: Path
+) -> None:
+    """Whatever tokens it had: the estimate counts others."""
+    plan = plan_of(text)
+    run = RunDirectory.create(tmp_path / "run", name="t")
+    commit(run, plan, "student", 0, 16)
+    history = {"tokens": pa.array([7, 7], pa.int64()), "seconds": pa.array([3.0, 4.0])}
+    write_sealed(run.step("student", plan.step("student").fingerprint).history, pa.table(history), {})
+    finish(run, plan, "student", seconds=90.0)
+    run.write_plan(1, as_record(plan))
+    changed = plan_of(text, "steps.student.seed=5")
+    cost = by_name(estimate(changed, run))["student"]
+    assert cost.state == "to run"
+    assert cost.seconds == pytest.approx(90.0, rel=0.01)
 
 
 def test_a_heavier_model_is_slower_and_code_takes_its_time(plan_of: Planner, text: str) -> None:
