@@ -235,6 +235,10 @@ def test_syne_mixes_texts_with_questions_by_subject(recipe: Recipe, exported: Ex
         word = prompt.split()[0]
         asked[word] += 1
         kind = "Case" if "in a case that" in prompt else "Why"
+        if word == "Atoms" and asked[word] == 1:
+            return "<question>What does this text say?</question><answer>By reason.</answer>"
+        if word == "Atoms" and asked[word] == 2:
+            return "<question>Why?</question><answer>The passage gives no reason.</answer>"
         return f"<question>{kind} {asked[word]} about {word}?</question><answer>By reason.</answer>"
 
     texts = [{"text": f"{word} are many."} for word in subjects]
@@ -246,7 +250,7 @@ def test_syne_mixes_texts_with_questions_by_subject(recipe: Recipe, exported: Ex
     made = [row for row in rows if row["origin"] == "question"]
     assert Counter(row["subject"] for row in made) == {"biology": 7, "physics": 7}
     assert set(asked) == {"Bees", "Ants", "Atoms"}
-    assert not [row for row in made if "Ants" in row["text"]]
+    assert not [row for row in made if re.search("Ants|text|passage", row["text"])]
     forms = [
         re.fullmatch(r"Question: (Why|Case) \d+ about \w+\?\n\nAnswer: By reason\.", row["text"])
         for row in made
