@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from ...contracts.context import Context
 from ...contracts.errors import DataError
@@ -22,6 +22,7 @@ from .sql_process import LIMITS, Evaluation, QueryError, QueryLimits
 from .sql_rows import numbered, values_of
 from .sql_tree import Node, parser, text_of, walk
 from .sql_types import readable, unstorable
+from .written_values import number_as_sql
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,7 +43,9 @@ class Compute(TableMap):
 
     value_field: ClassVar[str | None] = "columns"
 
-    columns: dict[str, str] = Field(min_length=1)
+    columns: dict[
+        str, Annotated[str, BeforeValidator(number_as_sql, json_schema_input_type=str | bool | int | float)]
+    ] = Field(min_length=1)
     """Columns to add or replace, and the DuckDB SQL expression of each over the row's other columns."""
 
     @field_validator("columns")

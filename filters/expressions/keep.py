@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from ...contracts.context import Context
 from ...contracts.mistakes import at
@@ -16,6 +16,7 @@ from ..calibrate import precision
 from ..calibrate.calibrate import CONFIDENCE
 from .condition import Decision, check, check_types, columns_of, evaluate_expression
 from .sql_parse import names_in
+from .written_values import boolean_as_sql
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,7 +45,11 @@ class Keep(WholeTable):
 
     value_field: ClassVar[str | None] = "keep"
 
-    keep: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+    keep: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1),
+        BeforeValidator(boolean_as_sql, json_schema_input_type=str | bool),
+    ]
     """Condition: a boolean DuckDB SQL expression over the columns, or `precision >= P` after `calibrate`."""
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
     """Level of the one-sided bound of `precision >= P`, 0 to 1: the probability that the promise holds."""

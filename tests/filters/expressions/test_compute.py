@@ -57,3 +57,11 @@ def test_what_cannot_be_computed_is_told(expression: str, told: str) -> None:
 def test_the_runners_own_columns_are_refused() -> None:
     with pytest.raises(ValidationError, match="reserved for the runner"):
         Compute(columns={"_id": "1"})
+
+
+def test_values_of_a_file_are_expressions(context: Any) -> None:
+    given: Any = {"n": 1, "x": -0.5, "yes": True, "big": 12_345_678_901, "small": 1e-9}
+    made = Compute(columns=given).open(context)(pa.table({"_id": ["a"]})).columns
+    assert {name: column[0].as_py() for name, column in made.items()} == given
+    with pytest.raises(ValidationError):
+        Compute(columns={"n": None})  # type: ignore[dict-item]

@@ -24,3 +24,14 @@ def test_an_empty_expression_is_refused_when_the_file_is_read() -> None:
 def test_an_unknown_column_is_named(context: Any, rows: Any) -> None:
     with pytest.raises(DataError, match=r"no column 'sise'.*did you mean 'size'"):
         Keep(keep="sise < 3").apply(rows(size=[1]), context)
+
+
+@pytest.mark.parametrize(("written", "kept"), [(True, [True, True]), (False, [False, False])])
+def test_a_boolean_of_a_file_is_a_condition(written: Any, kept: list[bool], context: Any, rows: Any) -> None:
+    assert Keep(keep=written).apply(rows(size=[1, 2]), context).kept.tolist() == kept
+
+
+@pytest.mark.parametrize("written", [1, 0.5, None, []])
+def test_what_is_no_condition_is_refused_when_the_file_is_read(written: Any) -> None:
+    with pytest.raises(ValidationError):
+        Keep(keep=written)

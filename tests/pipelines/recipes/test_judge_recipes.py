@@ -178,9 +178,9 @@ class Reconstructor:
         self.asked[prompt] += 1
         if self.asked[prompt] == 2:
             return "nothing!"
-        asked = re.search(r"Write (\d+) to \d+ words in (\d+) paragraphs", prompt)
+        asked = re.search(r"Write (\d+) to \d+ words in (one|\d+) paragraph", prompt)
         assert asked is not None
-        least, blocks = asked.groups()
+        least, blocks = asked[1], asked[2].replace("one", "1")
         needed = re.search(r" Use: ([^.]*)\.", prompt)[1].split(", ")  # type: ignore[index]
         return "\n\n".join(["word"] * (int(blocks) - 1) + [" ".join([*needed, *["word"] * int(least)])])
 
@@ -201,7 +201,8 @@ def test_ultragen_reconstructs_texts_and_pairs_by_what_is_kept(recipe: Recipe, e
     }
     assert set(told) == set(TEXTS[:3])
     assert "- topic: Bakeries" in told[TEXTS[1]]
-    assert "in 2 paragraphs" in told[TEXTS[1]]
+    assert "in 2 paragraphs, blank lines between." in told[TEXTS[1]]
+    assert "in one paragraph." in told[TEXTS[0]]
 
     # The soft attributes are another text's.
     for row in run["global"].to_arrow().to_pylist():

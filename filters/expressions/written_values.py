@@ -1,0 +1,13 @@
+"""Values of a pipeline file that stand for an SQL expression: YAML reads ``true`` and ``1`` as no text."""
+
+from __future__ import annotations
+
+
+def boolean_as_sql(value: object) -> object:
+    """``True`` as ``true``; anything else as it is."""
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def number_as_sql(value: object) -> object:
+    """A boolean or a number as the expression that is written like it; anything else as it is."""
+    return repr(value) if type(value) in (int, float) else boolean_as_sql(value)
