@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from .decoding import decoded
+from .left_out_ends import parsed
 from .structure import ReadDocument, first_title, markdown_headings
 
 #: Elements that are never content.
@@ -29,9 +30,7 @@ def read_html(data: bytes) -> ReadDocument:
 
 
 def of_html(page: str) -> ReadDocument:
-    from bs4 import BeautifulSoup
-
-    soup = BeautifulSoup(page, "html.parser")
+    soup = parsed(page)
     title = soup.title.get_text() if soup.title is not None else ""
     for element in soup.find_all(True):
         if not element.decomposed and _is_navigation(element):

@@ -56,7 +56,7 @@ class Documents(Source):
         handbook: {source: documents, path: docs/}
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     path: str | tuple[str, ...]
     """Documents to read: a file, a folder with all below it, a glob, or a list of them. Relative paths start
