@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from ...contracts.context import Context
 
 
+#: The column of tools that exports and training read.
+_TOOLS = "tools"
+
+
 class Respond(Generator):
     """Answers each row's prompt, or continues its conversation, one or several times.
 
@@ -53,6 +57,8 @@ class Respond(Generator):
             in descending order.
         vocab_size (int32): size of the model's vocabulary, if `logprobs` is set and the engine knows it.
         messages (list of turns): the conversation with the answer, if the row is a conversation.
+        tools (text): the tools that the model could call, as JSON, if they are those of the step or of
+            another column: exports and training read this one.
 
     Filters:
         empty: an answer without text.
@@ -67,7 +73,8 @@ class Respond(Generator):
     reads_whole: ClassVar[bool] = True
 
     system: str | None = None
-    """System prompt of rows that have none of their own."""
+    """System prompt of rows that have none of their own. It becomes no part of the rows: for a student that
+    is to have it too, add a column `system` before."""
     record_tokens: bool = False
     """Record the ids of the answer's tokens, which `train: grpo` reads. By default they are not."""
     on_length: Literal["keep", "filter"] = "keep"
@@ -114,7 +121,12 @@ class Respond(Generator):
             **({"response_tokens": pa.list_(pa.int32())} if self.record_tokens else {}),
             "reasoning": pa.string(),
             "tool_calls": pa.list_(call_type()),
+            **({"tools": pa.string()} if self._records_tools() else {}),
         }
+
+    def _records_tools(self) -> bool:
+        """Whether the rows get the column `tools`: those of the step, or of a column with another name."""
+        return self.tools not in (None, _TOOLS)
 
     def check_columns(self, columns: Sequence[str]) -> None:
         if "prompt" not in columns and "messages" not in columns:
@@ -162,6 +174,7 @@ class Respond(Generator):
             "finish": completion.finish,
             "prompt_tokens": completion.prompt_tokens,
             "completion_tokens": len(completion.tokens),
+            **({_TOOLS: answer.request.tools} if self._records_tools() else {}),
             **answer.confidence(),
             **answer.thought(row),
         }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...contracts.errors import ModelError, first_line
 from ...contracts.inference import Completion, Request, Usage
 from ...contracts.notices import tell
+from .openai_usage import usable
 from .openai_wire import cached_tokens
 
 if TYPE_CHECKING:
@@ -32,15 +33,15 @@ class Spending:
 
     def charged(self, request: Request, usage: object, text: str = "") -> Usage:
         """Return the usage of one exchange. ``text``: the answer, counted if the server reports no usage."""
-        if isinstance(usage, dict) and _reports(usage):
+        reported = usable(usage)
+        if _reports(reported):
             told = Usage(
                 1,
-                int(usage.get("prompt_tokens") or 0),
-                int(usage.get("completion_tokens") or 0),
-                cached_tokens(usage),
+                reported.get("prompt_tokens", 0),
+                reported.get("completion_tokens", 0),
+                cached_tokens(reported),
             )
-            cost = usage.get("cost")
-            told.usd = float(cost) if isinstance(cost, int | float) else self.price(told)
+            told.usd = reported["cost"] if "cost" in reported else self.price(told)
             return told
         if not self._told:
             self._told = True

@@ -67,10 +67,7 @@ class Trouble(Exception):
 def read(answer: Any) -> dict[str, Any]:
     """Return the JSON object of an HTTP response (of httpx). Raises Trouble if it is an error or none."""
     status = int(answer.status_code)
-    try:
-        said = answer.json()
-    except ValueError:
-        said = None
+    said = _json_of(answer)
     if status != 200:
         raise response_trouble(answer)
     if said is None:
@@ -89,13 +86,18 @@ def read(answer: Any) -> dict[str, Any]:
     return said
 
 
+def _json_of(answer: Any) -> Any:
+    """Return the JSON of an HTTP response; None if it is none, or is nested too deeply to be read."""
+    try:
+        return answer.json()
+    except (ValueError, RecursionError):
+        return None
+
+
 def response_trouble(answer: Any) -> Trouble:
     """Return what a response with another status than 200 means."""
     status = int(answer.status_code)
-    try:
-        said = answer.json()
-    except ValueError:
-        said = None
+    said = _json_of(answer)
     return from_status(status, f"status {status}: {server_message(answer)}", said, answer.headers)
 
 
@@ -126,12 +128,12 @@ def _codes(said: object) -> set[str]:
 
 def server_message(answer: Any) -> str:
     """Return the server's error message, on one line."""
-    try:
-        said = answer.json()
-        said = said[0] if isinstance(said, list) and said else said
+    said = _json_of(answer)
+    said = said[0] if isinstance(said, list) and said else said
+    if isinstance(said, dict):
         said = said.get("error", said)
         text = said.get("message", said) if isinstance(said, dict) else said
-    except (ValueError, AttributeError):
+    else:
         text = _page(answer.text) or answer.text
     # Secrets are removed first, because truncated ones would not be found.
     return " ".join(shown(str(text)).split())[:500]

@@ -10,6 +10,7 @@ from typing import Any
 from ...contracts.inference import Completion, Message, Request
 from .openai_dialect import Dialect
 from .openai_trouble import Trouble
+from .openai_usage import usable
 from .thinking import Thinking, settings_of, split_by_any
 from .tool_calls import given_calls
 
@@ -101,7 +102,7 @@ class Wire:
             text, reasoning = split_by_any(text, self._thinking)
         calls = given_calls(message, request)
         finish = _finish(choice, message)
-        usage = answer.get("usage") or {}
+        usage = usable(answer.get("usage"))
         logprobs = top = texts = None
         if request.sampling.logprobs is not None:
             logprobs, top = _logprobs(choice["logprobs"], request.sampling.logprobs)
@@ -110,13 +111,13 @@ class Wire:
         tokens = choice.get("token_ids")
         if tokens is None:
             # Only the number of tokens is known: the usage needs the length, and the ids are placeholders.
-            tokens = [-1] * int(usage.get("completion_tokens") or len(logprobs or ()))
+            tokens = [-1] * (usage.get("completion_tokens") or len(logprobs or ()))
         return Completion(
             request_id=request.id,
             text=text,
             tokens=tuple(tokens),
             finish=finish,
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
+            prompt_tokens=usage.get("prompt_tokens", 0),
             logprobs=logprobs,
             top_logprobs=top,
             top_texts=texts,
@@ -127,7 +128,10 @@ class Wire:
 
 
 def cached_tokens(usage: Json) -> int:
-    """Return the prompt tokens that the server had cached, in OpenAI's form or in DeepSeek's."""
+    """Return the prompt tokens that the server had cached, in OpenAI's form or in DeepSeek's.
+
+    ``usage``: what is :func:`usable` of it.
+    """
     details = usage.get("prompt_tokens_details") or {}
     return int(details.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or 0)
 
@@ -136,11 +140,11 @@ def _content(message: Json) -> tuple[str, str | None]:
     """Return a message's text and its reasoning, each from a field of its own or among the parts of a
     list."""
     content = message.get("content")
-    thoughts = message.get("reasoning_content") or message.get("reasoning")
+    thoughts = _text_of(message.get("reasoning_content")) or _text_of(message.get("reasoning"))
     if not isinstance(content, list):
-        return content or "", (thoughts.strip() or None) if isinstance(thoughts, str) else None
+        return content or "", thoughts.strip() or None
     texts: list[str] = []
-    thinking: list[str] = [thoughts] if isinstance(thoughts, str) else []
+    thinking: list[str] = [thoughts]
     for part in content:
         if isinstance(part, str):
             texts.append(part)
@@ -150,6 +154,15 @@ def _content(message: Json) -> tuple[str, str | None]:
         elif "text" in part:
             texts.append(part["text"])
     return "".join(texts), "".join(thinking).strip() or None
+
+
+def _text_of(thoughts: object) -> str:
+    """Return what was thought as one text: it is a text, or parts that are or have one."""
+    if isinstance(thoughts, str):
+        return thoughts
+    if isinstance(thoughts, list):
+        return "".join(_text_of(part) for part in thoughts)
+    return _text_of(thoughts.get("text") or thoughts.get("content")) if isinstance(thoughts, dict) else ""
 
 
 def _without_old_thoughts(messages: Sequence[Message]) -> list[Json]:

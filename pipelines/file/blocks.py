@@ -12,6 +12,8 @@ from .spec import MAX_TURNS
 from .variables import value_at
 
 REPEAT, STEPS = "repeat", "steps"
+#: Before the name of a step: the step of the previous turn.
+PREVIOUS = "previous."
 #: The turns that may have changes.
 EDGES = ("first", "last")
 

@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 from ...contracts import registry
 from ...contracts.errors import GristmillError
 from ...contracts.nearest import suggestion
-from .blocks import STEPS, RepeatBlock, blocks, read_block, turned
+from .blocks import PREVIOUS, STEPS, RepeatBlock, blocks, read_block, turned
 from .document import Document, Path, SourcePosition
 from .earlier import AT
 from .repeat_loop import name_in_loop
@@ -33,7 +33,7 @@ from .steps import is_value
 
 #: The parts of a combined model that name models and train steps.
 COMBINED = ("base", "plus", "minus")
-PREVIOUS, ALL = "previous.", "_*"
+ALL = "_*"
 Marks: TypeAlias = list[tuple[Path, SourcePosition]]
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from .blocks import PREVIOUS
 from .document import Document, Path
 
 #: The resolved form of a value that names steps, given its place.
@@ -55,18 +56,22 @@ class _InLoop:
         if isinstance(given, dict):
             made: dict[str, Any] = {}
             for name, value in given.items():
-                now = self._key(name, (*place, name))
-                if now in made:
-                    said = f"two names of one step, {now.partition('.')[0]!r}: remove one of them"
-                    self.document.blame((*place, name), said, key=True)
-                made[now] = value
+                for now in self._keys(name, (*place, name)):
+                    if now in made:
+                        said = f"two names of one step, {now.partition('.')[0]!r}: remove one of them"
+                        self.document.blame((*place, name), said, key=True)
+                    made[now] = value
             holder[key] = made
         elif given is not None:
             holder[key] = self.named(given, place)
 
-    def _key(self, name: str, path: Path) -> str:
-        step, dot, figure = name.partition(".")
-        now = f"{self.named(step, path)}{dot}{figure}"
-        if now != name:
-            self.moved(path, (*path[:-1], now))
-        return now
+    def _keys(self, name: str, path: Path) -> list[str]:
+        """The names that a key stands for: one, or those of all turns (``verdict_*``)."""
+        before = PREVIOUS if name.startswith(PREVIOUS) else ""
+        step, dot, figure = name.removeprefix(before).partition(".")
+        named = self.named(f"{before}{step}", path)
+        found = [f"{each}{dot}{figure}" for each in (named if isinstance(named, list) else [named])]
+        for now in found:
+            if now != name:
+                self.moved(path, (*path[:-1], now))
+        return found

@@ -180,9 +180,20 @@ def test_tools_come_from_the_file(context: Any) -> None:
     kept = made(respond, context, row, said)
     assert kept.row["response"] == "I look."
     assert kept.row["messages"][-1] == {"role": "assistant", "content": "I look.", "tool_calls": [CALL]}
-    assert json.loads(context.engines["base"].seen[0].tools) == [{"type": "function", "function": LOOK}]
+    offered = [{"type": "function", "function": LOOK}]
+    assert json.loads(context.engines["base"].seen[0].tools) == json.loads(kept.row["tools"]) == offered
+    assert respond.types()["tools"] == pa.string()
     with pytest.raises(ValidationError, match="no function with a name"):
         Respond.model_validate({"model": "base", "tools": [{"parameters": {}}]})
+
+
+def test_tools_of_another_column_are_in_the_column_that_exports_read(context: Any) -> None:
+    respond = Respond(model="base", tools="functions")
+    kept = made(respond, context, {**ASKED, "functions": [LOOK]}, {"tool_calls": (CALL,)})
+    assert json.loads(kept.row["tools"]) == [{"type": "function", "function": LOOK}]
+    without = made(respond, context, {**ASKED, "functions": None}, {"text": "4"})
+    assert without.row["tools"] is None
+    assert "tools" not in made(Respond(model="base", tools="tools"), context, ASKED, {"text": "4"}).row
 
 
 def test_a_column_that_holds_no_tools_fails_its_row(context: Any) -> None:

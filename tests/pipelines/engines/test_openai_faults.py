@@ -327,6 +327,60 @@ def test_without_usage_tokens_are_counted_and_the_user_told_once(listen: Listen)
     assert "reports no usage: tokens are estimated, 4 bytes each" in told[0]
 
 
+@pytest.mark.parametrize(
+    "usage",
+    [
+        [1],
+        {"prompt_tokens": "many", "completion_tokens": "x"},
+        {"prompt_tokens": float("inf"), "completion_tokens": float("nan")},
+        {"prompt_tokens": 10**400, "completion_tokens": 10**10},
+        {"prompt_tokens": -5, "completion_tokens": -7, "cost": -1},
+        {"prompt_tokens": True, "prompt_tokens_details": [1], "cost": float("nan")},
+    ],
+)
+def test_a_usage_that_cannot_be_true_is_none_and_costs_no_row(listen: Listen, usage: Any) -> None:
+    choice = {"message": {"content": "four score and seven"}, "finish_reason": "stop"}
+    server = listen(lambda n, body: (200, {}, {"choices": [choice] if n else [], "usage": usage}))
+    (done,) = call(connect(server), ask("eleven byte"))
+    assert isinstance(done, Completion)
+    assert (done.text, done.prompt_tokens, len(done.tokens)) == ("four score and seven", 3 + 4, 5)
+    assert done.cost == 0.0
+    assert done.wasted is None or done.wasted.prompt_tokens >= 0
+
+
+def test_of_a_usage_the_parts_that_can_be_true_count(listen: Listen) -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 3.0, "prompt_tokens_details": {"cached_tokens": 4}}
+    choice = {"message": {"content": "a"}, "finish_reason": "stop"}
+    server = listen(lambda n, body: (200, {}, {"choices": [choice], "usage": {**usage, "cost": "free"}}))
+    (done,) = call(connect(server), ask("x"))
+    assert (done.prompt_tokens, len(done.tokens), done.cached_tokens) == (9, 3, 4)
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_json_that_is_nested_too_deeply_is_no_answer(listen: Listen, status: int) -> None:
+    def reply(number: int, body: dict[str, Any]) -> Reply:
+        return said("fine") if number else (status, {"retry-after": "0"}, b"[" * 100_000 + b"]" * 100_000)
+
+    (done,) = call(connect(listen(reply)), ask("x"))
+    assert isinstance(done, Completion)
+    assert done.text == "fine"
+
+
+@pytest.mark.parametrize(
+    ("thoughts", "told"),
+    [
+        ({"reasoning_content": ["hm", {"text": " so"}]}, "hm so"),
+        ({"reasoning_content": {"text": "hm"}}, "hm"),
+        ({"reasoning_content": 7, "reasoning": "hm"}, "hm"),
+        ({"reasoning_content": [], "reasoning": "hm"}, "hm"),
+    ],
+)
+def test_a_thought_in_parts_is_read(listen: Listen, thoughts: Message, told: str) -> None:
+    completion = answered(listen, {"content": "a", **thoughts})
+    assert isinstance(completion, Completion)
+    assert (completion.text, completion.reasoning) == ("a", told)
+
+
 def test_a_tokenizer_that_is_here_counts(listen: Listen, tmp_path: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
 

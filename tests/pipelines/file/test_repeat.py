@@ -381,3 +381,12 @@ def test_mistakes_in_the_loop_keep_their_places() -> None:
     assert mistakes(LOOP + gate.replace("kept: 0.5", "kept: 0.5, kept_2: 1")) == [
         "f.yaml:17:60: loop.gate.retain.kept: two names of one step, 'kept_2': remove one of them"
     ]
+
+
+def test_a_star_as_a_key_is_all_turns_and_previous_has_its_own_message() -> None:
+    loop = loop_of(GATE.replace("PROMOTE", "{the-verdict_*: 2.0}"))
+    assert loop.gate.promote == {"the-verdict_1": 2.0, "the-verdict_2": 2.0}
+    loop = loop_of("  when: other.n > 0\n  watch: {other_*.gain.mean: {falls: 0.5}}\n")
+    assert list(loop.watch) == ["other_1.gain.mean", "other_2.gain.mean"]
+    (said,) = mistakes(LOOP + "  when: other.n > 0\n  watch: {previous.other.gain.mean: {falls: 0.5}}\n")
+    assert "found 'previous.other', but this step is not in a repeated block" in said
