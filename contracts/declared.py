@@ -24,7 +24,7 @@ _ID = "_id"
 
 
 def declared_for(operator: Operator, types: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:
-    """Those of the declared columns that the operator's parameters name, with their types."""
+    """Those of the columns in ``types``, which rows may lack, that the operator's parameters name."""
     named = {name.lower() for name in (*operator.uses_columns(), *operator.names_columns())}
     return {name: kind for name, kind in types.items() if name.lower() in named}
 

@@ -181,6 +181,10 @@ class Operator(Frozen):
         """
         return
 
+    def sparse_columns(self) -> Iterable[str]:
+        """Columns that the step writes only where there is something to write: some rows lack them."""
+        return ()
+
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         """The columns that the step's rows may have, given the input's; None if unknown before it runs.
 

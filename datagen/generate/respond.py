@@ -124,6 +124,9 @@ class Respond(Generator):
             **({"tools": pa.string()} if self._records_tools() else {}),
         }
 
+    def sparse_columns(self) -> Iterable[str]:
+        return ("reasoning", "tool_calls")
+
     def _records_tools(self) -> bool:
         """Whether the rows get the column `tools`: those of the step, or of a column with another name."""
         return self.tools not in (None, _TOOLS)

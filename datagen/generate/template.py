@@ -176,6 +176,10 @@ class Template(Generator):
     def _thought_column(self) -> str | None:
         return self.reasoning or ("reasoning" if "response" in self.parser.types() else None)
 
+    def sparse_columns(self) -> Iterable[str]:
+        column = self._thought_column()
+        return () if column is None else (column,)
+
     def read(self, row: Row, answer: Answer) -> list[Outcome]:
         column = self._thought_column()
         thought = {} if column is None else answer.thought(row, column)

@@ -191,7 +191,7 @@ class _Maker:
             on_failure=step.on_failure or self.spec.on_failure,
             earlier=past,
             request=request,
-            declared=declared_for(operator, self._coming(step.name).types),
+            declared=declared_for(operator, self._coming(step.name).sparse_types()),
         )
 
     def _asked(self, name: str, step: StepSpec) -> dict[str, object]:

@@ -20,12 +20,18 @@ ENGINES_OWN = ("_id", "_parents")
 class Schema:
     """``columns``: None if they are not known. ``types``: Arrow types of those columns whose type is known.
 
-    ``makers``: the step that last wrote a column, where this is known.
+    ``makers``: the step that last wrote a column, where this is known. ``sparse``: columns that some
+    of the rows may lack.
     """
 
     columns: tuple[str, ...] | None = None
     types: Mapping[str, pa.DataType] = field(default_factory=dict)
     makers: Mapping[str, str] = field(default_factory=dict)
+    sparse: frozenset[str] = frozenset()
+
+    def sparse_types(self) -> dict[str, pa.DataType]:
+        """The types of the sparse columns, where they are known."""
+        return {name: kind for name, kind in self.types.items() if name in self.sparse}
 
 
 def coming(given: Sequence[Schema]) -> Schema:
@@ -48,7 +54,7 @@ def coming(given: Sequence[Schema]) -> Schema:
                 types[name] = kind
     if len(given) == 1:
         makers = dict(given[0].makers)
-    return Schema(columns, types, makers)
+    return Schema(columns, types, makers, frozenset().union(*(each.sparse for each in given)))
 
 
 def _common(kinds: Sequence[pa.DataType], name: str) -> pa.DataType | None:
@@ -73,9 +79,10 @@ def made(step: str, operator: Operator, given: Schema) -> Schema:
     columns = operator.makes_columns(None if given.columns is None else list(given.columns))
     types = dict(operator.makes_types(given.types))
     makers = dict.fromkeys(types, step)
-    if columns is None:
-        return Schema(None, types, makers)
     own = own_columns(operator)
+    sparse = (given.sparse - own - types.keys()) | frozenset(operator.sparse_columns())
+    if columns is None:
+        return Schema(None, types, makers, sparse)
     makers |= dict.fromkeys(own, step)
     for name in columns:
         if name not in own and name not in types:
@@ -83,7 +90,7 @@ def made(step: str, operator: Operator, given: Schema) -> Schema:
                 types[name] = given.types[name]
             if name in given.makers:
                 makers[name] = given.makers[name]
-    return Schema(tuple(dict.fromkeys(columns)), types, makers)
+    return Schema(tuple(dict.fromkeys(columns)), types, makers, sparse)
 
 
 def own_columns(operator: Operator) -> frozenset[str]:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import gristmill
+from gristmill.contracts.errors import DataError
 from gristmill.pipelines.view.silent import SilentView
 
 from ..engines.conftest import Reply, Server
@@ -88,3 +89,9 @@ def test_an_export_of_it_has_nulls(tmp_path: Path) -> None:
 def test_a_step_may_read_nothing_else(tmp_path: Path) -> None:
     """A null is a duplicate of nothing."""
     assert ask(tmp_path, "dedup: exact, columns: [reasoning]", range(0))["step"].to_arrow().num_rows == 64
+
+
+def test_a_column_that_was_not_asked_for_is_missed(tmp_path: Path) -> None:
+    """`respond` can record log-probabilities, and was not told to."""
+    with pytest.raises(DataError, match="logprobs"):
+        ask(tmp_path, "score: [self_certainty, mean_logprob]", range(0))
