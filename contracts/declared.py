@@ -7,14 +7,14 @@ column of the rows that the step gives.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .operators import Operator
 from .rows import Row
-from .stored_rows import ROW, FileFunction, StoredRows, TableFunction
+from .seen_rows import SeenRows
+from .stored_rows import ROW, StoredRows, TableFunction
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,46 +45,23 @@ def filled_rows(rows: list[Row], declared: Mapping[str, pa.DataType]) -> list[Ro
     return [{**row, **dict.fromkeys(lacking)} for row in rows] if lacking else rows
 
 
-class FilledRows:
+def filled_stored(rows: StoredRows, declared: Mapping[str, pa.DataType]) -> StoredRows:
     """Stored rows with a column of nulls for each declared one that they lack."""
+    empty = {name: kind for name, kind in declared.items() if name not in rows.column_names}
+    return _FilledRows(rows, empty) if empty else rows
 
-    def __init__(self, rows: StoredRows, declared: Mapping[str, pa.DataType]) -> None:
-        self._rows = rows
-        self._empty = {name: kind for name, kind in declared.items() if name not in rows.column_names}
-        self.num_rows, self.memory = rows.num_rows, rows.memory
-        self.column_names = [*rows.column_names, *self._empty]
 
-    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        return map(self._fill(columns), self._rows.batches(self._stored(columns)))
-
-    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        return self._fill(columns)(self._rows.table(self._stored(columns)))
-
-    def map(self, function: TableFunction, columns: Sequence[str] | None = None, *, name: str) -> StoredRows:
-        applied = partial(_applied, function, self._fill(columns))
-        return self._rows.map(applied, self._stored(columns), name=name)
-
-    def group(self, function: TableFunction, by: str, *, name: str) -> StoredRows:
-        return self._rows.group(function, by, name=name)
-
-    def write(
-        self,
-        function: FileFunction,
-        paths: Sequence[Path],
-        columns: Sequence[str] | None = None,
-        *,
-        file_rows: int | None = None,
-    ) -> None:
-        written = partial(_written, function, self._fill(columns))
-        self._rows.write(written, paths, self._stored(columns), file_rows=file_rows)
+class _FilledRows(SeenRows):
+    def __init__(self, rows: StoredRows, empty: Mapping[str, pa.DataType]) -> None:
+        super().__init__(rows, [*rows.column_names, *empty])
+        self._empty = empty
 
     def _stored(self, columns: Sequence[str] | None) -> list[str] | None:
-        """The columns to read for those that are wanted: at least one, or the number of rows is lost."""
+        # At least one column, or the number of rows is lost.
         return None if columns is None else [name for name in columns if name not in self._empty] or [_ID]
 
-    def _fill(self, columns: Sequence[str] | None) -> TableFunction:
-        empty = {name: kind for name, kind in self._empty.items() if columns is None or name in columns}
-        return partial(_filled_in_order, empty, columns)
+    def _see(self, columns: Sequence[str] | None) -> TableFunction:
+        return partial(_filled_in_order, self._empty, columns)
 
 
 def _filled_in_order(
@@ -96,13 +73,3 @@ def _filled_in_order(
         return made
     own = [ROW] if ROW in made.column_names else []
     return made.select([*dict.fromkeys(columns), *own])
-
-
-def _applied(function: TableFunction, fill: TableFunction, table: pa.Table) -> pa.Table:
-    return function(fill(table))
-
-
-def _written(
-    function: FileFunction, fill: Callable[[pa.Table], Any], tables: Iterator[pa.Table], path: Path
-) -> None:
-    function(map(fill, tables), path)

@@ -9,17 +9,17 @@ columns for such an operator; they are no columns of its rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .chat_rows import joined
 from .layouts import exchange_columns
 from .operators import Map, Operator, TableMap, WholeTable
 from .rows import Row
-from .stored_rows import FileFunction, StoredRows, TableFunction
+from .seen_rows import SeenRows
+from .stored_rows import StoredRows, TableFunction
 from .turns import Turn, text_of, turns_from
 
 if TYPE_CHECKING:
@@ -167,41 +167,19 @@ def _texts(messages: object) -> tuple[str | None, str | None]:
     return joined([text_of(turn) for turn in before if turn["role"] != "system"]), response
 
 
-class ViewedRows:
+class ViewedRows(SeenRows):
     """Stored rows with columns that are read of their conversations, when they are asked for.
 
     ``derived``: those of ``names`` that the rows do not have at all.
     """
 
     def __init__(self, rows: StoredRows, names: Sequence[str]) -> None:
-        self._rows, self._names = rows, tuple(names)
-        self.num_rows, self.memory = rows.num_rows, rows.memory
+        super().__init__(rows, list(dict.fromkeys([*rows.column_names, *names])))
+        self._names = tuple(names)
         self.derived = frozenset(names) - frozenset(rows.column_names)
-        self.column_names = list(dict.fromkeys([*rows.column_names, *names]))
 
-    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        read = partial(_viewed, self._wanted(columns), self._names)
-        return map(read, self._rows.batches(self._stored(columns)))
-
-    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        return _viewed(self._wanted(columns), self._names, self._rows.table(self._stored(columns)))
-
-    def map(self, function: TableFunction, columns: Sequence[str] | None = None, *, name: str) -> StoredRows:
-        applied = partial(_applied, function, self._wanted(columns), self._names)
-        return self._rows.map(applied, self._stored(columns), name=name)
-
-    def group(self, function: TableFunction, by: str, *, name: str) -> StoredRows:
-        return self._rows.group(function, by, name=name)
-
-    def write(
-        self,
-        function: FileFunction,
-        paths: Sequence[Path],
-        columns: Sequence[str] | None = None,
-        *,
-        file_rows: int | None = None,
-    ) -> None:
-        self._rows.write(function, paths, columns, file_rows=file_rows)
+    def _see(self, columns: Sequence[str] | None) -> TableFunction:
+        return partial(_viewed, self._wanted(columns), self._names)
 
     def _wanted(self, columns: Sequence[str] | None) -> tuple[str, ...]:
         return tuple(self.column_names if columns is None else columns)
@@ -217,9 +195,3 @@ def _viewed(wanted: Sequence[str], names: Sequence[str], table: pa.Table) -> pa.
     """The wanted columns, and those that the rows bring by themselves (``_row``)."""
     own = [name for name in table.column_names if name.startswith("_") and name not in wanted]
     return view(table, [name for name in names if name in wanted]).select([*wanted, *own])
-
-
-def _applied(
-    function: Callable[[pa.Table], pa.Table], wanted: Sequence[str], names: Sequence[str], table: pa.Table
-) -> pa.Table:
-    return function(_viewed(wanted, names, table))

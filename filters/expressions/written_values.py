@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 def boolean_as_sql(value: object) -> object:
     """``True`` as ``true``; anything else as it is."""
@@ -9,5 +11,7 @@ def boolean_as_sql(value: object) -> object:
 
 
 def number_as_sql(value: object) -> object:
-    """A boolean or a number as the expression that is written like it; anything else as it is."""
+    """A boolean or a finite number as the expression that is written like it; anything else as it is."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return value
     return repr(value) if type(value) in (int, float) else boolean_as_sql(value)

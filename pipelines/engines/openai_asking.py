@@ -195,6 +195,6 @@ class Asking:
 def _read(read: Callable[[Json], T], answer: Json) -> T:
     try:
         return read(answer)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         told = f"an answer that is not a completion ({type(error).__name__}: {error})"
         raise Trouble("broken", told) from None

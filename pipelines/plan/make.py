@@ -136,10 +136,6 @@ class _Maker:
         same = of_file is not None and type(of_file.operator) is type(step.operator)
         return self.found.content[name] if same else step.operator.content()
 
-    def _coming(self, name: str) -> Schema:
-        """What is known of the rows that come to a step."""
-        return self.found.coming.get(written(self.found.spec, name), Schema())
-
     def _step(self, step: StepSpec) -> PlannedStep:
         operator = self._now(step.operator)
         seed = step_seed(step.seed, self.spec.seed, self.round, step.name)
@@ -172,6 +168,7 @@ class _Maker:
                 field: [self.done[name].fingerprint for name in names] for field, names in reads.items()
             },
         }
+        of_file = written(self.found.spec, step.name)
         read = tuple(dict.fromkeys(name for names in reads.values() for name in names))
         asked_for = [each for name in kinds for each in (name, *members(self.spec.models.get(name)))]
         trained = [
@@ -191,7 +188,8 @@ class _Maker:
             on_failure=step.on_failure or self.spec.on_failure,
             earlier=past,
             request=request,
-            declared=declared_for(operator, self._coming(step.name).sparse_types()),
+            declared=declared_for(operator, self.found.coming.get(of_file, Schema()).sparse_types()),
+            sparse=self.found.schemas.get(of_file, Schema()).sparse_types(),
         )
 
     def _asked(self, name: str, step: StepSpec) -> dict[str, object]:

@@ -99,6 +99,8 @@ class PlannedStep:
     request: Mapping[str, Any] = field(default_factory=dict)
     #: Columns that it names and steps before it declare, with their types. Its rows may lack them.
     declared: Mapping[str, pa.DataType] = field(default_factory=dict)
+    #: Columns that some of its own rows may lack, with their types.
+    sparse: Mapping[str, pa.DataType] = field(default_factory=dict)
 
     @property
     def folder(self) -> str:

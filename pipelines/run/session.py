@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...contracts.context import Context
+from ...contracts.declared import filled
 from ...contracts.errors import GristmillError
 from ...contracts.inference import Usage
 from ...contracts.rows import Row
@@ -124,8 +125,8 @@ class Session:
         return None if before is None else before.rows()
 
     def table(self, name: str) -> pa.Table:
-        """The kept rows of a finished step."""
-        return InputRows([self.store(name)]).all()
+        """The kept rows of a finished step, with all columns that it writes only in some rows."""
+        return filled(InputRows([self.store(name)]).all(), self.plan.step(name).sparse)
 
     def check(self) -> None:
         """Raise if the run must stop: on request, or because the budget is used up."""

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...contracts.context import Context
-from ...contracts.declared import FilledRows
+from ...contracts.declared import filled_stored
 from ...contracts.durable import remove, replace_directory
 from ...contracts.errors import of_step
 from ...contracts.exchanges import ViewedRows, viewed
@@ -115,7 +115,7 @@ class SingleStage:
     def _whole(self, operator: WholeTable) -> bool:
         rows = input_rows(self.session.rows(self.step), self._workshop())
         names = viewed(operator, rows.column_names)
-        own = FilledRows(rows, self.step.declared)
+        own = filled_stored(rows, self.step.declared)
         seen = ViewedRows(own, names) if names else own
         result = operator.judge(seen, self.context) if rows.num_rows else TableResult()
         fingerprint = self.step.fingerprint
@@ -164,7 +164,7 @@ class SingleStage:
     def _sink(self, operator: Sink) -> bool:
         rows = input_rows(self.session.rows(self.step), self._workshop())
         default = self.session.run.exports(self.step.name)
-        written = operator.export(FilledRows(rows, self.step.declared), self.context, default)
+        written = operator.export(filled_stored(rows, self.step.declared), self.context, default)
         # Relative to the run directory, which may be moved and whose name must not change the digest.
         location = f"exports/{self.step.name}" if written.location == str(default) else written.location
         summary = {"location": location, "files": list(written.files), "rows": written.rows}

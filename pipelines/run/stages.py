@@ -83,8 +83,12 @@ def stages(plan: Plan, run: RunDirectory) -> list[Stage]:
 
 
 def _ready(step: PlannedStep, chains: list[list[PlannedStep]], at: int) -> bool:
-    """Is everything that the step needs either done before chain ``at`` starts, or part of it?"""
-    return set(step.depends) <= {each.name for chain in chains[: at + 1] for each in chain}
+    """Is everything that the step needs either done before chain ``at`` starts, or part of it?
+
+    Rows that it reads besides its input must be whole, so they are no part of it.
+    """
+    beside = {each.name for each in chains[at]} & set(step.reads)
+    return not beside and set(step.depends) <= {each.name for chain in chains[: at + 1] for each in chain}
 
 
 def _own_basis(plan: Plan, step: PlannedStep, store: StepStore) -> str | None:

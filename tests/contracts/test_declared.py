@@ -7,14 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from gristmill.contracts.declared import FilledRows, filled, filled_rows
-from gristmill.contracts.stored_rows import ROW, TableRows
+from gristmill.contracts.declared import filled, filled_rows, filled_stored
+from gristmill.contracts.stored_rows import ROW, StoredRows, TableRows
 
 DECLARED = {"n": pa.string(), "thought": pa.string(), "calls": pa.list_(pa.int32())}
 
 
-def rows() -> FilledRows:
-    return FilledRows(TableRows(pa.table({"_id": ["a", "b"], "n": [1, 2]})), DECLARED)
+def rows() -> StoredRows:
+    return filled_stored(TableRows(pa.table({"_id": ["a", "b"], "n": [1, 2]})), DECLARED)
 
 
 def test_a_column_that_is_there_stays_and_others_are_null_and_typed() -> None:
@@ -53,3 +53,8 @@ def test_functions_of_batches_and_files_see_them() -> None:
         lambda tables, path: seen.extend(each.to_pylist() for each in tables), [Path("f")], ["calls"]
     )
     assert seen == [[{"thought": None, ROW: 0}, {"thought": None, ROW: 1}], [{"calls": None}] * 2]
+
+
+def test_rows_that_lack_nothing_stay_as_they_are() -> None:
+    stored = TableRows(pa.table({"_id": ["a"], "n": [1]}))
+    assert filled_stored(stored, {"n": pa.string()}) is stored

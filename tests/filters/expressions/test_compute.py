@@ -63,5 +63,6 @@ def test_values_of_a_file_are_expressions(context: Any) -> None:
     given: Any = {"n": 1, "x": -0.5, "yes": True, "big": 12_345_678_901, "small": 1e-9}
     made = Compute(columns=given).open(context)(pa.table({"_id": ["a"]})).columns
     assert {name: column[0].as_py() for name, column in made.items()} == given
-    with pytest.raises(ValidationError):
-        Compute(columns={"n": None})  # type: ignore[dict-item]
+    for wrong in (None, float("inf"), float("nan"), []):
+        with pytest.raises(ValidationError):
+            Compute(columns={"n": wrong})  # type: ignore[dict-item]

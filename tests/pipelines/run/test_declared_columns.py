@@ -95,3 +95,14 @@ def test_a_column_that_was_not_asked_for_is_missed(tmp_path: Path) -> None:
     """`respond` can record log-probabilities, and was not told to."""
     with pytest.raises(DataError, match="logprobs"):
         ask(tmp_path, "score: [self_certainty, mean_logprob]", range(0))
+
+
+@pytest.mark.parametrize("thinks", [range(20, 30), range(0)], ids=["some", "none"])
+def test_a_pool_has_it_too(thinks: range, tmp_path: Path) -> None:
+    step = "draw: {}, pool: answers, pool_rows: 8, pool_columns: [prompt, reasoning]"
+    rows = ask(tmp_path, step, thinks)["step"].to_arrow().to_pylist()
+    drawn = [example for row in rows for example in row["examples"]]
+    assert len(drawn) == 64 * 8
+    for example in drawn:
+        thought = int(example["prompt"].split()[1]) in thinks
+        assert example["reasoning"] == ("hm so" if thought else None)
