@@ -43,7 +43,7 @@ class ChainStage:
             session.run.begin_step(step.name, step.fingerprint) for step in stage.steps
         ]
         self.inputs = InputRows([session.store(name) for name in stage.head.inputs])
-        self._beside = {step.name: session.beside(step, apart=stage.steps) for step in stage.steps}
+        self._beside = {step.name: session.beside(step) for step in stage.steps}
         self._index = {step.name: number for number, step in enumerate(stage.steps)}
         #: When each step worked on a micro-batch, or waited for its engine to start.
         self._worked: dict[str, Spans] = {step.name: Spans() for step in stage.steps}

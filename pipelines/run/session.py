@@ -60,16 +60,12 @@ class Session:
         names = pa.DictionaryArray.from_arrays(pa.array(numbers), pa.array(step.inputs, pa.string()))
         return self.rows(step).all().append_column(INPUT, names)
 
-    def beside(self, step: PlannedStep, apart: Sequence[PlannedStep] = ()) -> str:
+    def beside(self, step: PlannedStep) -> str:
         """A digest of what a step uses besides its input rows: the tables it reads and the adapters it loads.
 
-        ``apart``: steps that run together with it. Raises Damaged if one of them has changed since it was
-        made.
+        Raises Damaged if one of them has changed since it was made.
         """
-        together = {each.name for each in apart}
-        named = [
-            part.rows for name in step.reads if name not in together for part in self.store(name).parts()
-        ]
+        named = [part.rows for name in step.reads for part in self.store(name).parts()]
         named += [self.store(name).adapter()[1] for name in sorted(step.students)]
         return digest("\n".join(named).encode()) if named else ""
 

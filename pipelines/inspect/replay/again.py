@@ -54,8 +54,7 @@ async def _map(
 ) -> None:
     """Make the parts of a map step again, each from the rows that it was made from."""
     basis = str(manifest["basis"])
-    apart = [each for each in session.plan.steps if _basis(session, each) == basis]
-    beside = session.beside(step, apart=apart)
+    beside = session.beside(step)
     stage = Stage((step,), basis)
     executor.open(stage, {step.name: session.context(step, executor.models)})
     store = session.run.begin_step(step.name, step.fingerprint)
@@ -96,8 +95,3 @@ def _inputs(
         if part is None:
             raise DataError(f"{before.name} has no part {each['file']}, from which it was made")
         yield start, stop, kept_rows(part.read()), part.rows
-
-
-def _basis(session: Session, step: PlannedStep) -> str:
-    store = session.store(step.name)
-    return str(store.manifest["basis"]) if store.complete else ""
