@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,22 +55,7 @@ class Bench:
                 raise Stopped
 
 
-# After the libraries are loaded, which takes longer than all the training.
-rank, children = 0, []
-for number in range(1, size):
-    if (child := os.fork()) == 0:
-        rank, children = number, []
-        break
-    children.append(child)
-rows, pairs, other = (
-    pa.Table.from_pylist(json.loads((folder / f"{name}.json").read_text()))
-    for name in ("rows", "pairs", "other")
-)
-settings = json.loads((folder / "settings.json").read_text())
-distributed.init_process_group(
-    "gloo", init_method=f"file://{folder}/meeting-{size}", rank=rank, world_size=size
-)
-for run in sys.argv[3:]:
+def train(run: str) -> None:
     name, _, stop = run.partition("=")
     judges = settings[name]["judges"]
     method, table = (RewardModelling, pairs) if judges else (SupervisedFineTuning, rows)
@@ -78,11 +64,41 @@ for run in sys.argv[3:]:
         expected, words = (Stopped, None) if rank == size - 1 else (GristmillError, "another process of this")
         with pytest.raises(expected, match=words):
             step.fit(table, Bench(folder / name, int(stop)))  # type: ignore[arg-type]
-        continue
+        return
     made = step.fit(table, Bench(folder / name))  # type: ignore[arg-type]
     if rank == 0:
         found = {"history": made.history.to_pydict(), "metrics": made.metrics}
         (folder / f"{name}-{size}.json").write_text(json.dumps(found, default=str))
-distributed.destroy_process_group()
-if rank == 0:
-    sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
+
+
+def train_all() -> None:
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting-{size}", rank=rank, world_size=size
+    )
+    for run in sys.argv[3:]:
+        train(run)
+    distributed.destroy_process_group()
+
+
+rows, pairs, other = (
+    pa.Table.from_pylist(json.loads((folder / f"{name}.json").read_text()))
+    for name in ("rows", "pairs", "other")
+)
+settings = json.loads((folder / "settings.json").read_text())
+# After the libraries are loaded, which takes longer than all the training.
+rank, children = 0, []
+for number in range(1, size):
+    if (child := os.fork()) == 0:
+        rank = number
+        # A fork leaves without the destructors of its parent's threads, which abort where there are none.
+        code = 1
+        try:
+            train_all()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    children.append(child)
+train_all()
+sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))

@@ -257,7 +257,7 @@ def test_one_engine_serves_its_model_and_adapters_that_it_learns_of_later(
     alone = [done.tokens for done in answers(engine, *asked)]
     tuned = [done.tokens for done in answers(adapted_vllm, *asked)]
     assert tuned != alone
-    resident = serve("vllm", weights, max_model_len=512, resident=True, max_lora_rank=8)
+    resident = serve("vllm", weights, max_model_len=512, resident=True, max_lora_rank=8, dtype="float32")
 
     async def mixed() -> list[object]:
         adapters = [replace(request, adapter=adapted.adapter) for request in asked]
