@@ -111,9 +111,7 @@ class Render(Map):
         return apply
 
     def _renderers(self) -> dict[str, Any]:
-        return {
-            name: text_prompt(text, _who(name)).renderer(nulls=False) for name, text in self.columns.items()
-        }
+        return {name: text_prompt(text, _who(name)).renderer() for name, text in self.columns.items()}
 
 
 def _who(column: str) -> str:

@@ -42,14 +42,11 @@ class Prompt:
 
         return required(self.text)
 
-    def renderer(self, *, nulls: bool = True) -> Callable[[Mapping[str, Any]], str]:
-        """Compile to a function from a row to the prompt. Both raise DataError.
-
-        ``nulls``: whether a null may be printed (as ``None``).
-        """
+    def renderer(self) -> Callable[[Mapping[str, Any]], str]:
+        """Compile to a function from a row to the prompt. Both raise DataError, also for a null to print."""
         from .environment import compiled, rendered
 
-        template = compiled(self.text, self.name, nulls=nulls)
+        template = compiled(self.text, self.name)
         return lambda row: rendered(template, row, self.name).strip()
 
 

@@ -77,9 +77,9 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
-    def __init__(self, *, nulls: bool = True) -> None:
+    def __init__(self) -> None:
         # The optimizer would evaluate a chain of filters over a constant again for each filter.
-        super().__init__(undefined=StrictUndefined, optimized=False, finalize=shown if nulls else _no_null)
+        super().__init__(undefined=StrictUndefined, optimized=False, finalize=_no_null)
         self.globals = {name: self.globals[name] for name in _FUNCTIONS}
         for name in _LEFT_OUT:
             self.filters.pop(name, None)
@@ -165,14 +165,11 @@ def _count_lists(node: nodes.Node) -> None:
                     setattr(node, field, _around(_LIST, child))
 
 
-def compiled(source: str, name: str, *, nulls: bool = True) -> Template:
-    """Compile a template. ``nulls``: whether a null may be printed (as ``None``).
-
-    Raises DataError, naming the line, if it does not compile.
-    """
+def compiled(source: str, name: str) -> Template:
+    """Compile a template. Raises DataError, naming the line, if it does not compile."""
     try:
         begin()
-        return PromptEnvironment(nulls=nulls).from_string(source)
+        return PromptEnvironment().from_string(source)
     except (SyntaxError, RecursionError):
         raise DataError(f"template {name}: it is nested too deeply") from None
     except (TemplateError, MemoryError, ValueError, OverflowError) as error:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
+
+_DATE = re.compile(r"\s*(\d{4}-\d{1,2}-\d{1,2})\s*")
 
 
 def boolean_as_sql(value: object) -> object:
-    """``True`` as ``true``; anything else as it is."""
+    """``True`` as ``true``; anything else as it is.
+
+    Raises ValueError for a date that lacks ``DATE``, of which SQL computes a difference.
+    """
+    if isinstance(value, str) and (date := _DATE.fullmatch(value)):
+        raise ValueError(f"must say that it is a date: DATE '{date[1]}'. SQL subtracts its parts")
     return str(value).lower() if isinstance(value, bool) else value
 
 

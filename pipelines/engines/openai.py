@@ -17,6 +17,7 @@ from .openai_endpoint import Endpoint
 from .openai_options import OpenAIOptions
 from .openai_scores import rate, score
 from .openai_spending import Spending
+from .openai_trouble import ODD_FORM, odd_form
 from .openai_wire import Json, Wire
 from .requests import check
 from .server_address import key_in
@@ -162,12 +163,10 @@ class OpenAIEngine:
         ask = rate if request.reward else score
         try:
             scored = await ask(post, self._options.url, self._options.model, request)
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise EngineError(
-                f"request {request.id!r}: {self._endpoints[0].place}: an answer that is not a completion "
-                f"({type(error).__name__}: {error})",
-                retryable=False,
-            ) from None
+        except ODD_FORM as error:
+            place = self._endpoints[0].place
+            told = f"request {request.id!r}: {place}: {odd_form(error)}"
+            raise EngineError(told, retryable=False) from None
         usage = Usage(1, scored.prompt_tokens, len(scored.tokens))
         return replace(scored, cost=self._spending.price(usage))
 

@@ -15,7 +15,7 @@ from ...contracts.notices import tell
 from .backoff import pause_before
 from .openai_dialect import Dialect
 from .openai_endpoint import Endpoint, Slot
-from .openai_trouble import Trouble
+from .openai_trouble import ODD_FORM, Trouble, odd_form
 
 if TYPE_CHECKING:
     from .openai_options import OpenAIOptions
@@ -195,6 +195,5 @@ class Asking:
 def _read(read: Callable[[Json], T], answer: Json) -> T:
     try:
         return read(answer)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        told = f"an answer that is not a completion ({type(error).__name__}: {error})"
-        raise Trouble("broken", told) from None
+    except ODD_FORM as error:
+        raise Trouble("broken", odd_form(error, answer)) from None

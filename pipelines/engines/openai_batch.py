@@ -19,7 +19,7 @@ from .openai_batch_server import BatchServer, Json
 from .openai_dialect import Dialect
 from .openai_options import OpenAIOptions
 from .openai_spending import Spending
-from .openai_trouble import Trouble, from_status
+from .openai_trouble import ODD_FORM, Trouble, from_status, odd_form
 from .openai_wire import Wire
 from .requests import check
 
@@ -82,8 +82,8 @@ class BatchEngine:
                 reason, retryable = trouble.reason, trouble.kind != "refused"
                 if trouble.kind == "stop":
                     raise ModelError(f"{self._server.place}: {reason}") from None
-            except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-                reason = f"an answer that is not a completion ({type(error).__name__}: {error})"
+            except ODD_FORM as error:
+                reason = odd_form(error, line)
             if not retryable:
                 break
             self._forget(path, body)

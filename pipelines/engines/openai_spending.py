@@ -32,23 +32,20 @@ class Spending:
         self._told = False
 
     def charged(self, request: Request, usage: object, text: str = "") -> Usage:
-        """Return the usage of one exchange. ``text``: the answer, counted if the server reports no usage."""
+        """Return the usage of one exchange. ``text``: the answer.
+
+        A count that the server does not report, or reports as 0 of what is there, is made here.
+        """
         reported = usable(usage)
-        if _reports(reported):
-            told = Usage(
-                1,
-                reported.get("prompt_tokens", 0),
-                reported.get("completion_tokens", 0),
-                cached_tokens(reported),
-            )
-            told.usd = reported["cost"] if "cost" in reported else self.price(told)
-            return told
-        if not self._told:
+        prompt, completion = (reported.get(f"{side}_tokens") for side in ("prompt", "completion"))
+        if not self._told and not (prompt and (completion or not text)):
             self._told = True
-            tell(f"{self._place}: reports no usage: tokens are {self._method}")
-        counted = Usage(1, self._asked(request), self._count(text))
-        counted.usd = self.price(counted)
-        return counted
+            said = "prompt tokens" if completion else "completion tokens" if prompt else "usage"
+            tell(f"{self._place}: reports no {said}: tokens are {self._method}")
+        prompt = prompt or self._asked(request)
+        charged = Usage(1, prompt, completion or self._count(text), min(prompt, cached_tokens(reported)))
+        charged.usd = reported["cost"] if "cost" in reported else self.price(charged)
+        return charged
 
     def priced(self, request: Request, completion: Completion, usage: object) -> Completion:
         """Return the completion with its cost, and with counted tokens if the server reports none."""
@@ -103,7 +100,3 @@ class Spending:
         if self._tokenizer is None:
             return f"estimated, {TOKEN_BYTES} bytes each (`tokenizer` names one that counts them)"
         return f"counted by the tokenizer in {Path(self._options.tokenizer or '').name!r}"
-
-
-def _reports(usage: Json) -> bool:
-    return bool(usage.get("prompt_tokens") or usage.get("completion_tokens"))

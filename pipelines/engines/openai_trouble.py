@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, Literal
 
+from ...contracts.errors import first_line
 from ...contracts.printable import shown
 from .backoff import asked_pause
 
@@ -35,6 +38,10 @@ _STOP_WORDS = re.compile(
     r"|(invalid|incorrect) api key",
     re.I | re.S,
 )
+
+
+#: What reading an answer of another form raises.
+ODD_FORM = (ValueError, KeyError, IndexError, TypeError, AttributeError)
 
 
 class Trouble(Exception):
@@ -84,6 +91,22 @@ def read(answer: Any) -> dict[str, Any]:
     if not isinstance(said, dict):
         raise Trouble("broken", f"an answer that is not a completion: {_told(answer)}")
     return said
+
+
+def odd_form(error: Exception, answer: object = None) -> str:
+    """Say that an answer is not a completion. ``error``: one of ``ODD_FORM``, met in reading ``answer``."""
+    if isinstance(error, KeyError):
+        found = f"it has no {error.args[0]!r}"
+    elif isinstance(error, IndexError):
+        found = "a list in it is too short"
+    elif isinstance(error, ValueError):
+        found = first_line(error)
+    else:
+        found = "a part of it has another type than in OpenAI's API"
+    told = f"an answer that is not a completion: {found}"
+    with suppress(RecursionError):  # of an answer that is nested deeply
+        return told if answer is None else f"{told}; it begins {_beginning(json.dumps(answer))}"
+    return told
 
 
 def _json_of(answer: Any) -> Any:
@@ -144,7 +167,11 @@ def _told(answer: Any) -> str:
     text = answer.text
     if not text.strip():
         return "an empty body"
-    return _page(text) or f"{' '.join(shown(text).split())[:100]!r}"
+    return _page(text) or _beginning(text)
+
+
+def _beginning(text: str) -> str:
+    return repr(" ".join(shown(text).split())[:100])
 
 
 def _page(text: str) -> str | None:

@@ -13,7 +13,8 @@ from .variables import value_at
 
 REPEAT, STEPS = "repeat", "steps"
 #: Before the name of a step: the step of the previous turn.
-PREVIOUS = "previous."
+PREVIOUS_TURN = "previous"
+PREVIOUS = f"{PREVIOUS_TURN}."
 #: The turns that may have changes.
 EDGES = ("first", "last")
 

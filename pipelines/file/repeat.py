@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 from ...contracts import registry
 from ...contracts.errors import GristmillError
 from ...contracts.nearest import suggestion
-from .blocks import PREVIOUS, STEPS, RepeatBlock, blocks, read_block, turned
+from .blocks import PREVIOUS, PREVIOUS_TURN, STEPS, RepeatBlock, blocks, read_block, turned
 from .document import Document, Path, SourcePosition
 from .earlier import AT
 from .repeat_loop import name_in_loop
@@ -54,9 +54,10 @@ class _Place:
 
 @dataclass
 class _Unrolling:
-    """Unrolls blocks. ``homes``: the block of each step. ``copies``: a place in a block -> its copies."""
+    """Unrolls ``blocks``. ``homes``: the block of each step. ``copies``: a place in a block -> its copies."""
 
     document: Document
+    blocks: dict[str, RepeatBlock] = field(default_factory=dict)
     models: set[str] = field(default_factory=set)
     made: dict[str, Any] = field(default_factory=dict)
     homes: dict[str, RepeatBlock] = field(default_factory=dict)
@@ -69,6 +70,7 @@ class _Unrolling:
         models = document.value.get("models")
         self.models = set(models) if isinstance(models, dict) else set()
         read = {name: read_block(document, name, block) for name, block in blocks(document).items()}
+        self.blocks = read
         for block in read.values():
             for step in block.steps:
                 self._own(block, step, written)
@@ -76,9 +78,9 @@ class _Unrolling:
             for part in COMBINED if isinstance(model, dict) and model.get("engine") == "combined" else ():
                 if part in model:
                     model[part] = self._named(model[part], ("models", name, part), _Place(None, 0, True))
-        last = {step: turned(step, home.turns) for step, home in self.homes.items()}
         outside = _Place(None, 0, False)
-        name_in_loop(document, lambda given, path: self._named(given, path, outside), self._copy, last)
+        known = (PREVIOUS_TURN, *read, *self.homes)
+        name_in_loop(document, lambda given, path: self._named(given, path, outside), self._copy, known)
         for name, step in written.items():
             if name not in read:
                 self._add(name, deepcopy(step))
@@ -148,15 +150,25 @@ class _Unrolling:
 
     def _plain(self, name: str, path: Path, place: _Place) -> list[str]:
         """:meth:`_steps` of a name without rounds."""
-        if name.startswith(PREVIOUS):
+        if name.startswith(PREVIOUS) or (name == PREVIOUS_TURN and name not in self.document.value["steps"]):
             return [self._before(name, path, place.block, place.turn)]
         if name.endswith(ALL):
             return self._all(name, path)
-        home = self.homes.get(name)
         # A model takes precedence over a step of the same name, as everywhere.
-        if home is None or (place.takes_models and name in self.models):
+        if place.takes_models and name in self.models:
             return [name]
-        return [turned(name, place.turn if home is place.block else home.turns)]
+        if name in self.blocks:
+            step = next(iter(self.blocks[name].steps), "NAME")
+            self.document.blame(path, f"found {name!r}, which is a block: name a step of it, as {step}")
+        home = self.homes.get(name)
+        if home is None:
+            return [name]
+        turn = place.turn if home is place.block else home.turns
+        if not home.has(name, turn):
+            said = f"turn {turn} of the block {home.name!r} has no step {name!r}"
+            hint = "" if home is place.block else f"; {name}{ALL} names those of all turns"
+            self.document.blame(path, f"{said}{hint}")
+        return [turned(name, turn)]
 
     def _before(self, name: str, path: Path, block: RepeatBlock | None, turn: int) -> str:
         step = name.removeprefix(PREVIOUS)

@@ -9,7 +9,7 @@ loop:                                              loop:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -25,8 +25,8 @@ Moved: TypeAlias = Callable[[Path, Path], None]
 _FIRST = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?=\s*\.)")
 
 
-def name_in_loop(document: Document, named: Named, moved: Moved, last: Mapping[str, str]) -> None:
-    """Resolve the names of steps in ``loop:``. ``last``: a repeated step -> its step of the last turn."""
+def name_in_loop(document: Document, named: Named, moved: Moved, repeated: Iterable[str]) -> None:
+    """Resolve the names of steps in ``loop:``. ``repeated``: names that mean nothing without blocks."""
     loop = document.value.get("loop")
     if not isinstance(loop, dict):
         return
@@ -37,8 +37,13 @@ def name_in_loop(document: Document, named: Named, moved: Moved, last: Mapping[s
         for role in ("promote", "transfer", "retain"):
             in_loop.resolve(gate, role, ("loop", "gate"))
     if isinstance(loop.get("when"), str):
-        written = {step.replace("-", "_"): turn.replace("-", "_") for step, turn in last.items()}
-        loop["when"] = _FIRST.sub(lambda found: written.get(found[0], found[0]), loop["when"])
+        written = {name.replace("-", "_"): name for name in repeated}
+
+        def resolved(found: re.Match[str]) -> str:
+            name = found[0]
+            return str(named(written[name], ("loop", "when"))).replace("-", "_") if name in written else name
+
+        loop["when"] = _FIRST.sub(resolved, loop["when"])
 
 
 @dataclass(frozen=True, slots=True)

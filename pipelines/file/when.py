@@ -62,9 +62,8 @@ def parse(text: str) -> Condition:
         names: list[str] = []
         _check(body, names)
     except SyntaxError as error:
-        raise WhenError(
-            f"cannot be read at {(error.text or text).strip()!r}: write it as in {_EXAMPLE}"
-        ) from None
+        fix = "name the step of one turn, without _*" if "_*" in text else f"write it as in {_EXAMPLE}"
+        raise WhenError(f"cannot be read at {(error.text or text).strip()!r}: {fix}") from None
     except (ValueError, RecursionError, MemoryError):
         raise WhenError(f"cannot be read: write it as in {_EXAMPLE}") from None
     return Condition(text, tuple(dict.fromkeys(names)), body)
@@ -93,8 +92,9 @@ def _check(node: ast.expr, names: list[str]) -> None:
         case ast.Name() | ast.Attribute():
             names.append(_dotted(node))
         case _:
-            found = ast.unparse(node)
-            raise WhenError(f"{found!r} is not allowed in a condition: write it as in {_EXAMPLE}")
+            dash = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)
+            fix = "write a dash in the name of a step as _" if dash else f"write it as in {_EXAMPLE}"
+            raise WhenError(f"{ast.unparse(node)!r} is not allowed in a condition: {fix}")
 
 
 def _dotted(node: ast.expr) -> str:

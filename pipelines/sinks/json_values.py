@@ -21,5 +21,6 @@ def plain(value: object) -> str | int | float:
         number = float(value)
         if Decimal(repr(number)) == value:
             return number
-        raise TypeError(f"decimal, of more digits than a float has ({value})")
+        why = "a whole number beyond 64 bits" if whole else "of more digits than a float has"
+        raise TypeError(f"decimal, {why} ({value})")
     raise TypeError(type(value).__name__)

@@ -41,6 +41,8 @@ def test_columns_loops_conditions_and_filters_work() -> None:
         "{% for i in range(100000) %}{% for j in range(1000) %}xxxxxxxxxx{% endfor %}{% endfor %}",
         "{{ range(999999999) | list }}",
         "{{ missing }}",
+        "{{ gone }}",
+        "{{ held.gone }}",
         "{{ x.missing }}",
         "{{ 1 // 0 }}",
         "{{ lipsum() }}",
@@ -53,7 +55,7 @@ def test_columns_loops_conditions_and_filters_work() -> None:
 )
 def test_what_is_refused_while_rendering(source: str) -> None:
     with pytest.raises(DataError, match="template t"):
-        fill(source, x="x", xs=[1])
+        fill(source, x="x", xs=[1], gone=None, held={"gone": None})
 
 
 @pytest.mark.parametrize(

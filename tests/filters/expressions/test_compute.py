@@ -59,10 +59,15 @@ def test_the_runners_own_columns_are_refused() -> None:
         Compute(columns={"_id": "1"})
 
 
+def test_a_date_without_its_word_is_refused_with_the_fix() -> None:
+    with pytest.raises(ValidationError, match=r"DATE '2024-01-01'\. SQL subtracts its parts"):
+        Compute(columns={"day": "2024-01-01"})
+
+
 def test_values_of_a_file_are_expressions(context: Any) -> None:
     given: Any = {"n": 1, "x": -0.5, "yes": True, "big": 12_345_678_901, "small": 1e-9}
     made = Compute(columns=given).open(context)(pa.table({"_id": ["a"]})).columns
     assert {name: column[0].as_py() for name, column in made.items()} == given
-    for wrong in (None, float("inf"), float("nan"), []):
+    for wrong in (None, float("inf"), float("nan"), [], "2024-01-01", " 2024-1-31 "):
         with pytest.raises(ValidationError):
             Compute(columns={"n": wrong})  # type: ignore[dict-item]

@@ -31,7 +31,7 @@ def test_a_boolean_of_a_file_is_a_condition(written: Any, kept: list[bool], cont
     assert Keep(keep=written).apply(rows(size=[1, 2]), context).kept.tolist() == kept
 
 
-@pytest.mark.parametrize("written", [1, 0.5, None, []])
+@pytest.mark.parametrize("written", [1, 0.5, None, [], "2024-01-01"])
 def test_what_is_no_condition_is_refused_when_the_file_is_read(written: Any) -> None:
     with pytest.raises(ValidationError):
         Keep(keep=written)

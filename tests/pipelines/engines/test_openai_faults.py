@@ -356,6 +356,52 @@ def test_of_a_usage_the_parts_that_can_be_true_count(listen: Listen) -> None:
     assert (done.prompt_tokens, len(done.tokens), done.cached_tokens) == (9, 3, 4)
 
 
+@pytest.mark.parametrize(
+    ("usage", "counts", "missing"),
+    [
+        ({"prompt_tokens": 9}, (9, 5), "completion tokens"),
+        ({"prompt_tokens": 9, "completion_tokens": 0}, (9, 5), "completion tokens"),
+        ({"completion_tokens": 3}, (7, 3), "prompt tokens"),
+        ({"prompt_tokens": 0, "completion_tokens": 3}, (7, 3), "prompt tokens"),
+        (
+            {"prompt_tokens": "many", "completion_tokens": 3, "prompt_cache_hit_tokens": 50},
+            (7, 3),
+            "prompt tokens",
+        ),
+    ],
+)
+def test_the_count_that_a_usage_lacks_is_made(
+    listen: Listen, usage: Any, counts: tuple[int, int], missing: str
+) -> None:
+    choice = {"message": {"content": "four score and seven"}, "finish_reason": "stop"}
+    server = listen(lambda n, body: (200, {}, {"choices": [choice], "usage": usage}))
+    told: list[str] = []
+    with listening(told.append):
+        (done,) = call(connect(server, price={"input": 1, "output": 2}), ask("eleven byte"))
+    assert (done.prompt_tokens, len(done.tokens)) == counts
+    # At one price for all, more cached tokens than tokens would lower it.
+    assert done.cost == pytest.approx((counts[0] + 2 * counts[1]) / 1e6)
+    assert f"reports no {missing}: tokens are estimated" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"choices": [{"finish_reason": "stop"}]}, r"it has no 'text'; it begins '\{\"choices\": \["),
+        ({"choices": {"a": 1}}, "it has no 0; it begins"),
+        ({"choices": "a"}, "a part of it has another type than in OpenAI's API"),
+        ({"choices": [None]}, "a part of it has another type than in OpenAI's API"),
+    ],
+)
+def test_an_answer_of_another_form_is_told_without_names_of_exceptions(
+    listen: Listen, answer: Any, words: str
+) -> None:
+    server = listen(lambda n, body: (200, {}, answer))
+    with pytest.raises(EngineError, match=f"an answer that is not a completion: {words}") as caught:
+        call(connect(server, attempts=1), ask("x"))
+    assert "Error:" not in str(caught.value)
+
+
 @pytest.mark.parametrize("status", [200, 500])
 def test_json_that_is_nested_too_deeply_is_no_answer(listen: Listen, status: int) -> None:
     def reply(number: int, body: dict[str, Any]) -> Reply:

@@ -211,7 +211,21 @@ def test_what_follows_from_a_mistake_in_a_block_is_not_told() -> None:
             "tld_*]",
             "steps.chosen.from[2]: not a repeated step: found 'tld_*'; did you mean 'told_*'?",
         ),
-        ("told_*]", "told]", "steps.chosen.from[2]: unknown step: found 'told_3'; did you mean 'told_2'?"),
+        (
+            "told_*]",
+            "told]",
+            "steps.chosen.from[2]: turn 3 of the block 'growing' has no step 'told'; told_* names those",
+        ),
+        (
+            "told_*]",
+            "growing]",
+            "steps.chosen.from[2]: found 'growing', which is a block: name a step of it, as shown",
+        ),
+        (
+            "told_*]",
+            "previous]",
+            "steps.chosen.from[2]: found 'previous', but this step is not in a repeated block",
+        ),
         ("from: fit}", "from: ft}", "steps.growing.steps.told.from: unknown step: found 'ft'"),
         (
             "from: fit}",
@@ -242,7 +256,7 @@ def test_mistakes_in_a_block(old: str, new: str, said: str) -> None:
 def test_a_step_that_a_turn_has_not_is_told() -> None:
     text = FILE.replace("last: {told: null}", "last: {told: null, fit: null}")
     assert (
-        "f.yaml:18:69: steps.growing.steps.pool.from[1]: unknown step: found 'fit_3'; did you mean 'fit_2'?"
+        "f.yaml:18:69: steps.growing.steps.pool.from[1]: turn 3 of the block 'growing' has no step 'fit'"
         in mistakes(text)
     )
     text = FILE.replace("first: {shown", "first: {told: null, shown").replace(
@@ -363,6 +377,21 @@ def test_in_a_condition_a_name_is_the_step_of_the_last_turn() -> None:
     """Only the first part of a dotted name is a step."""
     loop = loop_of("  when: the_verdict.other.mean > 0 and not (other.gain.ci_low<1.5)\n")
     assert loop.when == "the_verdict_2.other.mean > 0 and not (other_2.gain.ci_low<1.5)"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("previous.other", "found 'previous', but this step is not in a repeated block"),
+        ("lessons", "found 'lessons', which is a block: name a step of it, as the-student"),
+        ("other_*", "name the step of one turn, without _*"),
+        ("the-verdict", "write a dash in the name of a step as _"),
+    ],
+)
+def test_what_a_condition_cannot_name_is_told_with_the_fix(name: str, said: str) -> None:
+    (told,) = mistakes(LOOP + f"  when: {name}.n > 0\n")
+    assert "loop.when: " in told
+    assert said in told
 
 
 def test_what_is_watched_is_the_last_turn() -> None:
