@@ -1,10 +1,11 @@
-"""Writes docs/reference/*.md from the docstrings of operators and the parsers of commands: `make docs`."""
+"""Writes docs/reference/*.md from the docstrings, the command line and the recipes: `make docs`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from gristmill.pipelines.cli.command_reference import command_line
+from gristmill.pipelines.cli.recipe_reference import recipe_list
 from gristmill.pipelines.reference.markdown import pages
 
 PLACE = Path(__file__).parent / "reference"
@@ -12,7 +13,7 @@ PLACE = Path(__file__).parent / "reference"
 
 def made() -> dict[str, str]:
     """File name -> text of every page."""
-    return {**pages(), "cli.md": command_line()}
+    return {**pages(), "cli.md": command_line(), "recipes.md": recipe_list()}
 
 
 def main() -> None:

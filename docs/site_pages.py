@@ -23,7 +23,7 @@ PAGES = {
     "LICENSE": "license.md",
 }
 #: Pages of the reference that come before those of the verbs.
-FIRST = ("index", "file", "parts", "cli")
+FIRST = ("index", "file", "parts", "cli", "recipes")
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 #: Maximum width of a line of the list.
 LINE = 110
-_PARTS = ("method", "paper", "inputs", "outputs", "cost")
+#: The parts of an ``about`` section.
+PARTS = ("method", "paper", "inputs", "outputs", "cost")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +58,7 @@ def about(path: Path) -> About | None:
 
 
 def _parts(each: About | None) -> dict[str, Any]:
-    return dict.fromkeys(_PARTS) if each is None else each.model_dump()
+    return dict.fromkeys(PARTS) if each is None else each.model_dump()
 
 
 def _show(found: dict[str, About | None]) -> None:

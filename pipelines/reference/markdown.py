@@ -25,6 +25,7 @@ _OTHERS = (
     f"[The pipeline file]({FILE}): keys at the top, models and engines, budget, rounds.",
     f"[Mappings inside parameters]({PARTS}): parsers, checks, the sandbox, adapters.",
     "[The command line](cli.md): commands and options.",
+    "[Recipes](recipes.md): the packaged pipeline files.",
 )
 
 

@@ -26,11 +26,16 @@ _READ: Mapping[str, Sequence[str]] = {
 #: The columns that belong to an answer, and the key of its turn that has the same.
 _OF_ANSWERS = {"reasoning": THOUGHT, "tool_calls": "tool_calls"}
 _MESSAGES = "messages"
+#: What a generating step records about each answer: no format has a place for it, and few miss it.
+_RECORDED = frozenset({"sample", "item", "finish", "prompt_tokens", "completion_tokens", "vocab_size"})
 
 
 def left_out(rows: StoredRows, form: str, names: Sequence[str]) -> list[str]:
-    """Those of ``names`` that the format has no place for, and that have a value in some row."""
-    left = [name for name in names if name not in _READ.get(form, _CHAT)]
+    """Those of ``names`` that the format has no place for, and that have a value in some row.
+
+    The counts that a generating step records are not among them.
+    """
+    left = [name for name in names if name not in (*_READ.get(form, _CHAT), *_RECORDED)]
     answers = {} if form in _READ else _OF_ANSWERS
     beside = [_MESSAGES] if _MESSAGES in rows.column_names and answers.keys() & set(left) else []
     found: set[str] = set()

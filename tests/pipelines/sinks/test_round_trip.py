@@ -141,6 +141,18 @@ def test_a_thought_that_is_in_its_turn_is_not_left_out(
     assert any("leaves out reasoning" in text for text in heard) == told
 
 
+def test_what_a_step_records_about_its_answer_is_not_told_as_left_out(tmp_path: Path, context: Any) -> None:
+    counts = {"prompt_tokens": 7, "completion_tokens": 2, "vocab_size": 9}
+    recorded = {"sample": 0, "item": 1, "finish": "stop", **counts}
+    heard: list[str] = []
+    for more in ({}, {"grade": 0.5}):
+        with listening(heard.append):
+            table = pa.Table.from_pylist([{**ASKED_ROW, **recorded, **more}])
+            JsonlExport(format="messages").write(table, context, tmp_path)
+    (told,) = heard
+    assert "leaves out grade: " in told
+
+
 def test_of_many_rows_one_that_loses_its_thought_is_enough(tmp_path: Path, context: Any) -> None:
     rows = [{"messages": [ASKED_TURN, turn], "reasoning": "hm"} for turn in (THOUGHT_TURN, PLAIN_TURN)]
     heard: list[str] = []
