@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from types import ModuleType
 
 from ...contracts.errors import ModelError
+from ...contracts.gpu import has_gpu
 from ...contracts.inference import Capability, Engine, EngineSettings
 from ...contracts.nearest import did_you_mean
 from .options import EngineOptions, parse
 
 #: Each engine's module. It holds ``OPTIONS``, ``capabilities(options)``, ``start(settings, options)``,
-#: ``NEEDS_WEIGHTS`` and ``APART`` (whether it runs in a separate process).
+#: ``NEEDS_WEIGHTS`` and ``APART`` (whether it runs in a separate process, then with ``preload()``).
 KINDS: tuple[str, ...] = ("vllm", "openai", "transformers", "combined", "synthetic")
 
 
@@ -55,7 +56,8 @@ def start(settings: EngineSettings) -> Engine:
     if module.APART:
         from .apart import ApartEngine
 
-        return ApartEngine(settings)
+        # Not with a GPU: what its libraries do on import was not tested with forks.
+        return ApartEngine(settings, warm=not has_gpu())
     return start_here(settings)
 
 

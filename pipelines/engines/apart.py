@@ -12,20 +12,23 @@ import pickle
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
 
 from ...contracts.errors import EngineError
 from ...contracts.inference import Capability, Completion, EngineSettings, Request
-from .child_process import ChildProcess
+from .child_process import ChildProcess, afresh
+from .warm import fork
 
 
 class ApartEngine:
     """Passes requests to an engine in a child process.
 
+    ``warm``: fork it from a process that has imported what it imports; its kind has ``preload()``.
     Raises ModelError if the engine cannot be started, EngineError if its process was killed during the start.
     """
 
-    def __init__(self, settings: EngineSettings) -> None:
-        self._child = ChildProcess("child", settings)
+    def __init__(self, settings: EngineSettings, *, warm: bool = False) -> None:
+        self._child = ChildProcess(settings, partial(fork, settings.kind) if warm else afresh("child"))
         self.capabilities: frozenset[Capability]
         self.vocab_size: int | None
         self.capabilities, self.vocab_size = self._child.facts

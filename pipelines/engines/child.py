@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NoReturn
 
 from ...contracts.errors import EngineError, GristmillError, ModelError
 from ...contracts.inference import Completion, Engine
@@ -76,9 +76,10 @@ class Child:
             return  # the parent is gone; `serve` ends
 
 
-def main() -> None:
+def run(connection: int) -> NoReturn:
+    """Serve the connection with this descriptor, and end the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    child = Child(Connection(int(sys.argv[1])))
+    child = Child(Connection(connection))
     engine = child.start()
     if engine is not None:
         asyncio.run(child.serve(engine))
@@ -87,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(int(sys.argv[1]))

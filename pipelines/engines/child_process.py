@@ -13,32 +13,47 @@ import sys
 import tempfile
 import threading
 import weakref
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 from ...contracts.errors import EngineError, GristmillError, ModelError
 from ...contracts.inference import EngineSettings
 from ...contracts.printable import shown
+from .warm import ForkedProcess
 
 #: Seconds that a child gets to free its model before it is killed.
 PATIENCE = 20.0
 
 
+#: Starts a process, given the descriptors of its socket and of the file that it prints to.
+Launch: TypeAlias = Callable[[int, int], subprocess.Popen[bytes] | ForkedProcess]
+
+
+def afresh(module: str) -> Launch:
+    """Start a module of this package in a new interpreter, with the descriptor of its socket as argument."""
+
+    def launch(connection: int, output: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-P", "-m", f"{__package__}.{module}", str(connection)]
+        return subprocess.Popen(
+            command, pass_fds=[connection], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+
+    return launch
+
+
 class ChildProcess:
-    """A process that runs the module ``name`` of this package, with the descriptor of its socket as argument.
+    """A process that ``launch`` starts with its end of a socket.
 
     It is sent ``settings``, and answers with ("started", facts about the model) or ("failed", error).
     ``facts``: what it answered. Raises ModelError if the model cannot be started, EngineError if the process
     was killed during the start.
     """
 
-    def __init__(self, name: str, settings: EngineSettings) -> None:
+    def __init__(self, settings: EngineSettings, launch: Launch) -> None:
         ours, theirs = socket.socketpair()
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the child)
-        command = [sys.executable, "-P", "-m", f"{__package__}.{name}", str(theirs.fileno())]
-        self._process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
-        )
+        self._process = launch(theirs.fileno(), self._log.fileno())
         theirs.close()
         self.connection = Connection(ours.detach())
         self._sending = threading.Lock()
@@ -81,7 +96,7 @@ class ChildProcess:
         return answer
 
 
-def _end(process: subprocess.Popen[bytes], connection: Connection) -> None:
+def _end(process: subprocess.Popen[bytes] | ForkedProcess, connection: Connection) -> None:
     """Close the connection, on which the child exits; kill it if it does not."""
     _shut(connection)
     try:

@@ -87,6 +87,13 @@ def start(settings: EngineSettings, options: VllmOptions) -> VllmEngine:
     return VllmEngine(cast(ModelWeights, settings.weights), options)
 
 
+def preload() -> None:
+    """Import what starting an engine imports. It starts no threads that could not be forked."""
+    prepare_environment()
+    import vllm.v1.engine.llm_engine
+    import vllm.v1.worker.cpu_worker  # noqa: F401
+
+
 def prepare_environment() -> None:
     """Set environment variables that vLLM reads on import; the user's own are kept."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # about a dozen internal warnings per start

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ...contracts.errors import EngineError, ModelError
 from ...contracts.inference import EngineSettings, ModelWeights
-from .child_process import ChildProcess
+from .child_process import ChildProcess, afresh
 from .prompts import context_length
 from .vllm import check_engine_args, prepare_environment
 
@@ -36,7 +36,7 @@ class ApartEmbedder:
     """
 
     def __init__(self, settings: EngineSettings) -> None:
-        self._child = ChildProcess("embedder_child", settings)
+        self._child = ChildProcess(settings, afresh("embedder_child"))
         self.dimensions: int = self._child.facts
         self._turn = threading.Lock()
 

@@ -32,11 +32,11 @@ TRAIN_SPEED = 400.0  # trained tokens per second
 ROW_SPEED = 20_000.0  # rows per second of steps without a model
 RUN_SPEED = 60.0  # programs run in the sandbox per second
 PREFILL = 10.0  # prompt tokens are processed this many times faster than tokens are generated
-#: Memory besides the weights: the interpreter and its libraries; a key-value cache; gradients and
-#: activations.
+#: Memory besides the weights: the interpreter and its libraries; those of an engine, its key-value cache and
+#: activations; gradients and activations, beside the libraries that are kept for the next engine.
 PROCESS_BYTES = GIB // 2
-ENGINE_BYTES = {"vllm": 2 * GIB, "transformers": GIB, "combined": GIB}
-TRAIN_BYTES = 3 * GIB // 2
+ENGINE_BYTES = {"vllm": 4 * GIB, "transformers": GIB, "combined": GIB}
+TRAIN_BYTES = 3 * GIB
 
 
 @dataclass(slots=True)
@@ -151,7 +151,27 @@ def _memory(step: PlannedStep, plan: Plan) -> int | None:
             return None
         beside = TRAIN_BYTES if isinstance(step.operator, Train) else ENGINE_BYTES.get(model.engine, 0)
         total += size + beside
+    for model in _resident_beside(step, plan):
+        total += (weights_bytes(model) or 0) + ENGINE_BYTES.get(model.engine, 0)
     return total
+
+
+def _resident_beside(step: PlannedStep, plan: Plan) -> list[PlannedModel]:
+    """The models whose engines go on while the step runs, which does not ask them itself.
+
+    A resident engine was started by a step before, and is asked again by one after it.
+    """
+    asked = [
+        {
+            model.name
+            for model in served(each, plan)
+            if model.resident and not isinstance(each.operator, Train)
+        }
+        for each in plan.steps
+    ]
+    here = [each.name for each in plan.steps].index(step.name)
+    before, after = set().union(*asked[:here]), set().union(*asked[here + 1 :])
+    return [plan.models[name] for name in sorted((before & after) - asked[here])]
 
 
 def weights_bytes(model: PlannedModel) -> int | None:

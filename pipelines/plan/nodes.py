@@ -44,6 +44,11 @@ class PlannedModel:
     loaded: tuple[PlannedModel, ...] = ()
 
     @property
+    def resident(self) -> bool:
+        """Whether one engine serves the model and all its students, also while they are trained."""
+        return self.options.get("resident") is True
+
+    @property
     def told(self) -> str:
         """What is loaded, in words: its reference, or the formula of a combined model."""
         if not self.members:

@@ -8,7 +8,7 @@ from ..store.mending import repair
 from ..store.step_store import StepStore
 from .chain_stage import ChainStage
 from .executor import Executor
-from .serving import is_resident, served
+from .serving import served
 from .session import Session
 from .single_stage import SingleStage
 from .stages import Stage, stages
@@ -72,7 +72,7 @@ class RoundExecution:
                 trained = True
                 continue
             needed |= {
-                name for name in stage.models if not trained or is_resident(served(self.session.plan, name))
+                name for name in stage.models if not trained or served(self.session.plan, name).resident
             }
             needed |= set() if trained else stage.embedders
         return needed

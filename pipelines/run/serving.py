@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Protocol
 
 from ...contracts.errors import ModelError
+from ...contracts.gpu import has_gpu
 from ...contracts.inference import Engine, EngineSettings, ModelWeights, StoredEmbedder
 from ...contracts.training import Train
 from ..plan.fingerprint import vectors_of
@@ -23,7 +24,7 @@ from .adapted import Adapted
 from .freed_memory import give_back
 from .meter import Metered
 from .stored_embedder import EmbedderSettings, RunEmbedder
-from .turns import Turns, has_gpu
+from .turns import Turns
 
 
 @dataclass(frozen=True)
@@ -113,11 +114,6 @@ def _train(plan: Plan, name: str) -> Train:
     return operator
 
 
-def is_resident(model: PlannedModel) -> bool:
-    """Does one engine serve the model and all its students, also while they are trained?"""
-    return model.options.get("resident") is True
-
-
 class EngineSource(Protocol):
     """Starts an engine for settings: in this process, or as an actor elsewhere."""
 
@@ -159,7 +155,7 @@ class Serving:
         settings = self.table.settings(name)
         turns = self._turns if settings.weights is not None else None
         model = served(self.table.plan, name)
-        if settings.weights is None or not is_resident(model) or self._is_whole(name, model):
+        if settings.weights is None or not model.resident or self._is_whole(name, model):
             return Metered(self._start(settings), name, turns)
         if model.name not in self._resident:
             base = replace(settings, weights=replace(settings.weights, adapter=None))

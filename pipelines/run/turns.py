@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 
 class Turns:
@@ -35,8 +34,3 @@ class Turns:
             if self._calls == 0:
                 async with self._ended:
                     self._ended.notify_all()
-
-
-def has_gpu() -> bool:
-    """Is there an NVIDIA GPU? Looks at the device files, so that torch need not be imported."""
-    return Path("/dev/nvidia0").exists()

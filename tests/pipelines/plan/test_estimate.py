@@ -8,13 +8,14 @@ import pytest
 
 from gristmill.contracts.inference import Usage
 from gristmill.pipelines.plan.embedding import START
-from gristmill.pipelines.plan.estimate import ENGINE_SPEED, StepCost, estimate, measured
+from gristmill.pipelines.plan.estimate import ENGINE_BYTES, ENGINE_SPEED, StepCost, estimate, measured
 from gristmill.pipelines.plan.nodes import Plan
 from gristmill.pipelines.plan.record import as_record
 from gristmill.pipelines.plan.show import count, duration, memory, show, tree
 from gristmill.pipelines.run.outcomes import from_source
 from gristmill.pipelines.store.run_directory import RunDirectory
 from gristmill.pipelines.store.tables import write_sealed
+from gristmill.pipelines.weights import PACKAGED
 
 Planner = Callable[..., Plan]
 
@@ -50,6 +51,31 @@ def test_rows_and_tokens_follow_the_file(plan_of: Planner, text: str) -> None:
     assert costs["answers"].tokens < twice["answers"].tokens
     assert costs["answers"].seconds > costs["checked"].seconds
     assert costs["answers"].memory > costs["checked"].memory  # type: ignore[operator]
+
+
+RESIDENT = """
+gristmill: 1
+name: t
+models: {base: {path: smollm2-135m-instruct, resident: true}}
+steps:
+  tasks:   {source: constraints, rows: 8}
+  answers: {generate: respond, from: tasks, model: base}
+  checked: {verify: constraints, from: answers}
+  student: {train: sft, from: checked, model: base}
+  verdict: {evaluate: constraints, tasks: tasks, model: student, against: base}
+  after:   {verify: constraints, from: checked}
+"""
+
+
+def test_a_resident_engine_counts_between_the_steps_that_ask_it(plan_of: Planner) -> None:
+    """It is started by `answers`, and goes on until `verdict`."""
+    resident, closed = (
+        by_name(estimate(plan_of(RESIDENT, f"models.base.resident={value}"), None))
+        for value in ("true", "false")
+    )
+    engine = ENGINE_BYTES["vllm"] + PACKAGED["smollm2-135m-instruct"].stored_bytes
+    more = {name: (resident[name].memory or 0) - (closed[name].memory or 0) for name in resident}
+    assert more == {name: engine if name in ("checked", "student") else 0 for name in resident}
 
 
 def test_what_is_done_costs_nothing_and_gives_its_real_rows(
