@@ -6,5 +6,6 @@ from pathlib import Path
 
 
 def has_gpu() -> bool:
-    """Is there an NVIDIA GPU? Looks at the device files, so that torch need not be imported."""
-    return Path("/dev/nvidia0").exists()
+    """Is there a GPU of NVIDIA or AMD? Looks at the device files, so that torch need not be imported."""
+    devices = Path("/dev")
+    return any(devices.glob("nvidia[0-9]*")) or any((devices / name).exists() for name in ("dxg", "kfd"))

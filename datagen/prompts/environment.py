@@ -44,6 +44,11 @@ _LEFT_OUT = (
     "filesizeformat",
 )
 _FUNCTIONS = ("range", "dict")
+#: Filters that make a text of their value, and would make "None" of a null.
+_OF_TEXT = (
+    "trim", "lower", "upper", "string", "replace", "capitalize", "title", "striptags", "e", "escape",
+    "forceescape", "truncate", "wordcount",
+)  # fmt: skip
 #: Methods of texts, bytes and numbers whose argument determines the size of the result.
 _INFLATING = frozenset(
     {
@@ -95,6 +100,8 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
             self.filters[name] = _small_input(
                 self.filters[name], name, _STRIPPED if name == "striptags" else LIMIT
             )
+        for name in _OF_TEXT:
+            self.filters[name] = _of_text(self.filters[name])
         self.filters = {name: _checking(function) for name, function in self.filters.items()}
         self.filters |= {_LOOP: stepped, _LIST: checked}
 
@@ -210,6 +217,17 @@ def _checking(function: Callable[..., Any]) -> Callable[..., Any]:
     return counted
 
 
+def _of_text(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a filter of texts so that it refuses a null."""
+
+    @wraps(function)
+    def refusing(*args: Any, **kwargs: Any) -> Any:
+        _no_null(args[hasattr(function, "jinja_pass_arg")])
+        return function(*args, **kwargs)
+
+    return refusing
+
+
 def _small_number(function: Callable[..., Any], name: str, most: int) -> Callable[..., Any]:
     """Wrap a filter whose numeric arguments determine its work."""
 
@@ -238,7 +256,7 @@ def _small_input(function: Callable[..., Any], name: str, most: int) -> Callable
 
 def _bounded_join(value: Any, separator: str = "", attribute: str | None = None) -> str:
     """Jinja's ``join`` with a bounded result."""
-    items = [str(shown(item[attribute] if attribute is not None else item)) for item in value]
+    items = [str(_no_null(item[attribute] if attribute is not None else item)) for item in value]
     bounded(sum(map(len, items)) + len(separator) * len(items))
     return separator.join(items)
 

@@ -12,12 +12,10 @@ import pickle
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from functools import partial
 
 from ...contracts.errors import EngineError
 from ...contracts.inference import Capability, Completion, EngineSettings, Request
-from .child_process import ChildProcess, afresh
-from .warm import fork
+from .child_process import ChildProcess, afresh, forked
 
 
 class ApartEngine:
@@ -28,7 +26,7 @@ class ApartEngine:
     """
 
     def __init__(self, settings: EngineSettings, *, warm: bool = False) -> None:
-        self._child = ChildProcess(settings, partial(fork, settings.kind) if warm else afresh("child"))
+        self._child = ChildProcess(settings, forked(settings.kind) if warm else afresh("child"))
         self.capabilities: frozenset[Capability]
         self.vocab_size: int | None
         self.capabilities, self.vocab_size = self._child.facts

@@ -20,7 +20,7 @@ from typing import IO, Any, TypeAlias
 from ...contracts.errors import EngineError, GristmillError, ModelError
 from ...contracts.inference import EngineSettings
 from ...contracts.printable import shown
-from .warm import ForkedProcess
+from .warm import ForkedProcess, fork
 
 #: Seconds that a child gets to free its model before it is killed.
 PATIENCE = 20.0
@@ -38,6 +38,15 @@ def afresh(module: str) -> Launch:
         return subprocess.Popen(
             command, pass_fds=[connection], stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
+
+    return launch
+
+
+def forked(kind: str) -> Launch:
+    """Fork the engine's process, or start it anew where that fails, which tells the reason."""
+
+    def launch(connection: int, output: int) -> subprocess.Popen[bytes] | ForkedProcess:
+        return fork(kind, connection, output) or afresh("child")(connection, output)
 
     return launch
 

@@ -125,6 +125,8 @@ class BatchEngine:
                     self._watch(await self._server.create(self._options.model, path, bodies), set(bodies))
         except GristmillError as error:
             self._fail(set(self._answers), error)
+        except ODD_FORM as error:
+            self._fail(set(self._answers), self._odd(error))
 
     async def _until_lull(self) -> None:
         while len(self._waiting) < self._options.batch:
@@ -168,6 +170,11 @@ class BatchEngine:
             self._fail(left, EngineError(over, retryable=True))
         except GristmillError as error:
             self._fail(names, error)
+        except ODD_FORM as error:
+            self._fail(names, self._odd(error))
+
+    def _odd(self, error: Exception) -> EngineError:
+        return EngineError(f"{self._server.place}: {odd_form(error)}", retryable=True)
 
     def _fail(self, names: set[str], error: GristmillError) -> None:
         for name in names:

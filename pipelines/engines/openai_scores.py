@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 
 from ...contracts.errors import EngineError
 from ...contracts.inference import Completion, Request
-from .openai_wire import Json
+from .openai_usage import usable
+from .openai_wire import Json, is_number
 from .requests import check_length
 
 #: Posts a body to an address and returns the answer.
@@ -21,8 +22,7 @@ Post: TypeAlias = Callable[[str, Json], Awaitable[Any]]
 async def score(post: Post, url: str, model: str, request: Request) -> Completion:
     """Return the log-probabilities of the request's continuation. ``url``: the server's, with its ``/v1``.
 
-    Raises EngineError, naming the request, and KeyError, IndexError, TypeError or ValueError for an answer
-    of another form.
+    Raises EngineError, naming the request, and one of ``ODD_FORM`` for an answer of another form.
     """
     tokenize = f"{url.removesuffix('/v1')}/tokenize"
     text = request.continuation or ""
@@ -57,9 +57,16 @@ async def score(post: Post, url: str, model: str, request: Request) -> Completio
         finish="stop",
         prompt_tokens=len(prompt),
         logprobs=tuple(
-            float(place[str(token)]["logprob"]) for place, token in zip(places, given, strict=True)
+            _number(place[str(token)]["logprob"]) for place, token in zip(places, given, strict=True)
         ),
     )
+
+
+def _number(value: Any) -> float:
+    """A log-probability or a reward. Raises ValueError for what is none."""
+    if not is_number(value):
+        raise ValueError(value)
+    return float(value)
 
 
 async def _end_of_turn(post: Post, tokenize: str, model: str, request: Request, given: list[int]) -> int:
@@ -102,6 +109,6 @@ async def rate(post: Post, url: str, model: str, request: Request) -> Completion
         text="",
         tokens=(),
         finish="stop",
-        prompt_tokens=int((answer.get("usage") or {}).get("prompt_tokens") or 0),
-        reward=float(values[0]),
+        prompt_tokens=usable(answer.get("usage")).get("prompt_tokens", 0),
+        reward=_number(values[0]),
     )

@@ -31,8 +31,8 @@ class Spending:
         self._place = place
         self._told = False
 
-    def charged(self, request: Request, usage: object, text: str = "") -> Usage:
-        """Return the usage of one exchange. ``text``: the answer.
+    def charged(self, request: Request, usage: object, text: str = "", known: int = 0) -> Usage:
+        """Return the usage of one exchange. ``text``: the answer. ``known``: its tokens, if known.
 
         A count that the server does not report, or reports as 0 of what is there, is made here.
         """
@@ -43,17 +43,20 @@ class Spending:
             said = "prompt tokens" if completion else "completion tokens" if prompt else "usage"
             tell(f"{self._place}: reports no {said}: tokens are {self._method}")
         prompt = prompt or self._asked(request)
-        charged = Usage(1, prompt, completion or self._count(text), min(prompt, cached_tokens(reported)))
+        completion = completion or known or self._count(text)
+        charged = Usage(1, prompt, completion, min(prompt, cached_tokens(reported)))
         charged.usd = reported["cost"] if "cost" in reported else self.price(charged)
         return charged
 
     def priced(self, request: Request, completion: Completion, usage: object) -> Completion:
         """Return the completion with its cost, and with counted tokens if the server reports none."""
         called = "".join(call["function"]["arguments"] for call in completion.tool_calls or ())
-        charged = self.charged(request, usage, completion.text + (completion.reasoning or "") + called)
+        text = completion.text + (completion.reasoning or "") + called
+        charged = self.charged(request, usage, text, len(completion.tokens))
         return replace(
             completion,
             prompt_tokens=charged.prompt_tokens,
+            cached_tokens=charged.cached_tokens,
             # Ids that are not known are placeholders.
             tokens=completion.tokens or (-1,) * charged.completion_tokens,
             cost=charged.usd,

@@ -11,7 +11,6 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, Literal
 
-from ...contracts.errors import first_line
 from ...contracts.printable import shown
 from .backoff import asked_pause
 
@@ -41,7 +40,7 @@ _STOP_WORDS = re.compile(
 
 
 #: What reading an answer of another form raises.
-ODD_FORM = (ValueError, KeyError, IndexError, TypeError, AttributeError)
+ODD_FORM = (ValueError, ArithmeticError, KeyError, IndexError, TypeError, AttributeError, RecursionError)
 
 
 class Trouble(Exception):
@@ -95,14 +94,14 @@ def read(answer: Any) -> dict[str, Any]:
 
 def odd_form(error: Exception, answer: object = None) -> str:
     """Say that an answer is not a completion. ``error``: one of ``ODD_FORM``, met in reading ``answer``."""
-    if isinstance(error, KeyError):
+    if isinstance(error, KeyError) and isinstance(error.args[0], str):
         found = f"it has no {error.args[0]!r}"
     elif isinstance(error, IndexError):
         found = "a list in it is too short"
-    elif isinstance(error, ValueError):
-        found = first_line(error)
+    elif isinstance(error, RecursionError):
+        found = "it is nested too deeply"
     else:
-        found = "a part of it has another type than in OpenAI's API"
+        found = "a part of it has another form than in OpenAI's API"
     told = f"an answer that is not a completion: {found}"
     with suppress(RecursionError):  # of an answer that is nested deeply
         return told if answer is None else f"{told}; it begins {_beginning(json.dumps(answer))}"

@@ -202,11 +202,14 @@ def _logprobs(said: Json, wanted: int) -> tuple[tuple[float, ...], tuple[tuple[f
         likeliest = [
             list((position or {}).values()) for position in said["top_logprobs"] or [{} for _ in sampled]
         ]
-    if any(
-        isinstance(value, float) and math.isnan(value) for values in (sampled, *likeliest) for value in values
-    ):
-        raise Trouble("broken", "an answer that is not a completion: a log-probability is NaN")
+    if not all(value is None or is_number(value) for values in (sampled, *likeliest) for value in values):
+        raise Trouble("broken", "an answer that is not a completion: a log-probability is no number")
     return tuple(sampled), tuple(tuple(sorted(values, reverse=True)[:wanted]) for values in likeliest)
+
+
+def is_number(value: object) -> bool:
+    """Whether it can be a log-probability or a reward: a number below infinity."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value < math.inf
 
 
 def _texts(said: Json, wanted: int) -> tuple[tuple[str, ...], ...]:

@@ -30,7 +30,9 @@ class ForkedProcess:
 
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit code, negative for a signal. Raises subprocess.TimeoutExpired."""
-        ready, _, _ = select.select([self._report], [], [], timeout)
+        reports = select.poll()
+        reports.register(self._report, select.POLLIN)
+        ready = reports.poll(None if timeout is None else 1000 * timeout)
         with self._reading:
             if self._code is None and not ready:
                 raise subprocess.TimeoutExpired(f"engine {self.pid}", timeout or 0.0)
@@ -70,11 +72,11 @@ class _Warm:
 
     def fork(self, connection: int, output: int) -> ForkedProcess:
         report, theirs = os.pipe()
-        try:
-            with suppress(OSError):  # it is gone: the report is empty
-                socket.send_fds(self._control, [os.fsencode(os.getcwd())], [connection, output, theirs])
-        finally:
-            os.close(theirs)
+        folder = os.open(".", os.O_PATH)  # it may have no name any more
+        with suppress(OSError):  # it is gone: the report is empty
+            socket.send_fds(self._control, [b"fork"], [connection, output, folder, theirs])
+        os.close(folder)
+        os.close(theirs)
         return ForkedProcess(report)
 
     def close(self) -> None:
@@ -82,23 +84,38 @@ class _Warm:
         self._control.close()
 
 
-#: By process: a fork of this one has none.
-_WARM: dict[int, _Warm] = {}
-_LOCK = threading.Lock()
+class _Parents:
+    """The warm parent that is used now, if there is one."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.last: _Warm | None = None
+
+    def forget(self) -> None:
+        """Begin anew, in a fork of this process."""
+        self.lock = threading.Lock()
+        if self.last is not None:
+            self.last.close()
+        self.last = None
 
 
-def fork(kind: str, connection: int, output: int) -> ForkedProcess:
-    """Start the process of an engine of this kind, which has a function ``preload``.
+_PARENTS = _Parents()
+os.register_at_fork(after_in_child=_PARENTS.forget)
+
+
+def fork(kind: str, connection: int, output: int) -> ForkedProcess | None:
+    """Start the process of an engine of this kind, which has a function ``preload``; None if that fails.
 
     ``connection``, ``output``: the descriptors of its socket and of the file that it prints to.
     """
     # What libraries read when they are imported. Pytest's own variables change with every test.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     key = (kind, environment, os.sched_getaffinity(0))
-    with _LOCK:
-        warm = _WARM.get(os.getpid())
+    with _PARENTS.lock:
+        warm = _PARENTS.last
         if warm is None or not warm.serves(key):
             if warm is not None:
                 warm.close()
-            warm = _WARM[os.getpid()] = _Warm(kind, key)
-        return warm.fork(connection, output)
+            warm = _PARENTS.last = _Warm(kind, key)
+        process = warm.fork(connection, output)
+    return process if process.pid else None

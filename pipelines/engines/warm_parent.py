@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
-import select
+import selectors
 import signal
 import socket
 import sys
@@ -24,8 +24,8 @@ _PR_SET_PDEATHSIG = 1
 class WarmParent:
     """Forks a process for each request, and reports its end to who asked.
 
-    A request is the folder to run in, with three descriptors: the connection to the engine, its output, and
-    a pipe, into which a line with the number of the process is written, and one with its exit code.
+    A request has four descriptors: the connection to the engine, its output, its folder, and a pipe. Into the
+    pipe goes a line with the number of the process (0 if there is none), and one with its exit code.
     """
 
     def __init__(self, control: socket.socket) -> None:
@@ -39,29 +39,36 @@ class WarmParent:
 
     def serve(self) -> None:
         """Serve until nobody can ask any more and all processes have ended."""
-        asked: list[socket.socket | int] = [self._control, self._ended]
-        while len(asked) > 1 or self._reports:
-            ready, _, _ = select.select(asked, [], [])
+        asked = selectors.DefaultSelector()
+        asked.register(self._control, selectors.EVENT_READ)
+        asked.register(self._ended, selectors.EVENT_READ)
+        while len(asked.get_map()) > 1 or self._reports:
+            ready = [key.fileobj for key, _ in asked.select()]
             if self._ended in ready:
                 with suppress(BlockingIOError):
                     os.read(self._ended, REQUEST)
                 self._report()
             if self._control in ready and not self._answer():
-                asked.remove(self._control)
+                asked.unregister(self._control)
 
     def _answer(self) -> bool:
         """Answer a request, if there is one: nobody can ask any more if there is none."""
-        folder, descriptors, _, _ = socket.recv_fds(self._control, REQUEST, 3)
-        if not folder:
+        message, descriptors, _, _ = socket.recv_fds(self._control, REQUEST, 4)
+        if not message:
             return False
-        connection, output, report = descriptors
-        process = os.fork()
-        if not process:
-            self._run(os.fsdecode(folder), connection, output)
-        os.close(connection)
-        os.close(output)
-        self._reports[process] = report
-        os.write(report, b"%d\n" % process)
+        process = 0
+        # What fails here costs the one who asked, and none of the engines that run.
+        with suppress(OSError, ValueError):
+            connection, output, folder, report = descriptors
+            process = os.fork()
+            if not process:
+                self._run(connection, output, folder)
+            self._reports[process] = report
+        if descriptors:
+            with suppress(OSError):  # nobody waits any more
+                os.write(descriptors[-1], b"%d\n" % process)
+        for descriptor in descriptors[:3] if process else descriptors:
+            os.close(descriptor)
         return True
 
     def _report(self) -> None:
@@ -73,7 +80,7 @@ class WarmParent:
                     os.write(report, b"%d\n" % os.waitstatus_to_exitcode(status))
                 os.close(report)
 
-    def _run(self, folder: str, connection: int, output: int) -> NoReturn:
+    def _run(self, connection: int, output: int, folder: int) -> NoReturn:
         """Be the process of an engine."""
         try:
             # It would outlive this process otherwise, and nobody could report its end.
@@ -85,7 +92,7 @@ class WarmParent:
                 os.close(report)
             os.dup2(output, 1)
             os.dup2(output, 2)
-            os.chdir(folder)
+            os.fchdir(folder)
             from .child import run
 
             run(connection)

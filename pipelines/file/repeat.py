@@ -150,13 +150,14 @@ class _Unrolling:
 
     def _plain(self, name: str, path: Path, place: _Place) -> list[str]:
         """:meth:`_steps` of a name without rounds."""
-        if name.startswith(PREVIOUS) or (name == PREVIOUS_TURN and name not in self.document.value["steps"]):
-            return [self._before(name, path, place.block, place.turn)]
-        if name.endswith(ALL):
-            return self._all(name, path)
         # A model takes precedence over a step of the same name, as everywhere.
         if place.takes_models and name in self.models:
             return [name]
+        bare = name == PREVIOUS_TURN and name not in (*self.document.value["steps"], *self.homes)
+        if name.startswith(PREVIOUS) or bare:
+            return [self._before(name, path, place.block, place.turn)]
+        if name.endswith(ALL):
+            return self._all(name, path)
         if name in self.blocks:
             step = next(iter(self.blocks[name].steps), "NAME")
             self.document.blame(path, f"found {name!r}, which is a block: name a step of it, as {step}")
@@ -166,7 +167,8 @@ class _Unrolling:
         turn = place.turn if home is place.block else home.turns
         if not home.has(name, turn):
             said = f"turn {turn} of the block {home.name!r} has no step {name!r}"
-            hint = "" if home is place.block else f"; {name}{ALL} names those of all turns"
+            many = "from" in path and home is not place.block
+            hint = f"; {name}{ALL} names those of all turns" if many else ""
             self.document.blame(path, f"{said}{hint}")
         return [turned(name, turn)]
 

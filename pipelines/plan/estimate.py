@@ -6,7 +6,7 @@ for a small model on two cores. The estimate only tells minutes from days.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,7 @@ def estimate(plan: Plan, run: RunDirectory | None) -> list[StepCost]:
     costs: list[StepCost] = []
     rows: dict[str, int] = {}
     groups = Groups(plan)
+    beside = _resident_beside(plan)
     for step in plan.steps:
         rows_in = sum(rows[name] for name in step.inputs) + _earlier(step, run)
         expected = step.operator.estimate(rows_in)
@@ -87,7 +88,7 @@ def estimate(plan: Plan, run: RunDirectory | None) -> list[StepCost]:
         if limit is not None:
             columns, most = limit
             expected = replace(expected, rows=min(expected.rows, most * groups.of(step, columns, rows_in)))
-        cost = _cost(step, plan, run, speeds, rows_in, expected)
+        cost = _cost(step, plan, run, speeds, rows_in, expected, beside.get(step.name, ()))
         texts = embedding.of(step, rows_in, sum(rows[name] for name in step.reads))
         if texts is not None and cost.state != "reused":
             cost = replace(cost, seconds=cost.seconds + texts.seconds, embedding=texts)
@@ -104,10 +105,15 @@ def _earlier(step: PlannedStep, run: RunDirectory | None) -> int:
 
 
 def _cost(
-    step: PlannedStep, plan: Plan, run: RunDirectory | None, speeds: Speeds, rows_in: int, expected: Estimate
+    step: PlannedStep,
+    plan: Plan,
+    run: RunDirectory | None,
+    speeds: Speeds,
+    rows_in: int,
+    expected: Estimate,
+    beside: Sequence[PlannedModel],
 ) -> StepCost:
     store = run.step(step.name, step.fingerprint) if run else None
-    memory = _memory(step, plan)
     if store is not None and store.complete:
         kept = int(store.manifest["ledger"]["kept"])
         return StepCost(step, "reused", kept, 0, 0.0, 0, len(store.manifest["parts"]))
@@ -122,7 +128,7 @@ def _cost(
         rows=expected.rows,
         tokens=round(tokens * left),
         seconds=_seconds(step, plan, expected, rows_in, speeds) * left,
-        memory=memory,
+        memory=_memory(step, plan, beside),
         parts=len(parts),
     )
 
@@ -143,24 +149,26 @@ def served(step: PlannedStep, plan: Plan) -> list[PlannedModel]:
     return [plan.models[name] for name in dict.fromkeys(names) if name is not None]
 
 
-def _memory(step: PlannedStep, plan: Plan) -> int | None:
+def _memory(step: PlannedStep, plan: Plan, beside: Sequence[PlannedModel]) -> int | None:
     total = PROCESS_BYTES
     for model in served(step, plan):
         size = weights_bytes(model)
         if size is None:
             return None
-        beside = TRAIN_BYTES if isinstance(step.operator, Train) else ENGINE_BYTES.get(model.engine, 0)
-        total += size + beside
-    for model in _resident_beside(step, plan):
+        more = TRAIN_BYTES if isinstance(step.operator, Train) else ENGINE_BYTES.get(model.engine, 0)
+        total += size + more
+    for model in beside:
         total += (weights_bytes(model) or 0) + ENGINE_BYTES.get(model.engine, 0)
     return total
 
 
-def _resident_beside(step: PlannedStep, plan: Plan) -> list[PlannedModel]:
-    """The models whose engines go on while the step runs, which does not ask them itself.
+def _resident_beside(plan: Plan) -> dict[str, list[PlannedModel]]:
+    """By step, the models whose engines go on while it runs, and which it does not ask itself.
 
     A resident engine was started by a step before, and is asked again by one after it.
     """
+    if not any(model.resident for model in plan.models.values()):
+        return {}
     asked = [
         {
             model.name
@@ -169,9 +177,11 @@ def _resident_beside(step: PlannedStep, plan: Plan) -> list[PlannedModel]:
         }
         for each in plan.steps
     ]
-    here = [each.name for each in plan.steps].index(step.name)
-    before, after = set().union(*asked[:here]), set().union(*asked[here + 1 :])
-    return [plan.models[name] for name in sorted((before & after) - asked[here])]
+    beside = {}
+    for here, step in enumerate(plan.steps):
+        before, after = set().union(*asked[:here]), set().union(*asked[here + 1 :])
+        beside[step.name] = [plan.models[name] for name in sorted((before & after) - asked[here])]
+    return beside
 
 
 def weights_bytes(model: PlannedModel) -> int | None:

@@ -27,15 +27,17 @@ _READ: Mapping[str, Sequence[str]] = {
 _OF_ANSWERS = {"reasoning": THOUGHT, "tool_calls": "tool_calls"}
 _MESSAGES = "messages"
 #: What a generating step records about each answer: no format has a place for it, and few miss it.
-_RECORDED = frozenset({"sample", "item", "finish", "prompt_tokens", "completion_tokens", "vocab_size"})
+_COUNTS = ("prompt_tokens", "completion_tokens")
+_RECORDED = frozenset({"sample", "item", "finish", "vocab_size", *_COUNTS})
 
 
 def left_out(rows: StoredRows, form: str, names: Sequence[str]) -> list[str]:
     """Those of ``names`` that the format has no place for, and that have a value in some row.
 
-    The counts that a generating step records are not among them.
+    What a generating step records about its answers is not among them.
     """
-    left = [name for name in names if name not in (*_READ.get(form, _CHAT), *_RECORDED)]
+    recorded = _RECORDED if _made_by_step(rows) else ()
+    left = [name for name in names if name not in (*_READ.get(form, _CHAT), *recorded)]
     answers = {} if form in _READ else _OF_ANSWERS
     beside = [_MESSAGES] if _MESSAGES in rows.column_names and answers.keys() & set(left) else []
     found: set[str] = set()
@@ -46,6 +48,15 @@ def left_out(rows: StoredRows, form: str, names: Sequence[str]) -> list[str]:
         if len(found) == len(left):
             break
     return [name for name in left if name in found]
+
+
+def _made_by_step(rows: StoredRows) -> bool:
+    """Whether a generating step recorded these columns, and not the user's own file."""
+    if not set(_COUNTS) <= set(rows.column_names):
+        return False
+    first = next(iter(rows.batches(_COUNTS)), None)
+    # A file's whole numbers have 64 bits.
+    return first is not None and all(str(first[name].type) == "int32" for name in _COUNTS)
 
 
 def _lost(batch: pa.Table, name: str, key: str | None) -> bool:

@@ -35,6 +35,8 @@ class Office:
         self.answers: dict[str, list[tuple[int, Json]]] = {}
         self.refusal: tuple[int, Json] | None = None
         self.lose_answer_to_batch = False
+        self.hide_status = False
+        self.results: str | None = None
         self._lock = threading.Lock()
         office = self
 
@@ -87,7 +89,7 @@ class Office:
             batch["looks"] += 1
             if batch["looks"] > self.looks and batch["status"] == "in_progress":
                 self._complete(batch)
-            return 200, batch
+            return 200, {name: batch[name] for name in batch if not (self.hide_status and name == "status")}
 
     def post(self, path: str, kind: str, body: bytes) -> tuple[int, Any]:
         with self._lock:
@@ -127,7 +129,7 @@ class Office:
             lines.append(json.dumps({"custom_id": asked["custom_id"], "response": response, "error": None}))
         batch["status"] = "completed"
         batch["output_file_id"] = f"results-{batch['id']}"
-        self.files[batch["output_file_id"]] = "\n".join(lines)
+        self.files[batch["output_file_id"]] = self.results or "\n".join(lines)
 
 
 def completion(text: str) -> Json:
@@ -229,6 +231,17 @@ def test_a_request_that_is_refused_fails_alone(office: Office) -> None:
     assert [type(answer) for answer in done] == [Completion, EngineError, Completion]
     assert "status 400: flagged" in str(done[1])
     assert office.paid.total() == 3
+
+
+@pytest.mark.parametrize("odd", ["a batch without a status", "results that are no JSON"])
+def test_an_odd_answer_about_a_batch_fails_its_requests_and_hangs_none(office: Office, odd: str) -> None:
+    if odd == "a batch without a status":
+        office.hide_status = True
+    else:
+        office.results = "no JSON"
+    (said,) = calls(connect(office, attempts=1), some(0))
+    assert isinstance(said, EngineError)
+    assert "an answer that is not a completion" in str(said)
 
 
 def test_equal_requests_are_paid_once(office: Office) -> None:

@@ -379,18 +379,42 @@ def test_the_count_that_a_usage_lacks_is_made(
     with listening(told.append):
         (done,) = call(connect(server, price={"input": 1, "output": 2}), ask("eleven byte"))
     assert (done.prompt_tokens, len(done.tokens)) == counts
+    assert done.cached_tokens <= done.prompt_tokens
     # At one price for all, more cached tokens than tokens would lower it.
     assert done.cost == pytest.approx((counts[0] + 2 * counts[1]) / 1e6)
     assert f"reports no {missing}: tokens are estimated" in told[0]
+
+
+DEEP: Any = "hm"
+for _ in range(700):
+    DEEP = [DEEP]
+DEEP = {"choices": [{"message": {"content": "a", "reasoning": DEEP}, "finish_reason": "stop"}]}
+
+
+@pytest.mark.parametrize("value", ["x", True, float("inf"), [1]])
+def test_a_log_probability_that_is_no_number_fails_its_row(listen: Listen, value: Any) -> None:
+    place = {"token": "a", "logprob": value, "top_logprobs": [{"token": "a", "logprob": -1.0}]}
+    choice = {"message": {"content": "a"}, "finish_reason": "stop", "logprobs": {"content": [place]}}
+    server = listen(lambda n, body: (200, {}, {"choices": [choice]}))
+    with pytest.raises(EngineError, match="a log-probability is no number"):
+        call(connect(server, attempts=1), ask("x", logprobs=1))
+
+
+def test_token_ids_are_counted_where_the_server_reports_no_usage(listen: Listen) -> None:
+    choice = {"message": {"content": "a"}, "finish_reason": "stop", "token_ids": list(range(40))}
+    server = listen(lambda n, body: (200, {}, {"choices": [choice]}))
+    (done,) = call(connect(server, price={"input": 0, "output": 1}), ask("x"))
+    assert done.cost == pytest.approx(40 / 1e6)
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
         ({"choices": [{"finish_reason": "stop"}]}, r"it has no 'text'; it begins '\{\"choices\": \["),
-        ({"choices": {"a": 1}}, "it has no 0; it begins"),
-        ({"choices": "a"}, "a part of it has another type than in OpenAI's API"),
-        ({"choices": [None]}, "a part of it has another type than in OpenAI's API"),
+        ({"choices": {"a": 1}}, "a part of it has another form than in OpenAI's API; it begins"),
+        ({"choices": "a"}, "a part of it has another form than in OpenAI's API"),
+        ({"choices": [None]}, "a part of it has another form than in OpenAI's API"),
+        (DEEP, "it is nested too deeply"),
     ],
 )
 def test_an_answer_of_another_form_is_told_without_names_of_exceptions(

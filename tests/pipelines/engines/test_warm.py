@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -42,6 +43,12 @@ def parent(engine: Engine) -> psutil.Process:
     found = process(engine).parent()
     assert found is not None
     return found
+
+
+def died(engine: ApartEngine) -> None:
+    deadline = time.monotonic() + 60
+    while engine._dead is None and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def ended(*processes: psutil.Process) -> bool:
@@ -93,9 +100,7 @@ def test_how_a_forked_engine_ended_is_told(
 ) -> None:
     engine = engines()
     process(engine).send_signal(number)
-    deadline = time.monotonic() + 60
-    while engine._dead is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+    died(engine)
     with pytest.raises(EngineError, match=f"the engine's process died: {told}") as raised:
         answers(engine, ask("x"))
     assert raised.value.retryable
@@ -111,6 +116,62 @@ def test_a_parent_that_is_killed_takes_its_engines_along_and_is_replaced(
     other = engines()
     assert parent(other) != old
     assert len(answers(other, ask("x"))) == 1
+
+
+def test_a_fork_that_fails_costs_no_engine_that_runs_and_is_made_up_for(
+    engines: Callable[[], ApartEngine],
+) -> None:
+    one = engines()
+    warm = parent(one)
+    # It can receive no descriptors.
+    resource.prlimit(warm.pid, resource.RLIMIT_NOFILE, (warm.num_fds(), warm.num_fds()))
+    other = engines()
+    assert parent(other).pid == os.getpid(), "in an interpreter of its own"
+    assert len(answers(other, ask("x"))) == len(answers(one, ask("x"))) == 1
+    warm.kill()
+
+
+def test_a_folder_without_a_name_and_many_open_files_are_no_hindrance(
+    engines: Callable[[], ApartEngine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        engine = engines()
+        assert parent(engine).pid != os.getpid()
+        process(engine).kill()
+        died(engine)
+    finally:
+        for each in opened:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with pytest.raises(EngineError, match="signal SIGKILL"):
+        answers(engine, ask("x"))
+
+
+FORKED = """
+import asyncio, os
+import psutil
+from gristmill.contracts.inference import EngineSettings
+from gristmill.pipelines.engines.apart import ApartEngine
+from gristmill.pipelines.engines.warm import _PARENTS
+ApartEngine(EngineSettings("synthetic", None), warm=True)
+first = _PARENTS.last._process.pid
+if not (fork := os.fork()):
+    engine = ApartEngine(EngineSettings("synthetic", None), warm=True)
+    asyncio.run(engine.close())
+    os._exit(int(_PARENTS.last._process.pid == first))
+print(os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]))
+"""
+
+
+def test_a_fork_of_this_process_has_a_warm_parent_of_its_own() -> None:
+    done = subprocess.run([sys.executable, "-P", "-c", FORKED], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "0", done.stderr
 
 
 RUN = """

@@ -142,15 +142,24 @@ def test_a_thought_that_is_in_its_turn_is_not_left_out(
 
 
 def test_what_a_step_records_about_its_answer_is_not_told_as_left_out(tmp_path: Path, context: Any) -> None:
-    counts = {"prompt_tokens": 7, "completion_tokens": 2, "vocab_size": 9}
-    recorded = {"sample": 0, "item": 1, "finish": "stop", **counts}
+    recorded = {"sample": 0, "item": 1, "finish": "stop", "prompt_tokens": 7, "completion_tokens": 2}
+    made = pa.Table.from_pylist([{**ASKED_ROW, **recorded, "grade": 0.5}])
+    for name in ("prompt_tokens", "completion_tokens"):
+        made = made.set_column(made.column_names.index(name), name, made[name].cast(pa.int32()))
     heard: list[str] = []
-    for more in ({}, {"grade": 0.5}):
-        with listening(heard.append):
-            table = pa.Table.from_pylist([{**ASKED_ROW, **recorded, **more}])
+    with listening(heard.append):
+        for table in (made.drop(["grade"]), made):
             JsonlExport(format="messages").write(table, context, tmp_path)
     (told,) = heard
     assert "leaves out grade: " in told
+
+
+def test_a_file_s_own_column_of_such_a_name_is_told(tmp_path: Path, context: Any) -> None:
+    own = {"sample": "lot 3", "item": "SKU-7", "finish": "oak", "prompt_tokens": 7, "completion_tokens": 2}
+    heard: list[str] = []
+    with listening(heard.append):
+        JsonlExport(format="messages").write(pa.Table.from_pylist([{**ASKED_ROW, **own}]), context, tmp_path)
+    assert "leaves out sample, item, finish, prompt_tokens, completion_tokens: " in heard[0]
 
 
 def test_of_many_rows_one_that_loses_its_thought_is_enough(tmp_path: Path, context: Any) -> None:
