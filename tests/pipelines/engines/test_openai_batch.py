@@ -152,8 +152,10 @@ def connect(office: Office, **options: Any) -> BatchEngine:
     return engine
 
 
-def calls(engine: BatchEngine, *requests: Sequence[Request]) -> list[Completion | EngineError]:
-    """The answers of several calls made together."""
+def calls(
+    engine: BatchEngine, *requests: Sequence[Request], within: float = 300
+) -> list[Completion | EngineError]:
+    """The answers of several calls made together. ``within``: seconds until a hang is an error."""
 
     async def together() -> list[Completion | EngineError]:
         try:
@@ -162,7 +164,7 @@ def calls(engine: BatchEngine, *requests: Sequence[Request]) -> list[Completion 
         finally:
             await engine.close()
 
-    return asyncio.run(asyncio.wait_for(together(), 300))
+    return asyncio.run(asyncio.wait_for(together(), within))
 
 
 def texts(answers: Sequence[Completion | EngineError]) -> list[str]:
@@ -239,7 +241,7 @@ def test_an_odd_answer_about_a_batch_fails_its_requests_and_hangs_none(office: O
         office.hide_status = True
     else:
         office.results = "no JSON"
-    (said,) = calls(connect(office, attempts=1), some(0))
+    (said,) = calls(connect(office, attempts=1), some(0), within=20)
     assert isinstance(said, EngineError)
     assert "an answer that is not a completion" in str(said)
 
