@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: The likeliest tokens that are read: as many as most servers report at most.
 _TOKENS = 20
+#: By how much rounding may raise a log-probability above 0.
+_ROUNDING = 1e-3
 
 
 class AsksForLabels(Map):
@@ -139,14 +141,14 @@ class LabelReader:
             return self._answered(question, answer)
         if not answer.top_texts or not answer.top_logprobs:
             return f"{self.model} reports no probabilities of tokens: set `read: answer`"
+        if not all(value <= _ROUNDING for value in answer.top_logprobs[0]):
+            return f"no readable answer: {self.model} reports a log-probability above 0, or none"
         masses = dict.fromkeys(question.labels, 0.0)
         for text, logprob in zip(answer.top_texts[0], answer.top_logprobs[0], strict=True):
             label = text.strip(" \t\n\u2581\u0120*\"'(")
             if label in masses:
                 masses[label] += math.exp(logprob)
         total = math.fsum(masses.values())
-        if not math.isfinite(total):
-            return f"no readable answer: {self.model} reports a log-probability that is no number"
         if total < self.min_mass:
             return (
                 f"no readable answer: {self.model} gives {', '.join(question.labels)} a probability of "

@@ -314,14 +314,17 @@ def test_what_a_judge_should_not_write_fails_its_row_alone(context: Any, judge: 
 
 def test_probabilities_that_are_no_numbers_fail_their_row_alone(context: Any, judge: Any) -> None:
     def answers(prompt: str, seed: int) -> dict[str, float]:
-        odd = next((word for word in ("nan", "inf") if word in prompt), "1")
+        odd = next((word for word in ("nan", "inf", "7.5") if word in prompt), "1")
         return {"4": float(odd), "5": 1.0}
 
     judge(answers, attempts=1)
     step = RubricJudge.model_validate({"model": "judge", "criteria": [CORRECT]})
-    good, nan, inf = judged(context, step, ROW, {**ROW, "response": "nan"}, {**ROW, "response": "inf"})
+    good, nan, inf, large = judged(
+        context, step, ROW, *({**ROW, "response": odd} for odd in ("nan", "inf", "7.5"))
+    )
     assert values(good)["judge_correct"] == 4.5
-    assert isinstance(nan, Failed)
-    assert "a log-probability is NaN" in nan.error
-    assert isinstance(inf, Failed)
-    assert "reports a log-probability that is no number" in inf.error
+    for odd in (nan, inf):
+        assert isinstance(odd, Failed)
+        assert "a log-probability is no number" in odd.error
+    assert isinstance(large, Failed)
+    assert "reports a log-probability above 0" in large.error
