@@ -21,6 +21,8 @@ RUN, ENGINE = "the whole run", "the engine's process"
 SANDBOX = ("sandbox launcher", "sandbox zygote", "sandbox judge", "sandbox program")
 #: Marks in the command lines of a sandbox's launcher and of an engine in a separate process.
 _LAUNCHER, _ENGINE = "from sandbox.zygote import main", "gristmill.pipelines.engines.child"
+#: Forks the engines' processes.
+_WARM = "gristmill.pipelines.engines.warm_parent"
 
 
 class Forks:
@@ -113,6 +115,8 @@ def living(run: int) -> dict[str, list[psutil.Process]]:
             command = " ".join(each.cmdline())
             if _ENGINE in command:
                 found.setdefault(ENGINE, []).append(each)
+            elif _WARM in command and (engines := each.children()):
+                found.setdefault(ENGINE, []).extend(engines)
             elif _LAUNCHER in command:
                 _descend(each, 0, found)
     except psutil.NoSuchProcess:
