@@ -47,7 +47,7 @@ _FUNCTIONS = ("range", "dict")
 #: Filters that make a text of their value, and would make "None" of a null.
 _OF_TEXT = (
     "trim", "lower", "upper", "string", "replace", "capitalize", "title", "striptags", "e", "escape",
-    "forceescape", "truncate", "wordcount",
+    "forceescape", "truncate", "urlencode", "wordcount",
 )  # fmt: skip
 #: Methods of texts, bytes and numbers whose argument determines the size of the result.
 _INFLATING = frozenset(

@@ -142,7 +142,7 @@ class LabelReader:
         if not answer.top_texts or not answer.top_logprobs:
             return f"{self.model} reports no probabilities of tokens: set `read: answer`"
         if not all(value <= _ROUNDING for value in answer.top_logprobs[0]):
-            return f"no readable answer: {self.model} reports a log-probability above 0, or none"
+            return f"no readable answer: {self.model} reports a log-probability that is above 0 or no number"
         masses = dict.fromkeys(question.labels, 0.0)
         for text, logprob in zip(answer.top_texts[0], answer.top_logprobs[0], strict=True):
             label = text.strip(" \t\n\u2581\u0120*\"'(")

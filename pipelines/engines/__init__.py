@@ -17,7 +17,8 @@ from ...contracts.nearest import did_you_mean
 from .options import EngineOptions, parse
 
 #: Each engine's module. It holds ``OPTIONS``, ``capabilities(options)``, ``start(settings, options)``,
-#: ``NEEDS_WEIGHTS`` and ``APART`` (whether it runs in a separate process, then with ``preload()``).
+#: ``NEEDS_WEIGHTS`` and ``APART`` (whether it runs in a separate process), and may hold ``preload()``, which
+#: imports what this process can be forked with.
 KINDS: tuple[str, ...] = ("vllm", "openai", "transformers", "combined", "synthetic")
 
 
@@ -56,7 +57,7 @@ def start(settings: EngineSettings) -> Engine:
     if module.APART:
         from .apart import ApartEngine
 
-        # Not with a GPU: what its libraries do on import was not tested with forks.
+        # With a GPU nothing is forked (`preload` says so too, but only after seconds of imports).
         return ApartEngine(settings, warm=not has_gpu())
     return start_here(settings)
 

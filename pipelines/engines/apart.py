@@ -21,7 +21,7 @@ from .child_process import ChildProcess, afresh, forked
 class ApartEngine:
     """Passes requests to an engine in a child process.
 
-    ``warm``: fork it from a process that has imported what it imports; its kind has ``preload()``.
+    ``warm``: fork it from a process that has imported what it imports (:mod:`.warm`).
     Raises ModelError if the engine cannot be started, EngineError if its process was killed during the start.
     """
 

@@ -6,6 +6,7 @@ separately, so the boundary between them is the same as with the engines in this
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
@@ -57,14 +58,14 @@ async def score(post: Post, url: str, model: str, request: Request) -> Completio
         finish="stop",
         prompt_tokens=len(prompt),
         logprobs=tuple(
-            _number(place[str(token)]["logprob"]) for place, token in zip(places, given, strict=True)
+            _finite(place[str(token)]["logprob"]) for place, token in zip(places, given, strict=True)
         ),
     )
 
 
-def _number(value: Any) -> float:
+def _finite(value: Any) -> float:
     """A log-probability or a reward. Raises ValueError for what is none."""
-    if not is_number(value):
+    if not is_number(value) or value == -math.inf:
         raise ValueError(value)
     return float(value)
 
@@ -110,5 +111,5 @@ async def rate(post: Post, url: str, model: str, request: Request) -> Completion
         tokens=(),
         finish="stop",
         prompt_tokens=usable(answer.get("usage")).get("prompt_tokens", 0),
-        reward=_number(values[0]),
+        reward=_finite(values[0]),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -208,8 +209,10 @@ def _logprobs(said: Json, wanted: int) -> tuple[tuple[float, ...], tuple[tuple[f
 
 
 def is_number(value: object) -> bool:
-    """Whether it can be a log-probability or a reward: a number below infinity."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and value < math.inf
+    """Whether it can be a log-probability: a number that fits into a float, or minus infinity."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) <= sys.float_info.max or value == -math.inf
 
 
 def _texts(said: Json, wanted: int) -> tuple[tuple[str, ...], ...]:

@@ -88,8 +88,12 @@ def start(settings: EngineSettings, options: VllmOptions) -> VllmEngine:
 
 
 def preload() -> None:
-    """Import what starting an engine imports. It starts no threads that could not be forked."""
+    """Import what starting an engine on a CPU imports, before it is forked. Raises ModelError elsewhere."""
     prepare_environment()
+    from vllm.platforms import current_platform
+
+    if not current_platform.is_cpu():
+        raise ModelError("forks were not tested with the libraries of a GPU")
     import vllm.v1.engine.llm_engine
     import vllm.v1.worker.cpu_worker  # noqa: F401
 

@@ -55,10 +55,11 @@ class ForkedProcess:
 
 
 class _Warm:
-    """The client of a warm parent. ``key``: what its imports depend on."""
+    """The client of a warm parent. ``key``: what its imports depend on. ``forked``: whether it ever has."""
 
     def __init__(self, kind: str, key: object) -> None:
         self.key = key
+        self.forked = False
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-P", "-m", f"{__package__}.warm_parent", str(theirs.fileno()), kind]
         nothing = subprocess.DEVNULL
@@ -67,17 +68,20 @@ class _Warm:
         )
         theirs.close()
 
-    def serves(self, key: object) -> bool:
-        return self.key == key and self._process.poll() is None
+    def is_for(self, key: object) -> bool:
+        """Whether another one would do no better: it runs, or could not even import what it should."""
+        return self.key == key and (self._process.poll() is None or not self.forked)
 
-    def fork(self, connection: int, output: int) -> ForkedProcess:
+    def fork(self, connection: int, output: int) -> ForkedProcess | None:
         report, theirs = os.pipe()
         folder = os.open(".", os.O_PATH)  # it may have no name any more
         with suppress(OSError):  # it is gone: the report is empty
             socket.send_fds(self._control, [b"fork"], [connection, output, folder, theirs])
         os.close(folder)
         os.close(theirs)
-        return ForkedProcess(report)
+        process = ForkedProcess(report)
+        self.forked |= process.pid > 0
+        return process if process.pid else None
 
     def close(self) -> None:
         """Let it end with its last engine."""
@@ -104,7 +108,7 @@ os.register_at_fork(after_in_child=_PARENTS.forget)
 
 
 def fork(kind: str, connection: int, output: int) -> ForkedProcess | None:
-    """Start the process of an engine of this kind, which has a function ``preload``; None if that fails.
+    """Fork the process of an engine of this kind; None if that fails.
 
     ``connection``, ``output``: the descriptors of its socket and of the file that it prints to.
     """
@@ -113,9 +117,8 @@ def fork(kind: str, connection: int, output: int) -> ForkedProcess | None:
     key = (kind, environment, os.sched_getaffinity(0))
     with _PARENTS.lock:
         warm = _PARENTS.last
-        if warm is None or not warm.serves(key):
+        if warm is None or not warm.is_for(key):
             if warm is not None:
                 warm.close()
             warm = _PARENTS.last = _Warm(kind, key)
-        process = warm.fork(connection, output)
-    return process if process.pid else None
+        return warm.fork(connection, output)

@@ -16,6 +16,8 @@ import traceback
 from contextlib import suppress
 from typing import NoReturn
 
+from .child import run
+
 #: Maximum bytes of a request.
 REQUEST = 65536
 _PR_SET_PDEATHSIG = 1
@@ -93,8 +95,6 @@ class WarmParent:
             os.dup2(output, 1)
             os.dup2(output, 2)
             os.fchdir(folder)
-            from .child import run
-
             run(connection)
         except BaseException:
             traceback.print_exc()
@@ -105,8 +105,9 @@ class WarmParent:
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    with suppress(Exception):  # the engine says what is missing
-        importlib.import_module(f".{sys.argv[2]}", __package__).preload()
+    engine = importlib.import_module(f".{sys.argv[2]}", __package__)
+    if hasattr(engine, "preload"):
+        engine.preload()
     WarmParent(socket.socket(fileno=int(sys.argv[1]))).serve()
 
 

@@ -10,7 +10,7 @@ from .entries import Entry, Parameter
 from .filling import filled
 from .topics import Topic, file_parts, mappings, verbs
 
-MADE = "<!-- Made by `make docs` from the docstrings in the code. Edit those. -->"
+MADE = "<!-- Made by `make docs`. Edit the docstring, the parser or the recipe that it is made from. -->"
 FILE, PARTS = "file.md", "parts.md"
 WIDTH = 110
 

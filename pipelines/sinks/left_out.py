@@ -26,8 +26,8 @@ _READ: Mapping[str, Sequence[str]] = {
 #: The columns that belong to an answer, and the key of its turn that has the same.
 _OF_ANSWERS = {"reasoning": THOUGHT, "tool_calls": "tool_calls"}
 _MESSAGES = "messages"
-#: What a generating step records about each answer: no format has a place for it, and few miss it.
 _COUNTS = ("prompt_tokens", "completion_tokens")
+#: What a generating step records about each answer, for which no format has a place.
 _RECORDED = frozenset({"sample", "item", "finish", "vocab_size", *_COUNTS})
 
 

@@ -48,6 +48,8 @@ def test_columns_loops_conditions_and_filters_work() -> None:
         "{{ gone | replace('a', 'b') }}",
         "{{ gone | truncate(5) }}",
         "{{ gone | e }}",
+        "{{ gone | urlencode }}",
+        "{{ [x, gone] | map('upper') | join }}",
         "{{ [x, gone] | join(', ') }}",
         "{{ x.missing }}",
         "{{ 1 // 0 }}",

@@ -327,4 +327,4 @@ def test_probabilities_that_are_no_numbers_fail_their_row_alone(context: Any, ju
         assert isinstance(odd, Failed)
         assert "a log-probability is no number" in odd.error
     assert isinstance(large, Failed)
-    assert "reports a log-probability above 0" in large.error
+    assert "reports a log-probability that is above 0 or no number" in large.error

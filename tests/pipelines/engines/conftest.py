@@ -6,12 +6,13 @@ import asyncio
 import dataclasses
 import json
 from collections.abc import Awaitable, Callable
+from http.server import ThreadingHTTPServer
 from typing import Any, TypeVar
 
 import pytest
 
 from gristmill.contracts.inference import Completion, Engine, EngineSettings, ModelWeights, Request, Sampling
-from gristmill.pipelines.engines import start
+from gristmill.pipelines.engines import openai_asking, start
 from gristmill.pipelines.weights import resolve
 
 from ...endpoint import Reply as Reply
@@ -123,3 +124,11 @@ def during(engine: Engine, work: Callable[[], Awaitable[T]]) -> T:
             await engine.close()
 
     return asyncio.run(both())
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorter pauses: a test does not wait for a server to recover, nor to accept connections."""
+    monkeypatch.setattr(ThreadingHTTPServer, "request_queue_size", 64)
+    monkeypatch.setattr(openai_asking, "KNOCKING", 0.05)
+    monkeypatch.setattr(openai_asking, "pause_before", lambda attempt, asked, longest=1.0: asked or 0.01)

@@ -17,6 +17,7 @@ import pytest
 
 from gristmill.contracts.errors import EngineError
 from gristmill.contracts.inference import Engine, EngineSettings
+from gristmill.pipelines.engines import warm
 from gristmill.pipelines.engines.apart import ApartEngine
 
 from .conftest import answers, ask
@@ -151,6 +152,15 @@ def test_a_folder_without_a_name_and_many_open_files_are_no_hindrance(
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     with pytest.raises(EngineError, match="signal SIGKILL"):
         answers(engine, ask("x"))
+
+
+def test_a_parent_that_cannot_import_is_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warm, "_PARENTS", warm._Parents())
+    with open(os.devnull, "wb") as output:
+        assert warm.fork("missing", 0, output.fileno()) is None
+        first = warm._PARENTS.last
+        assert warm.fork("missing", 0, output.fileno()) is None
+    assert warm._PARENTS.last is first is not None
 
 
 FORKED = """

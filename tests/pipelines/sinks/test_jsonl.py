@@ -79,6 +79,12 @@ def test_decimals_that_sql_makes_are_numbers(tmp_path: Path, context: Any) -> No
         JsonlExport().write(exact, context, tmp_path / "out")
 
 
+def test_a_whole_number_beyond_64_bits_is_told_as_such(tmp_path: Path, context: Any) -> None:
+    large = pa.table({"n": [Decimal(2**63)]})
+    with pytest.raises(DataError, match="of type decimal, a whole number beyond 64 bits"):
+        JsonlExport().write(large, context, tmp_path / "out")
+
+
 def test_a_map_is_an_object(tmp_path: Path, context: Any) -> None:
     kind = pa.map_(pa.string(), pa.int64())
     table = pa.table(
