@@ -14,7 +14,7 @@ def boolean_as_sql(value: object) -> object:
     Raises ValueError for a date that lacks ``DATE``, of which SQL computes a difference.
     """
     if isinstance(value, str) and (date := _DATE.fullmatch(value)):
-        raise ValueError(f"must say that it is a date: DATE '{date[1]}'. SQL subtracts its parts")
+        raise ValueError(f"must be written as DATE '{date[1]}': SQL would subtract the parts")
     return str(value).lower() if isinstance(value, bool) else value
 
 

@@ -17,7 +17,7 @@ from .openai_endpoint import Endpoint
 from .openai_options import OpenAIOptions
 from .openai_scores import rate, score
 from .openai_spending import Spending
-from .openai_trouble import ODD_FORM, odd_form
+from .openai_trouble import ODD_FORM, not_a_completion
 from .openai_wire import Json, Wire
 from .requests import check
 from .server_address import key_in
@@ -165,7 +165,7 @@ class OpenAIEngine:
             scored = await ask(post, self._options.url, self._options.model, request)
         except ODD_FORM as error:
             place = self._endpoints[0].place
-            told = f"request {request.id!r}: {place}: {odd_form(error)}"
+            told = f"request {request.id!r}: {place}: {not_a_completion(error)}"
             raise EngineError(told, retryable=False) from None
         usage = Usage(1, scored.prompt_tokens, len(scored.tokens))
         return replace(scored, cost=self._spending.price(usage))

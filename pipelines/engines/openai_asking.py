@@ -15,7 +15,7 @@ from ...contracts.notices import tell
 from .backoff import pause_before
 from .openai_dialect import Dialect
 from .openai_endpoint import Endpoint, Slot
-from .openai_trouble import ODD_FORM, Trouble, odd_form
+from .openai_trouble import ODD_FORM, Trouble, not_a_completion
 
 if TYPE_CHECKING:
     from .openai_options import OpenAIOptions
@@ -196,4 +196,4 @@ def _read(read: Callable[[Json], T], answer: Json) -> T:
     try:
         return read(answer)
     except ODD_FORM as error:
-        raise Trouble("broken", odd_form(error, answer)) from None
+        raise Trouble("broken", not_a_completion(error, answer)) from None

@@ -19,7 +19,7 @@ from .openai_batch_server import BatchServer, Json
 from .openai_dialect import Dialect
 from .openai_options import OpenAIOptions
 from .openai_spending import Spending
-from .openai_trouble import ODD_FORM, Trouble, from_status, odd_form
+from .openai_trouble import ODD_FORM, Trouble, from_status, not_a_completion
 from .openai_wire import Wire
 from .requests import check
 
@@ -83,7 +83,7 @@ class BatchEngine:
                 if trouble.kind == "stop":
                     raise ModelError(f"{self._server.place}: {reason}") from None
             except ODD_FORM as error:
-                reason = odd_form(error, line)
+                reason = not_a_completion(error, line)
             if not retryable:
                 break
             self._forget(path, body)
@@ -174,7 +174,7 @@ class BatchEngine:
             self._fail(names, self._odd(error))
 
     def _odd(self, error: Exception) -> EngineError:
-        return EngineError(f"{self._server.place}: {odd_form(error)}", retryable=True)
+        return EngineError(f"{self._server.place}: {not_a_completion(error)}", retryable=True)
 
     def _fail(self, names: set[str], error: GristmillError) -> None:
         for name in names:

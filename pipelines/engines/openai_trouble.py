@@ -92,7 +92,7 @@ def read(answer: Any) -> dict[str, Any]:
     return said
 
 
-def odd_form(error: Exception, answer: object = None) -> str:
+def not_a_completion(error: Exception, answer: object = None) -> str:
     """Say that an answer is not a completion. ``error``: one of ``ODD_FORM``, met in reading ``answer``."""
     if isinstance(error, KeyError) and isinstance(error.args[0], str):
         found = f"it has no {error.args[0]!r}"
