@@ -48,6 +48,7 @@ FEW = (PLAIN, "full")
 SHARED = {
     "train": "sft",
     "quantize": "none",
+    "dtype": "bf16",
     "adapter": {"kind": "lora", "rank": 16, "alpha": 32},
     "epochs": 20,
     "batch_tokens": 512,

@@ -35,8 +35,8 @@ def train(folder: Path, settings: dict[str, Any], out: Path) -> tuple[Path, dict
     file.write_text(yaml.safe_dump({"model": MODEL, "out": str(out / "run"), **settings}))
     store = gristmill.run(file, observer=Observers())["student"].store
     metrics = store.manifest["summary"]
-    kept = ("rows", "steps", "tokens", "seconds", "peak_memory_mib", "trainable_parameters")
-    return store.model, {name: metrics[name] for name in kept}
+    kept = ("rows", "steps", "tokens", "seconds", "peak_memory_mib", "predicted_memory_mib")
+    return store.model, {name: metrics[name] for name in (*kept, "trainable_parameters")}
 
 
 def weights_of(student: Path, base: Path) -> tuple[Change, int]:
@@ -109,25 +109,48 @@ class Measured:
         )
 
     @torch.inference_mode()
-    def passed(self, items: list[dict[str, Any]]) -> list[bool]:
-        """Return for each item whether the greedy answer satisfies all its constraints.
+    def answers(self, items: list[dict[str, Any]]) -> list[str]:
+        """Return the greedy answers, of at most ``ANSWER`` tokens. The model is bfloat16 from then on.
 
-        The model is bfloat16 from then on.
+        As transformers' ``generate``, but answers that have ended are not computed any more.
         """
+        from transformers import DynamicCache
+
+        self.model.to(torch.bfloat16)
+        batch = self.tokenizer.pad(
+            {"input_ids": [self.rendered(item["prompt"]) for item in items]}, return_tensors="pt"
+        )
+        ids, mask, cache = batch["input_ids"], batch["attention_mask"], DynamicCache()
+        places, running = (mask.cumsum(1) - 1).clamp(min=0), torch.arange(len(items))
+        made: list[list[int]] = [[] for _ in items]
+        for _ in range(ANSWER):
+            hidden = self.model.model(
+                input_ids=ids, attention_mask=mask, position_ids=places, past_key_values=cache
+            ).last_hidden_state
+            # A strided last position would copy the head's weights for each row.
+            ids = self.model.lm_head(hidden[:, -1].contiguous()).argmax(-1)[:, None]
+            goes_on = (ids[:, 0] != self.tokenizer.eos_token_id).nonzero()[:, 0]
+            if not len(goes_on):
+                break
+            if len(goes_on) < len(ids):
+                cache.batch_select_indices(goes_on)
+                ids, mask, places, running = (each[goes_on] for each in (ids, mask, places, running))
+            for row, token in zip(running.tolist(), ids[:, 0].tolist(), strict=True):
+                made[row].append(token)
+            mask, places = torch.cat([mask, torch.ones_like(ids)], 1), places[:, -1:] + 1
+        return self.tokenizer.batch_decode(made, skip_special_tokens=True)
+
+    def passed(self, items: list[dict[str, Any]]) -> list[bool]:
+        """Return for each item whether the greedy answer satisfies all its constraints."""
         from gristmill.datagen.verify.constraints import verdicts_of
 
-        prompts = [self.rendered(item["prompt"]) for item in items]
-        batch = self.tokenizer.pad({"input_ids": prompts}, return_tensors="pt")
-        made = self.model.to(torch.bfloat16).generate(**batch, max_new_tokens=ANSWER, do_sample=False)
-        texts = self.tokenizer.batch_decode(made[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
-
-        async def judge() -> list[bool]:
+        async def judge(texts: list[str]) -> list[bool]:
             return [
                 all((await verdicts_of({**item, "response": text})).strict)
                 for item, text in zip(items, texts, strict=True)
             ]
 
-        return asyncio.run(judge())
+        return asyncio.run(judge(self.answers(items)))
 
 
 def _mean(parts: list[tuple[float, int]]) -> float:

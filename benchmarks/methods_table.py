@@ -11,7 +11,7 @@ from methods_settings import PLAIN
 
 HEAD = (
     "method", "seeds", "score", "against LoRA", "task loss", "forgetting", "trained", "changed", "peak MiB",
-    "seconds",
+    "planned MiB", "seconds",
 )  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def shown(runs: Sequence[dict[str, Any]], base: dict[str, Any]) -> str:
     lines = [
         f"| {' | '.join(HEAD)} |",
         "|---" * len(HEAD) + "|",
-        f"| base | | {statistics.fmean(base['passed']):.3f} | | {base['task_loss']:.3f} | | | | | |",
+        f"| base | | {statistics.fmean(base['passed']):.3f} | | {base['task_loss']:.3f} | | | | | | |",
     ]
     order = sorted(
         by_method, key=lambda name: -statistics.fmean(np.mean(r["passed"]) for r in by_method[name])
@@ -65,8 +65,9 @@ def shown(runs: Sequence[dict[str, Any]], base: dict[str, Any]) -> str:
             _with(interval([run["task_loss"] for run in found])),
             _with(interval([run["prose_loss"] - base["prose_loss"] for run in found]), sign=True),
             *(f"{max(run[key] for run in found):,}" for key in ("trainable_parameters", "changed")),
-            f"{max(run['peak_memory_mib'] for run in found):,}",
-            f"{statistics.median(run['seconds'] for run in found):.0f}",
+            _whole(interval([run["peak_memory_mib"] for run in found])),
+            f"{max(run['predicted_memory_mib'] for run in found):,}",
+            _whole(interval([run["seconds"] for run in found])),
         ]
         lines.append(f"| {name} | {len(found)} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -80,3 +81,8 @@ def _with(value: tuple[float, float], *, sign: bool = False) -> str:
     mean, half = value
     told = f"{mean:+.3f}" if sign else f"{mean:.3f}"
     return told if half != half else f"{told} ± {half:.3f}"
+
+
+def _whole(value: tuple[float, float]) -> str:
+    mean, half = value
+    return f"{mean:,.0f}" if half != half else f"{mean:,.0f} ± {half:,.0f}"
