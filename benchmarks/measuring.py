@@ -45,10 +45,11 @@ class Case:
     peak_mib: float
 
 
-def run_case(command: Sequence[str], timeout: float = 600) -> Case:
+def run_case(command: Sequence[str], timeout: float = 600, *, memory: bool = True) -> Case:
     """Run a case in a fresh process. Peak memory is the PSS of its process tree, sampled at 4 Hz.
 
-    Raises RuntimeError with the end of its output if the process fails, or exceeds ``timeout`` seconds.
+    Samples take time of the machine; without ``memory`` none are taken. Raises RuntimeError with the end of
+    its output if the process fails, or exceeds ``timeout`` seconds.
     """
     # Not a pipe: a daemon left behind by the case would keep it open.
     with tempfile.TemporaryFile("w+") as output:
@@ -56,7 +57,7 @@ def run_case(command: Sequence[str], timeout: float = 600) -> Case:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, text=True)
         peak = 0.0
         while process.poll() is None and time.monotonic() - started < timeout:
-            peak = max(peak, tree_mib(process.pid))
+            peak = max(peak, tree_mib(process.pid) if memory else 0.0)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.25)
         seconds = time.monotonic() - started

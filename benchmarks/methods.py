@@ -148,7 +148,8 @@ class Table:
 
     def _case(self, *settings: str) -> dict[str, Any]:
         command = this_python(str(HERE / "methods_case.py"), str(self.folder), *settings)
-        return run_case(["env", f"OMP_NUM_THREADS={self.threads}", *command], LIMIT).answer
+        command = ["env", f"OMP_NUM_THREADS={self.threads}", *command]
+        return run_case(command, LIMIT, memory=False).answer  # a case tells its own peak
 
     def add(self, name: str, steps: int, seed: int) -> None:
         """Train and measure a method, unless that is done."""

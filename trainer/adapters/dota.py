@@ -6,11 +6,12 @@ Over a quantized base it is QDoTA.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
+from ...kernels.formed_linear import formed_linear
 from .added_map import AddedMap
 from .axes import split_axes
 
@@ -26,6 +27,8 @@ class DoTA(AddedMap):
     size i, an input of size j, and bonds of at most ``rank`` to its neighbors. The rest of the weight is
     frozen, so the change is the chain minus the chain at its start.
     """
+
+    formed: ClassVar[int] = 5
 
     def __init__(self, cores: Sequence[Tensor]) -> None:
         super().__init__()
@@ -43,21 +46,12 @@ class DoTA(AddedMap):
 
     def change(self, x: Tensor) -> Tensor:
         starts = [self.get_buffer(f"start{place}") for place in range(len(self.cores))]
-        wide = x.to(self.cores[0].dtype)  # in bf16, the difference would be lost
-        return (through(wide, list(self.cores)) - through(wide, starts)).to(x.dtype)
+        # In the cores' float32: in bf16, the difference would be lost.
+        return formed_linear(x, lambda *cores: whole(cores) - whole(starts), *self.cores)
 
     @classmethod
     def count(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:
         return sum(left * i * j * right for left, i, j, right in _cores(settings, shape))
-
-    @classmethod
-    def kept(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:
-        """The input of each core, of the trained ones alone, as float32."""
-        left, total = shape[1], 0
-        for before, i, j, _ in _cores(settings, shape):
-            total += left * before
-            left = left // j * i
-        return 2 * total
 
     @classmethod
     def frozen(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:
@@ -82,15 +76,13 @@ def decompose(weight: Tensor, rows: Sequence[int], columns: Sequence[int], rank:
     return [*cores, rest.reshape(bond, rows[-1], columns[-1], 1).contiguous()]
 
 
-def through(x: Tensor, cores: Sequence[Tensor]) -> Tensor:
-    """Return the product (tokens, N) of ``x`` (tokens, K) with the transposed matrix of the chain."""
-    z = x.reshape(len(x), 1, -1)
-    for core in cores:
-        bond, _, inputs, _ = core.shape
-        split = z.reshape(len(z), bond, inputs, -1)
-        z = torch.einsum("prjs,rijq->piqs", split, core)
-        z = z.reshape(-1, *z.shape[2:])
-    return z.reshape(len(x), -1)
+def whole(cores: Sequence[Tensor]) -> Tensor:
+    """Return the matrix (N, K) of a chain of ``cores``."""
+    found = cores[0].flatten(0, 1)  # (rows so far, columns so far, bond)
+    for core in cores[1:]:
+        joined = torch.einsum("nkr,rijs->nikjs", found, core)
+        found = joined.flatten(2, 3).flatten(0, 1)
+    return found[..., 0]
 
 
 def _cores(settings: AdapterSettings, shape: tuple[int, int]) -> list[tuple[int, int, int, int]]:

@@ -75,12 +75,15 @@ class KaSA(LoRA):
         return {"lora_A.weight": a, "lora_B.weight": b}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Load the product: the norms of A's rows become the singular values."""
+        """Load the product. The singular values become the powers of two above the norms of A's rows.
+
+        So the product is what was saved to the bit, which norms would round.
+        """
         super().load(state)
         with torch.no_grad():
-            norms = self.a.norm(dim=1)
-            self.values.copy_(norms)
-            self.a.div_(norms.clamp(min=1e-30)[:, None])
+            powers = torch.frexp(self.a.norm(dim=1)).exponent
+            self.values.copy_(torch.ldexp(torch.ones_like(self.values), powers))
+            self.a.div_(self.values[:, None])
 
 
 class Truncated(Initialization):

@@ -7,11 +7,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
+from ...kernels.formed_linear import formed_linear
 from .added_map import AddedMap
 from .axes import split_axes
 
@@ -28,6 +29,8 @@ class QuanTA(AddedMap):
     first gate over an axis changes its size from that of the input to that of the output. A gate over axes of
     sizes (m, n) that become (M, N) is a matrix (M N, m n).
     """
+
+    formed: ClassVar[int] = 5
 
     def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], generator: torch.Generator) -> None:
         """``inputs``, ``outputs``: the sizes of the axes of both, as many of each."""
@@ -46,28 +49,26 @@ class QuanTA(AddedMap):
 
     def change(self, x: Tensor) -> Tensor:
         starts = [self.get_buffer(f"start{place}") for place in range(len(self.gates))]
-        wide = x.to(self.gates[0].dtype)  # in bf16, the difference would be lost
-        return (self._through(wide, list(self.gates)) - self._through(wide, starts)).to(x.dtype)
+        # In the gates' float32: in bf16, the difference would be lost.
+        return formed_linear(x, lambda *gates: self._whole(gates) - self._whole(starts), *self.gates)
 
-    def _through(self, x: Tensor, gates: Sequence[Tensor]) -> Tensor:
-        sizes = list(self.inputs)
-        z = x.reshape(-1, *sizes)
-        for (one, two), gate in zip(combinations(range(len(sizes)), 2), gates):
-            moved = z.movedim((one + 1, two + 1), (-2, -1))
-            kept = moved.shape[:-2]
-            sizes[one], sizes[two] = self.outputs[one], self.outputs[two]
-            moved = moved.reshape(*kept, -1) @ gate.T
-            z = moved.reshape(*kept, sizes[one], sizes[two]).movedim((-2, -1), (one + 1, two + 1))
-        return z.reshape(len(x), -1)
+    def _whole(self, gates: Sequence[Tensor]) -> Tensor:
+        """Return the matrix (N, K) of ``gates`` in turn."""
+        count = len(self.inputs)
+        sizes, now, named = list(self.inputs), list(range(count)), count
+        operands: list[Any] = []
+        for pair, gate in zip(combinations(range(count), 2), gates):
+            before = [sizes[axis] for axis in pair], [now[axis] for axis in pair]
+            for axis in pair:  # an axis that a gate has left has another index
+                sizes[axis], now[axis], named = self.outputs[axis], named, named + 1
+            after = [sizes[axis] for axis in pair], [now[axis] for axis in pair]
+            operands += [gate.view(*after[0], *before[0]), after[1] + before[1]]
+        matrix = torch.einsum(*operands, now + list(range(count)))
+        return matrix.reshape(math.prod(self.outputs), -1)
 
     @classmethod
     def count(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:
         return sum(rows * columns for rows, columns in _gates(*_axes(settings, shape)))
-
-    @classmethod
-    def kept(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:
-        """The input of each gate, of the trained ones alone, as float32."""
-        return 2 * len(_gates(*_axes(settings, shape))) * max(shape)
 
     @classmethod
     def frozen(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:
