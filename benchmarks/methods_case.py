@@ -3,7 +3,8 @@
     methods_case.py FOLDER SETTINGS     trains by SETTINGS (JSON) on the rows in FOLDER, and measures
     methods_case.py FOLDER              measures the model before training
 
-Peak memory is that of the training. The student's change is merged into the weights that it was trained over.
+Peak memory is that of the training. The student's change is merged into the weights that it was trained over,
+or attached to the model if it cannot be merged.
 Its losses are computed in float32, its answers in bfloat16, as it is served.
 """
 
@@ -62,10 +63,15 @@ def weights_of(student: Path, base: Path) -> tuple[Change, int]:
 
 
 class Measured:
-    """The model with the student's weights, as transformers computes it."""
+    """The model with the student's weights, as transformers computes it.
 
-    def __init__(self, base: Path, weights: Change) -> None:
+    ``beside``: the directory of an adapter that is attached to the model.
+    """
+
+    def __init__(self, base: Path, weights: Change, beside: Path | None, dtype: torch.dtype) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        from gristmill.pipelines.engines.added_modules import attach
 
         self.tokenizer = AutoTokenizer.from_pretrained(base, padding_side="left")
         self.model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
@@ -73,6 +79,9 @@ class Measured:
         if missing:
             raise SystemExit(f"the student changes tensors that the model lacks: {sorted(missing)[:3]}")
         self.model.load_state_dict(weights, strict=False)
+        self.model.to(dtype)
+        if beside is not None:
+            attach(self.model, beside)
 
     @torch.inference_mode()
     def loss(self, ids: list[int], first: int) -> tuple[float, int]:
@@ -110,13 +119,12 @@ class Measured:
 
     @torch.inference_mode()
     def answers(self, items: list[dict[str, Any]]) -> list[str]:
-        """Return the greedy answers, of at most ``ANSWER`` tokens. The model is bfloat16 from then on.
+        """Return the greedy answers, of at most ``ANSWER`` tokens.
 
         As transformers' ``generate``, but answers that have ended are not computed any more.
         """
         from transformers import DynamicCache
 
-        self.model.to(torch.bfloat16)
         batch = self.tokenizer.pad(
             {"input_ids": [self.rendered(item["prompt"]) for item in items]}, return_tensors="pt"
         )
@@ -157,32 +165,37 @@ def _mean(parts: list[tuple[float, int]]) -> float:
     return sum(total for total, _ in parts) / sum(count for _, count in parts)
 
 
-def measure(folder: Path, weights: Change) -> dict[str, Any]:
-    from gristmill.pipelines.weights import fetch
-
+def measure(folder: Path, base: Path, weights: Change, beside: Path | None = None) -> dict[str, Any]:
     def rows(name: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
 
-    model = Measured(fetch(MODEL), weights)
+    model = Measured(base, weights, beside, torch.float32)
     plan = json.loads((folder / "plan.json").read_text())
     losses = {
         "task_loss": model.task_loss(rows("held")),
         "prose_loss": model.prose_loss((folder / "prose.txt").read_text(), plan["windows"]),
     }
-    return {**losses, "passed": [int(each) for each in model.passed(rows("items"))]}
+    served = Measured(base, weights, beside, torch.bfloat16)
+    return {**losses, "passed": [int(each) for each in served.passed(rows("items"))]}
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
-    told: dict[str, Any] = {}
-    weights: Change = {}
-    if len(sys.argv) > 2:
-        from gristmill.pipelines.weights import fetch
+    from gristmill.contracts.unmerged import unmerged_settings
+    from gristmill.pipelines.weights import fetch
 
-        with tempfile.TemporaryDirectory() as out:
-            student, told = train(folder, json.loads(sys.argv[2]), Path(out))
-            weights, told["changed"] = weights_of(student, fetch(MODEL))
-    print(json.dumps(told | measure(folder, weights)))
+    folder, base = Path(sys.argv[1]), fetch(MODEL)
+    if len(sys.argv) == 2:
+        print(json.dumps(measure(folder, base, {})))
+        return
+    with tempfile.TemporaryDirectory() as out:
+        student, told = train(folder, json.loads(sys.argv[2]), Path(out))
+        if unmerged_settings(student) is None:
+            weights, told["changed"] = weights_of(student, base)
+            measured = measure(folder, base, weights)
+        else:
+            told["changed"] = 0
+            measured = measure(folder, base, {}, student)
+    print(json.dumps(told | measured))
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import get_args
 
 import pytest
+import torch
 
 from gristmill.contracts.registry import find
 from gristmill.trainer.adapters.adapter_names import Kind, Start
@@ -61,7 +63,7 @@ def test_the_table_is_sorted_and_says_who_does_not_beat_lora(table: ModuleType) 
     def run(method: str, passed: list[int], task_loss: float) -> dict[str, object]:
         return {
             "method": method, "passed": passed, "task_loss": task_loss, "prose_loss": 3.5, "seconds": 2.0,
-            "trainable_parameters": 1000, "changed": 10, "peak_memory_mib": 100,
+            "trainable_parameters": 1000, "changed": 10, "peak_memory_mib": 100, "predicted_memory_mib": 90,
         }  # fmt: skip
 
     base = {"passed": [0] * 40, "task_loss": 2.0, "prose_loss": 3.0}
@@ -81,3 +83,30 @@ def test_the_table_is_sorted_and_says_who_does_not_beat_lora(table: ModuleType) 
     assert lines[0][4] == "1.100 ± 1.271"  # Student's t of two: 12.706 * 0.1
     assert lines[3][4] == "1.500"
     assert lines[0][5] == "+0.500 ± 0.000"
+    assert lines[0][6:] == ["1,000", "10", "100 ± 0", "90", "2 ± 0 |"]
+    assert lines[3][6:] == ["1,000", "10", "100", "90", "2 |"]
+
+
+def test_students_answer_as_transformers_generates(
+    benchmark: ModuleType, make_model: Callable[..., Path]
+) -> None:
+    case, path = importlib.import_module("methods_case"), make_model()
+    model = case.Measured(path, {}, None, torch.float32)
+    items = [{"prompt": "mill " * count} for count in (1, 9, 4, 2)]
+    prompts = [model.rendered(item["prompt"]) for item in items]
+    batch = model.tokenizer.pad({"input_ids": prompts}, return_tensors="pt")
+    length = batch["input_ids"].shape[1]
+    made = model.model.generate(**batch, max_new_tokens=case.ANSWER, do_sample=False)[:, length:].tolist()
+    # A token that ends the answers at different places.
+    end = max({token for row in made for token in row}, key=lambda token: len({*_places(made, token)}))
+    model.tokenizer.eos_token_id = end
+    places = _places(made, end)
+    assert len(set(places)) > 2
+    wanted = [
+        model.tokenizer.decode(row[:place], skip_special_tokens=True) for row, place in zip(made, places)
+    ]
+    assert model.answers(items) == wanted
+
+
+def _places(rows: list[list[int]], token: int) -> list[int]:
+    return [row.index(token) if token in row else len(row) for row in rows]
