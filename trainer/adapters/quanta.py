@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -53,18 +53,26 @@ class QuanTA(AddedMap):
         return formed_linear(x, lambda *gates: self._whole(gates) - self._whole(starts), *self.gates)
 
     def _whole(self, gates: Sequence[Tensor]) -> Tensor:
-        """Return the matrix (N, K) of ``gates`` in turn."""
+        """Return the matrix (N, K) of ``gates`` in turn.
+
+        Of the dimensions of the product so far, ``count + axis`` is an axis of the input and ``axis`` what it
+        has become.
+        """
         count = len(self.inputs)
-        sizes, now, named = list(self.inputs), list(range(count)), count
-        operands: list[Any] = []
+        known: list[int] = []
+        sizes, found = list(self.inputs), gates[0].new_ones(())
         for pair, gate in zip(combinations(range(count), 2), gates):
-            before = [sizes[axis] for axis in pair], [now[axis] for axis in pair]
-            for axis in pair:  # an axis that a gate has left has another index
-                sizes[axis], now[axis], named = self.outputs[axis], named, named + 1
-            after = [sizes[axis] for axis in pair], [now[axis] for axis in pair]
-            operands += [gate.view(*after[0], *before[0]), after[1] + before[1]]
-        matrix = torch.einsum(*operands, now + list(range(count)))
-        return matrix.reshape(math.prod(self.outputs), -1)
+            before = [sizes[axis] for axis in pair]
+            for axis in pair:
+                sizes[axis] = self.outputs[axis]
+            # What an axis is before the gate: that of the input, unless another gate has changed it.
+            met = [2 * count + axis if axis in known else count + axis for axis in pair]
+            inner = [2 * count + axis if axis in pair and axis < count else axis for axis in known]
+            known += [new for axis in pair if axis not in known for new in (axis, count + axis)]
+            step = gate.view(*(sizes[axis] for axis in pair), *before), [*pair, *met]
+            found = torch.einsum(found, inner, *step, known)
+        order = [known.index(axis) for axis in range(2 * count)]
+        return found.permute(order).reshape(math.prod(self.outputs), -1)
 
     @classmethod
     def count(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:

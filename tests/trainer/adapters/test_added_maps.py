@@ -148,6 +148,20 @@ def test_quanta_is_its_gates_in_turn() -> None:
         torch.testing.assert_close(gram, torch.eye(small, dtype=torch.float64), atol=1e-6, rtol=1e-6)
 
 
+def test_quanta_divides_into_as_many_axes_as_the_setting_allows() -> None:
+    settings = AdapterSettings(kind="quanta", tensor_axes=8)
+    weight = _random(256, 256)
+    adapter = QuanTA.over(Linear(weight, None, torch.float64), settings, 1, torch.Generator().manual_seed(1))
+    adapter.double()
+    change = _random(4, 4, seed=3)
+    with torch.no_grad():
+        adapter.gates[0].add_(change)
+    x = _random(3, 256, seed=2)
+    # All later gates are orthogonal: the change has the norm of that of the first one.
+    moved = (x.view(3, 4, 64).transpose(1, 2) @ change.T).norm()
+    torch.testing.assert_close(adapter.change(x).norm(), moved, atol=1e-5, rtol=1e-5)
+
+
 def test_dota_starts_as_the_decomposition_of_the_weight() -> None:
     weight = _random(12, 8)
     torch.testing.assert_close(whole(decompose(weight, (2, 2, 3), (2, 2, 2), 99)), weight)
