@@ -54,6 +54,20 @@ def test_online_dpo_prefers_the_best_of_two_temperatures_and_learns_all_turns_fr
     assert steps["pool_3"].inputs == ("pool_2", "pairs_3")
 
 
+def test_online_dpo_asks_other_prompts_in_each_turn(recipe: Any, scorer: Scorer) -> None:
+    prompts = [f"Say {n}." for n in range(30)]
+    asked = []
+    for turn in (1, 2, 3):
+        run = recipe(
+            "online_dpo", str, {"turns": 3}, f"models.reward={scorer(reward=by_length)}",
+            until=f"drawn_{turn}", model="policy", prompts=[{"prompt": prompt} for prompt in prompts],
+        )  # fmt: skip
+        asked.append({row["prompt"] for row in rows(run, f"drawn_{turn}")})
+    assert all(asked)
+    assert sum(map(len, asked)) == 30
+    assert set.union(*asked) == set(prompts)
+
+
 def test_selm_rates_its_answers_beside_the_given_ones_and_its_training_is_optimistic(
     recipe: Any, scorer: Scorer
 ) -> None:
