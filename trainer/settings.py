@@ -51,8 +51,6 @@ class TrainSettings(Train):
     seeded: ClassVar[bool] = True
     other_names: ClassVar[Mapping[str, str]] = OTHER_NAMES
     pace: ClassVar[frozenset[str]] = Train.pace | {"shard"}
-    #: Sequences per row, for the estimate.
-    sequences_per_row: ClassVar[int] = 1
     #: Float32 copies of a chunk's logits that the loss holds at once, for the memory plan; None for a loss of
     #: ``kernels``.
     logit_copies: ClassVar[int | None] = None
@@ -234,6 +232,11 @@ class TrainSettings(Train):
                 f"{self.adapter.kind!r}: remove it, or give another kind"
             )
         return self
+
+    @property
+    def sequences_per_row(self) -> int:
+        """Sequences of a row that go through the model, for the estimate and the memory plan."""
+        return 1
 
     def parts(self) -> tuple[Part, ...]:
         """Return the parts that are trained beside the adapters."""

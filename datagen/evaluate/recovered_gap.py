@@ -31,7 +31,8 @@ class RecoveredGap(Evaluate):
     model, 1 the ceiling. No model is asked: `tasks`, `weak` and `ceiling` are steps whose rows are judged
     answers of the three to the same items. The interval is a percentile bootstrap over the items, which all
     three share. If the interval of the gap itself contains zero there is nothing to recover, and the figures
-    are null. An item that one of the other two steps lacks fails.
+    are null. An item that one of the other two steps lacks fails, and one that `tasks` lacks is not seen: an
+    answer that cannot be read must be a row that did not pass, as with `parser: {kind: text}` and `check`.
 
     Adds:
         score (float64): the student's score of the item, the mean of its rows.

@@ -46,8 +46,8 @@ class MetaRanking(AsksForLabels):
     """
 
     reference: FilledStepRef
-    """Step with a few pairs of known quality, about five, good and bad ones. Each is asked about twice per
-    row."""
+    """Step with a few pairs of known quality, about five, good and bad ones: references that are all of one
+    kind are refused. Each is asked about twice per row."""
     quality: str
     """Column of the references with their quality, a number from 0 (bad) to 1 (good), or true and false."""
 
@@ -70,7 +70,10 @@ class MetaRanking(AsksForLabels):
         return self.cost(rows, 2 * _REFERENCES, _QUESTION_TOKENS)
 
     def asking(self, context: Context) -> tuple[ToQuestions, ToOutcome]:
-        """Read the references. Raises DataError if there are none, or one has no text or quality."""
+        """Read the references.
+
+        Raises DataError if there are none, if one has no text or quality, or if all are good or all are bad.
+        """
         table = context.table(self.reference)
         values = number_column(table, self.quality, f"score: meta_ranking, references {self.reference!r}")
         qualities = [float(value) for value in values]
@@ -85,6 +88,13 @@ class MetaRanking(AsksForLabels):
                     f"'{self.quality}'; it must be from 0 to 1"
                 )
             shown.append(_shown(row))
+        if not min(qualities) <= 0.5 <= max(qualities):
+            # Against bad ones alone no vote is for a response, against good ones alone none against it.
+            found, missing = ("good", "bad") if min(qualities) > 0.5 else ("bad", "good")
+            raise DataError(
+                f"the references of {self.reference!r} are all {found}: their '{self.quality}' is from "
+                f"{min(qualities):g} to {max(qualities):g}; add {missing} ones"
+            )
 
         def questions(row: Row) -> list[Question]:
             own = _shown(row)

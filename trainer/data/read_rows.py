@@ -66,6 +66,14 @@ def read_pair(row: Row) -> tuple[list[Message], list[Message]]:
     return better, worse
 
 
+def read_beside(row: Row, column: str) -> list[Message]:
+    """Return the conversation with the response in ``column``, which answers the prompt of the row's pair."""
+    found = _conversation(row, column)
+    if found[:-1] != _conversation(row, "chosen")[:-1]:
+        raise Unfit("not a pair", f"chosen and {column} do not answer the same prompt")
+    return found
+
+
 def read_scored_pair(row: Row) -> Scored:
     """Return the better and the worse conversation, and the column ``margin`` (0 without one)."""
     better, worse = (_conversation(row, side) for side in ("chosen", "rejected"))

@@ -1,7 +1,7 @@
 """Common part of losses over pairs of a better and a worse response.
 
 A row has ``prompt`` (a text, or messages), ``chosen`` and ``rejected`` (texts, or messages), and optionally
-``system`` and ``weight``. The loss of a step is the mean over its pairs.
+``system`` and ``weight``, and a third response. The loss of a step is the mean over its pairs.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from ..data.examples import Example, TokenSequence
 from ..data.lazy_examples import Changed, tokens_of
 from ..data.packs import Pack
 from ..data.packs import pack as bins
-from ..data.read_rows import read_pair, row_weight
+from ..data.read_rows import read_beside, read_pair, row_weight
 from ..model.decoder import Decoder
 from .objective import Objective, PackLoss, StepContext, Told, silent
 
 
 @dataclass(frozen=True, slots=True)
 class Responses:
-    """The chosen or the rejected responses of some pairs; each tensor is (pairs,).
+    """The chosen, the rejected or the third responses of some pairs; each tensor is (pairs,).
 
     ``log_probs``: the summed log-probability of the tokens (nats). ``tokens``: the number of tokens.
     ``reference``: the log-probability under the model that training starts from, if the objective needs it.
@@ -51,9 +51,9 @@ class Responses:
         return self.log_probs if self.reference is None else self.log_probs - self.reference
 
 
-#: (chosen, rejected) -> the differentiable loss of each pair, (pairs,), and the margin between the rewards of
-#: the two responses, as the method defines them, (pairs,).
-PairLosses = Callable[[Responses, Responses], tuple[Tensor, Tensor]]
+#: (chosen, rejected), or (chosen, rejected, third) -> the differentiable loss of each pair, (pairs,), and the
+#: margin between the rewards of the first two responses, as the method defines them, (pairs,).
+PairLosses = Callable[..., tuple[Tensor, Tensor]]
 
 
 class PairObjective(Objective):
@@ -61,17 +61,28 @@ class PairObjective(Objective):
 
     ``losses``: computes the loss of each pair from the responses' log-probabilities. ``referenced``: whether
     it needs log-probabilities under the model that training starts from. ``with_prompts``: whether prompts of
-    better responses are predicted too.
+    better responses are predicted too. ``third``: the column of a response beside the pair, which ``losses``
+    then gets too.
     """
 
-    def __init__(self, losses: PairLosses, *, referenced: bool = False, with_prompts: bool = False) -> None:
-        self.losses, self.referenced, self.with_prompts = losses, referenced, with_prompts
+    def __init__(
+        self,
+        losses: PairLosses,
+        *,
+        referenced: bool = False,
+        with_prompts: bool = False,
+        third: str | None = None,
+    ) -> None:
+        self.losses, self.referenced, self.with_prompts, self.third = losses, referenced, with_prompts, third
 
     def encode(self, row: Row, encoder: ChatEncoder) -> Example:
-        chosen, rejected = (encoder.encode(side, tools=row.get("tools")) for side in read_pair(row))
+        sides = list(read_pair(row))
+        if self.third is not None:
+            sides.append(read_beside(row, self.third))
+        chosen, *others = (encoder.encode(side, tools=row.get("tools")) for side in sides)
         if self.with_prompts:
             chosen = with_prompt(chosen)
-        return Example(row["_id"], (chosen, rejected), row_weight(row))
+        return Example(row["_id"], (chosen, *others), row_weight(row))
 
     def count(self, example: Example) -> float:
         return example.weight
@@ -88,14 +99,16 @@ class PairObjective(Objective):
         weights = pack.weights.to(found.dtype)  # 0 for the tokens of a prompt
         sums, tokens = pack.sums(found * weights), pack.sums(weights)
         whole = pack.sums(found) / pack.sums(torch.ones_like(weights))
-        reference: list[Tensor] | list[None] = [None, None]
+        sides = 2 if self.third is None else 3
+        reference: list[Tensor] | list[None] = [None] * sides
         if self.referenced:
             known = torch.tensor([example.reference for example in pack.examples], dtype=torch.float64)
             reference = list(known.to(sums.device, sums.dtype).T)
-        chosen, rejected = (
-            Responses(sums[side::2], tokens[side::2], reference[side], whole[side::2]) for side in range(2)
+        responses = (
+            Responses(sums[side::sides], tokens[side::sides], reference[side], whole[side::sides])
+            for side in range(sides)
         )
-        losses, margins = self.losses(chosen, rejected)
+        losses, margins = self.losses(*responses)
         shares = (pack.row_weights() / step_context.count).to(sums.dtype)
         figures = {
             "margin": (shares * margins.detach()).sum(),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ...contracts.context import Context
+from ...contracts.rows import Row
+from ..data.read_rows import check_conversation, read_beside
 from .preference import PreferenceTraining
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ PairLoss = Literal[
 ]
 #: Those that read ``label_smoothing``.
 SMOOTHED = ("sigmoid", "robust", "exo_pair")
+#: The column of a response that the reference sampled, and the value of ``optimism_over`` for it.
+SAMPLED = "sampled"
 
 
 class DirectPreferenceOptimization(PreferenceTraining):
@@ -49,6 +54,7 @@ class DirectPreferenceOptimization(PreferenceTraining):
         rejected (text): worse response; with `train_on: user` a whole conversation.
         system (text): system prompt, if rows have it.
         weight (number): weight of the pair in the loss, if rows have it.
+        sampled (text): a response that the reference sampled, with `optimism_over: sampled`.
 
     Example:
         student: {train: dpo, from: pairs, model: base, beta: 0.1}
@@ -69,9 +75,11 @@ class DirectPreferenceOptimization(PreferenceTraining):
     optimism: float = Field(default=0.0, ge=0)
     """Weight of SELM's optimistic term (Zhang et al., arXiv 2405.19332; its code takes 0.001): the loss gains
     optimism * r of a response that the reference sampled. So what the reference says loses likelihood to what
-    it does not say, and the next round of samples explores. For rounds of pairs that the model sampled."""
-    optimism_over: Literal["chosen", "both"] = "chosen"
-    """Response of the optimistic term: the `chosen` one, or the mean of `both`."""
+    it does not say, and the next round of samples explores. `optimism_over` says which response that is."""
+    optimism_over: Literal["chosen", "both", "sampled"] = "chosen"
+    """Response of the optimistic term: `sampled`, that of the column `sampled`, whichever rank it has, as in
+    SELM's code; or the `chosen` one, or the mean of `both`: for pairs of which the model sampled both, since
+    any other response loses likelihood too. A third response takes half as much time again."""
     reference_free: bool = False
     """Take log p_ref as 0, so that the model is not kept close to its starting point."""
 
@@ -83,22 +91,44 @@ class DirectPreferenceOptimization(PreferenceTraining):
             )
         if self.optimism and self.reference_free:
             raise ValueError("optimism is relative to the reference: remove reference_free")
+        if self.optimism_over == "sampled" and not self.optimism:
+            raise ValueError("optimism_over: sampled needs optimism above 0, such as 0.001")
         if self.loss == "exo_pair" and not self.label_smoothing:
             raise ValueError("the loss 'exo_pair' needs label_smoothing above 0, such as 0.01")
         return self
 
+    @property
+    def sequences_per_row(self) -> int:
+        return 3 if self._third else 2
+
+    def uses_columns(self) -> Iterable[str]:
+        return (*super().uses_columns(), *([self._third] if self._third else ()))
+
+    def check_row(self, row: Row) -> None:
+        super().check_row(row)
+        if self._third:
+            check_conversation(row, read_beside(row, self._third), answered=self.train_on == "last")
+
+    @property
+    def _third(self) -> str | None:
+        """The column of a response beside the pair."""
+        return SAMPLED if self.optimism_over == SAMPLED else None
+
     def objective(self, context: Context) -> Objective:
         from ..losses.pairs import PairObjective
 
-        return PairObjective(self.losses, referenced=not self.reference_free)
+        return PairObjective(self.losses, referenced=not self.reference_free, third=self._third)
 
-    def losses(self, chosen: Responses, rejected: Responses) -> tuple[Tensor, Tensor]:
+    def losses(
+        self, chosen: Responses, rejected: Responses, sampled: Responses | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the loss and the margin r(y_w) - r(y_l) of each pair, (pairs,)."""
         from ..losses.pair_losses import PAIR_LOSSES
 
         loss = PAIR_LOSSES[self.loss](chosen, rejected, self.beta, self.label_smoothing)
         if self.optimism:
-            both = self.optimism_over == "both"
-            sampled = (chosen.gain + rejected.gain) / 2 if both else chosen.gain
-            loss = loss + self.optimism * self.beta * sampled
+            said = chosen.gain if sampled is None else sampled.gain
+            if self.optimism_over == "both":
+                said = (chosen.gain + rejected.gain) / 2
+            loss = loss + self.optimism * self.beta * said
         return loss, self.beta * (chosen.gain - rejected.gain).detach()

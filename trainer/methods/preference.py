@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 class PreferenceTraining(TrainStep):
     """Base class of ``train:`` steps over pairs of a better and a worse response."""
 
-    sequences_per_row = 2
     learning_rate: float = Field(default=5e-6, gt=0)
     """Highest learning rate of the schedule. Preference training needs a lower one than supervised
     fine-tuning."""
     train_on: Literal["last", "user"] = "last"
     """Turn that differs between the two and is trained on: the `last`, from the assistant; or the last of the
     `user` (for a model that asks questions), where `chosen` and `rejected` are whole conversations."""
+
+    @property
+    def sequences_per_row(self) -> int:
+        return 2
 
     def uses_columns(self) -> Iterable[str]:
         return ("chosen", "rejected")

@@ -41,7 +41,6 @@ class RewardModelling(TrainStep):
     """
 
     scored: ClassVar[bool] = True
-    sequences_per_row: ClassVar[int] = 2
 
     loss: Literal["bradley_terry", "regression", "scaled_bradley_terry"] = "bradley_terry"
     """`bradley_terry` over pairs of responses, `scaled_bradley_terry` with the loss of a pair scaled by the
@@ -60,6 +59,10 @@ class RewardModelling(TrainStep):
         if self.center and self.loss == "regression":
             raise ValueError("center is for loss: bradley_terry or scaled_bradley_terry: remove it")
         return self
+
+    @property
+    def sequences_per_row(self) -> int:
+        return 2
 
     def uses_columns(self) -> Iterable[str]:
         if self.loss == "regression":

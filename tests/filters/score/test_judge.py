@@ -216,6 +216,32 @@ def test_a_weak_models_comparisons_with_references_are_votes(context: Any, judge
 
 
 @pytest.mark.parametrize(
+    ("qualities", "words"),
+    [
+        ([0.0, 0.4], "are all bad: their 'quality' is from 0 to 0.4; add good ones"),
+        ([0.6, 1.0], "are all good: their 'quality' is from 0.6 to 1; add bad ones"),
+        ([0.0, 1.0], None),
+        ([0.5, 0.5], None),
+    ],
+)
+def test_references_are_good_and_bad_ones(
+    context: Any, judge: Any, qualities: list[float], words: str | None
+) -> None:
+    """Against bad ones alone no vote is for a response, so that nothing could be reliable."""
+    judge(lambda prompt, seed: {"A": 0.7, "B": 0.3})
+    context.tables["known"] = pa.Table.from_pylist(
+        [{"_id": f"{n}", "prompt": "Count.", "response": f"{n}", "quality": quality}
+         for n, quality in enumerate(qualities)]
+    )  # fmt: skip
+    step = MetaRanking.model_validate({"model": "judge", "reference": "known", "quality": "quality"})
+    if words is None:
+        assert values(*judged(context, step, {"prompt": "Add.", "response": "7"}))["meta_ranking"] == 0
+    else:
+        with pytest.raises(DataError, match=f"the references of 'known' {words}"):
+            judged(context, step, {"prompt": "Add.", "response": "7"})
+
+
+@pytest.mark.parametrize(
     ("criterion", "words"),
     [
         ({**CORRECT, "low": 5}, "the scale 5 to 5 has no levels"),

@@ -51,7 +51,9 @@ def test_dart(recipe: Any) -> None:
 
 
 def test_openmathinstruct2(recipe: Any) -> None:
-    """Samples agree on new problem 1 and disagree on problem 2; problem 3 is an evaluation problem."""
+    """Samples agree on new problem 1 and disagree on problem 2; problem 3 is an evaluation problem. Of
+    problem 4 two of five samples agree, and the others have no number.
+    """
     held_out = "Ann has 3 apples and 40 pears, and she buys some more of them. How many has she?"
     asked: Counter[str] = Counter()
 
@@ -60,16 +62,21 @@ def test_openmathinstruct2(recipe: Any) -> None:
         asked[kind] += 1
         if kind == "new":
             return f"Problem: {[f'What is {asked[kind]} + 1?', held_out][asked[kind] == 3]}"
-        answer = {"What is 1 + 1?": ["1,000", "1000", "1000.0", "7"], "What is 2 + 1?": ["1", "2", "3", "4"]}
-        return f"Work {asked[kind]}.\nThe answer is ${answer[kind][asked[kind] - 1]}."
+        answers = {
+            "What is 1 + 1?": ["1,000", "1000", "1000.0", "7", "8"],
+            "What is 2 + 1?": ["1", "2", "3", "4", "5"],
+            "What is 4 + 1?": ["5", "5", None, None, None],
+        }
+        answer = answers[kind][asked[kind] - 1]
+        return f"Work {asked[kind]}.\n{'I give up.' if answer is None else f'The answer is ${answer}.'}"
 
     # No embedder, which is not the matter here.
     exact = "steps.distinct={dedup: exact, columns: [question], from: written}"
     files = {"problems": [{"question": "What is 1 + 1?"}], "evals": [{"question": held_out}]}
-    run = recipe("openmathinstruct2", teacher, {"new": 3, "samples": 4}, exact, **files)
+    run = recipe("openmathinstruct2", teacher, {"new": 4, "samples": 5}, exact, **files)
     found = rows(run, "unique")
     assert [(row["prompt"], row["found"], row["votes"], row["agreement"]) for row in found] == [
-        ("What is 1 + 1?", "1000", 3, 0.75)
+        ("What is 1 + 1?", "1000", 3, 0.6)
     ] * 3
     assert {row["parent_question"] for row in found} == {"What is 1 + 1?"}
 

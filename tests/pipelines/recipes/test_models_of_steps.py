@@ -166,7 +166,7 @@ SEVERAL = {
     },
     "eef": {"policy": "turn", "base": "student"},
     "weak_to_strong": {
-        "weak": "supervisor references ranked", "supervisor": "labels weak_answers",
+        "weak": "supervisor ranked", "supervisor": "labels tried weak_answers",
         "strong": "naive confidence filtered stage ceiling", "asked": "own",
         "stage1": "sampled reasoned stage1_answers",
         **{name: f"{name}_answers" for name in ("ceiling", "naive", "confidence", "filtered", "reasoned")},

@@ -54,19 +54,38 @@ def test_online_dpo_prefers_the_best_of_two_temperatures_and_learns_all_turns_fr
     assert steps["pool_3"].inputs == ("pool_2", "pairs_3")
 
 
+def test_online_dpo_asks_other_prompts_in_each_turn(recipe: Any, scorer: Scorer) -> None:
+    prompts = [f"Say {n}." for n in range(30)]
+    asked = []
+    for turn in (1, 2, 3):
+        run = recipe(
+            "online_dpo", str, {"turns": 3}, f"models.reward={scorer(reward=by_length)}",
+            until=f"drawn_{turn}", model="policy", prompts=[{"prompt": prompt} for prompt in prompts],
+        )  # fmt: skip
+        asked.append({row["prompt"] for row in rows(run, f"drawn_{turn}")})
+    assert all(asked)
+    assert sum(map(len, asked)) == 30
+    assert set.union(*asked) == set(prompts)
+
+
 def test_selm_rates_its_answers_beside_the_given_ones_and_its_training_is_optimistic(
     recipe: Any, scorer: Scorer
 ) -> None:
+    """Its own answer is the best, the middle or the worst of the three, and the term is always over it."""
+    own = {"Say b.": "b" * 9, "Say m.": "mmm", "Say w.": "w"}
     run = recipe(
-        "selm", Sampler("a" * 9, "a"), {"turns": 1, "samples": 2},
+        "selm", lambda prompt, seed: own[prompt], {"turns": 1},
         f"models.reward={scorer(reward=by_length)}", until="pairs_1", model="policy",
-        pairs=[{"prompt": "Say a.", "chosen": "aaa", "rejected": "aa"}],
+        pairs=[{"prompt": prompt, "chosen": f"{prompt[4]}" * 4, "rejected": f"{prompt[4]}" * 2}
+               for prompt in own],
     )  # fmt: skip
-    (pair,) = rows(run, "pairs_1")
-    assert (pair["chosen"], pair["rejected"]) == ("a" * 9, "a")
-    assert sorted(row["response"] for row in rows(run, "rated_1")) == ["a", "aa", "aaa", "a" * 9]
+    assert {(row["chosen"], row["rejected"], row["sampled"]) for row in rows(run, "pairs_1")} == {
+        ("b" * 9, "bb", "b" * 9), ("mmmm", "mm", "mmm"), ("wwww", "w", "w"),
+    }  # fmt: skip
+    assert len(rows(run, "rated_1")) == 9
     trained = [load("selm").steps[f"student_{turn}"].operator for turn in (1, 2)]
-    assert [each.optimism for each in trained] == [0.001, 0.001]  # type: ignore[attr-defined]
+    terms = [(each.optimism, each.optimism_over) for each in trained]  # type: ignore[attr-defined]
+    assert terms == [(0.001, "sampled")] * 2
     assert trained[1].model == "student_1", "its reference"  # type: ignore[attr-defined]
 
 

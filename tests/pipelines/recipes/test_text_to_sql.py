@@ -13,9 +13,12 @@ def fenced(sql: str) -> str:
 
 
 def test_text_to_sql(recipe: Any, exported: Any) -> None:
-    """Question 0 is solved twice of three times, 1 never; 2's query does not run, and 3's gives no rows."""
+    """Question 0 is solved twice of three times, 1 never; 2's query does not run, and 3's gives no rows. Of 4
+    there is one solution, since two answers have no query.
+    """
     asked: Counter[str] = Counter()
     queries = ["SELECT count(*) FROM t", "SELECT 7", "SELECT b FROM t", "SELECT a FROM t WHERE a > 9"]
+    queries.append("SELECT 5")
 
     def teacher(prompt: str, seed: int) -> str:
         if prompt.startswith("Invent"):
@@ -24,16 +27,19 @@ def test_text_to_sql(recipe: Any, exported: Any) -> None:
             asked["questions"] += 1
             number = asked["questions"] - 1
             return f"Question: How many are there, {number}?\n{fenced(queries[number])}"
+        if "there, 4?" in prompt:
+            asked["of 4"] += 1
+            return fenced("SELECT 5") if asked["of 4"] == 1 else "I do not know."
         asked["solutions"] += "there, 0?" in prompt
         solved = "there, 0?" in prompt and asked["solutions"] != 2
         return fenced("SELECT 4" if solved else "SELECT count(a) FROM t")
 
-    run = recipe("text_to_sql", teacher, {"databases": 1, "questions": 4, "samples": 3})
+    run = recipe("text_to_sql", teacher, {"databases": 1, "questions": 5, "samples": 3})
     [row] = run["best"].to_arrow().to_pylist()
     assert row["question"] == "How many are there, 0?"
     assert row["response"] == "```sql\nSELECT 4\n```"
     assert round(row["agreement"], 3) == 0.667
-    assert {each["question"][-2] for each in run["valid"].to_arrow().to_pylist()} == {"0", "1"}
+    assert {each["question"][-2] for each in run["valid"].to_arrow().to_pylist()} == {"0", "1", "4"}
     [task] = exported("tasks")
     assert task["answer"] == "SELECT count(*) FROM t"
     assert task["task"] == "sql"

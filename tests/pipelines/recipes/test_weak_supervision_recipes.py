@@ -33,10 +33,13 @@ def with_model(folder: Path, name: str, model: str) -> str:
 
 
 #: Question -> the weak label's number, the strong model's own, and those of its samples after stage 1.
-#: All are right with 11, 12, ... for 1, 2, ...
-WEAK = {1: 11, 2: 12, 3: 0, 4: 0}
-OWN = {1: 11, 2: 99, 3: 13, 4: 98}
-SAMPLES = {1: [11, 11, 11, 5], 2: [12, 7, 8, 9], 3: [13, 13, 13, 13], 4: [0, 0, 0, 97]}
+#: All are right with 11, 12, ... for 1, 2, ...; an answer of None has no number.
+WEAK = {1: 11, 2: 12, 3: 0, 4: 0, 5: None, 6: None}
+OWN = {1: 11, 2: 99, 3: 13, 4: 98, 5: None, 6: 16}
+SAMPLES = {
+    1: [11, 11, 11, 5], 2: [12, 7, 8, 9], 3: [13, 13, 13, 13], 4: [0, 0, 0, 97], 5: [15, 15, None, None],
+    6: [16, 16, 16, None],
+}  # fmt: skip
 
 
 def test_reasoning_learns_what_both_models_say_then_prefers_what_it_is_sure_of(
@@ -48,9 +51,10 @@ def test_reasoning_learns_what_both_models_say_then_prefers_what_it_is_sure_of(
         number = number_in(prompt)
         asked[number] += 1
         said = [WEAK[number], OWN[number], *SAMPLES[number]][asked[number] - 1]
-        return f"Turn {asked[number]}. The answer is {said}."
+        turn = chr(ord("A") + asked[number] - 1)
+        return f"Turn {turn}. I do not know." if said is None else f"Turn {turn}. The answer is {said}."
 
-    questions = [{"question": f"What is {n} + 10?", "answer": str(n + 10)} for n in (1, 2, 3, 4)]
+    questions = [{"question": f"What is {n} + 10?", "answer": str(n + 10)} for n in WEAK]
     file = with_model(tmp_path, "weak_to_strong", "said")
     for until in ("lessons", "pairs"):
         run = recipe(
@@ -60,21 +64,58 @@ def test_reasoning_learns_what_both_models_say_then_prefers_what_it_is_sure_of(
             until=until, model="said", questions=questions, evals=[{"question": "Why?", "answer": "1"}],
         )  # fmt: skip
         if until == "lessons":
-            learnt = rows(run, "lessons")
+            learnt, labels = rows(run, "lessons"), rows(run, "labels")
+    assert {number_in(row["prompt"]): row["found"] for row in labels} == {
+        number: None if said is None else str(said) for number, said in WEAK.items()
+    }, "the naive student and the ceiling learn the same questions"
     lessons = {number_in(row["prompt"]): row["response"] for row in learnt}
-    assert lessons == {1: "Turn 1. The answer is 11."}, "the weak answer that the strong model agrees with"
+    assert lessons == {1: "Turn A. The answer is 11."}, "the weak answer that the strong model agrees with"
     pairs = {number_in(row["prompt"]): (row["chosen"], row["rejected"]) for row in rows(run, "pairs")}
-    assert set(pairs) == {1, 3, 4}, "it is not sure of question 2"
-    assert pairs[3][1] == "Turn 1. The answer is 0.", "the weak answer is rejected"
+    assert set(pairs) == {1, 3, 4, 6}, "it is not sure of question 2, nor by half of its samples of 5"
+    assert pairs[3][1] == "Turn A. The answer is 0.", "the weak answer is rejected"
     assert pairs[3][0].endswith("13.")
     # Samples come in any order: three of them have the number that it is sure of.
-    assert re.fullmatch(r"Turn [345]\. The answer is 11\.", pairs[1][0])
-    assert pairs[1][1] == "Turn 6. The answer is 5."
+    assert re.fullmatch(r"Turn [CDE]\. The answer is 11\.", pairs[1][0])
+    assert pairs[1][1] == "Turn F. The answer is 5."
     assert pairs[4][1].endswith("97."), "it may be sure of what is wrong: nobody knows the truth here"
+    assert pairs[6][0].endswith("16.")
+    assert pairs[6][1] == "Turn A. I do not know."
+
+
+def test_meta_ranking_has_references_of_both_kinds_where_the_weak_model_is_always_wrong(
+    recipe: Any, tmp_path: Path
+) -> None:
+    """The weak model finds answers that work more reliable than those that do not."""
+
+    def said(prompt: str, seed: int) -> str | dict[str, float]:
+        if "--- A ---" in prompt:
+            worked = ["I add" in prompt.split(f"--- {label} ---")[1].split("---")[0] for label in "AB"]
+            return {"A": 0.5 + 0.4 * (worked[0] - worked[1]), "B": 0.5 + 0.4 * (worked[1] - worked[0])}
+        number = number_in(prompt)
+        if number % 3 == 0:
+            return "I do not know."
+        return f"{'I add. ' if number % 3 == 1 else ''}The answer is 0."
+
+    questions = [{"question": f"What is {n} + 10?", "answer": f"I add.\n#### {n + 10}"} for n in range(60)]
+    run = recipe(
+        with_model(tmp_path, "weak_to_strong", "said"), said, {},
+        *(f"steps.{step}.model=said" for step in ("labels", "tried", "ranked")),
+        until="reliable", model="said", questions=questions, evals=[{"question": "Why?", "answer": "1"}],
+    )  # fmt: skip
+    known = [(row["quality"], row["response"]) for row in rows(run, "references")]
+    assert sorted(quality for quality, _ in known) == [False, False, True, True, True]
+    assert all(("####" in response) == quality for quality, response in known)
+    assert not any("do not know" in response for _, response in known), "what is wrong is a number"
+    assert not any(row["passed"] for row in rows(run, "labels"))
+    reliable = rows(run, "reliable")
+    assert reliable
+    assert all("I add" in row["response"] for row in reliable)
 
 
 def test_only_the_ceiling_learns_the_truth_of_the_questions_that_are_labeled() -> None:
-    """Nothing that the other students learn is chosen by whether it is right."""
+    """Nothing that the other students learn is chosen by whether it is right: only the references are, which
+    are of the questions that the weak model learnt.
+    """
     steps = load("weak_to_strong").steps
     strong = {name: each for name, each in steps.items()
               if each.verb == "train" and getattr(each.operator, "model", "") == "strong"}  # fmt: skip
@@ -83,14 +124,40 @@ def test_only_the_ceiling_learns_the_truth_of_the_questions_that_are_labeled() -
         "ceiling": ("held",),
     }  # fmt: skip
     assert strong["confidence"].value == "weak_to_strong"
-    for each in steps.values():
-        if each.verb == "keep":
-            assert "passed" not in str(each.value)
+    told = {name: each for name, each in steps.items() if each.verb == "keep" and "passed" in str(each.value)}
+    assert set(told) == {"missed"}
+    assert (told["missed"].inputs, steps["tried"].inputs) == (("tried",), ("examples",))
+    assert steps["examples"].inputs == steps["good"].inputs == steps["supervisor"].inputs == ("gold",)
     gaps = {name: each for name, each in steps.items() if each.value == "recovered_gap"}
     assert {name: each.inputs for name, each in gaps.items()} == {
         f"{name}_gap": (f"{name}_answers",)
         for name in ("naive", "confidence", "filtered", "stage1", "reasoned")
     }  # fmt: skip
+
+
+def test_an_answer_without_a_number_counts_against_the_recovered_gap(recipe: Any, tmp_path: Path) -> None:
+    """Of four questions the ceiling solves all, the weak model one, and the student two: one of its other
+    answers has no number, and one is empty.
+    """
+    answers = {
+        "weak": ["It is 11.", "It is 0.", "It is 0.", "It is 0."],
+        "ceiling": ["It is 11.", "It is 12.", "It is 13.", "It is 14."],
+        "naive": ["It is 11.", "It is 12.", "I do not know.", ""],
+    }
+
+    def said(prompt: str, seed: int) -> str:
+        return answers[prompt.split(":")[0]][number_in(prompt) - 1]
+
+    evals = [{"question": f"What is {n} + 10?", "answer": str(n + 10)} for n in (1, 2, 3, 4)]
+    run = recipe(
+        with_model(tmp_path, "weak_to_strong", "said"), said, {},
+        *(f"steps.{name}_answers.{change}" for name in answers
+          for change in ("model=said", f"template='{name}: {{{{ prompt }}}}'")),
+        until="naive_gap", model="said", questions=[{"question": "Why?", "answer": "1"}], evals=evals,
+    )  # fmt: skip
+    measured = rows(run, "naive_gap")
+    assert len(measured) == 4
+    assert sorted(row["score"] for row in measured) == [0, 0, 1, 1]
 
 
 def test_a_label_budget_is_spent_in_three_ways_at_one_price(recipe: Any) -> None:

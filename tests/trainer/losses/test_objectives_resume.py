@@ -17,7 +17,7 @@ STEPS: dict[str, dict[str, Any]] = {
     "multitask": {"convergence": 1.0, "focal": 1.0},
     "implicit_reward": {"divergence": "pearson"},
     "asft": {},
-    "dpo": {"optimism": 0.1},
+    "dpo": {"optimism": 0.1, "optimism_over": "sampled"},
 }
 
 
@@ -28,7 +28,7 @@ def test_a_stopped_and_resumed_training_gives_the_same_bits(
     path = make_model()
     table = pa.Table.from_pylist(
         [
-            {**row, "task": "ab"[n % 2], "chosen": row["response"], "rejected": "no way"}
+            {**row, "task": "ab"[n % 2], "chosen": row["response"], "rejected": "no way", "sampled": "so"}
             for n, row in enumerate(rows[:8])
         ]
     )

@@ -32,25 +32,29 @@ STEPS: list[tuple[type[TrainStep], dict[str, Any]]] = [
     (AlignedSupervisedFineTuning, {"align_weight": 0.7}),
     (DirectPreferenceOptimization, {"beta": 0.3, "optimism": 0.2}),
     (DirectPreferenceOptimization, {"beta": 0.3, "optimism": 0.2, "optimism_over": "both"}),
+    (DirectPreferenceOptimization, {"beta": 0.3, "optimism": 0.2, "optimism_over": "sampled"}),
 ]
 
 
 def _dpo(
     chosen: Tensor,
     rejected: Tensor,
-    before: tuple[float, float],
+    before: tuple[float, ...],
     beta: float,
     label_smoothing: float = 0.0,
     optimism: float = 0.0,
     optimism_over: str = "chosen",
+    third: Tensor | None = None,
 ):
     """Rafailov et al., equation 7; with smoothing as in their code and in Mitchell's cDPO, and with the
-    optimistic term of SELM.
+    optimistic term of SELM, which is over a response beside the pair in its code.
     """
     better, worse = chosen.sum() - before[0], rejected.sum() - before[1]
     margin = beta * (better - worse)
     loss = -(1 - label_smoothing) * margin.sigmoid().log() - label_smoothing * (-margin).sigmoid().log()
     sampled = better if optimism_over == "chosen" else (better + worse) / 2
+    if third is not None:
+        sampled = third.sum() - before[2]
     return loss + optimism * beta * sampled, margin
 
 
@@ -88,16 +92,20 @@ def test_loss_and_gradient_are_the_papers(
 ) -> None:
     objective = kind(model="base", **options).objective(context)
     base = load_model(lab.path, dtype=torch.float64)
+    # Neither of the pair: what the reference sampled may have any rank.
+    pairs = [{**row, "sampled": "so and so"[: 4 + n]} for n, row in enumerate(pairs)]
     examples = objective.prepare(base, lab.encode(objective, pairs), 150)
     losses, margins, counts = [], [], []
     for example, row in zip(examples, pairs):
-        better, worse = example.sequences
-        before = (0.0, 0.0)
+        better, worse, *third = example.sequences
+        assert len(third) == (options.get("optimism_over") == "sampled")
+        before: tuple[float, ...] = (0.0, 0.0)
         if kind is DirectPreferenceOptimization:
             trained, lab.model = lab.model, base
-            before = (lab.log_p(better).sum().item(), lab.log_p(worse).sum().item())
+            before = tuple(lab.log_p(each).sum().item() for each in example.sequences)
             lab.model = trained
-        loss, margin = FORMULAS[kind](lab.log_p(better), lab.log_p(worse), before, **options)
+        beside = {"third": lab.log_p(third[0])} if third else {}
+        loss, margin = FORMULAS[kind](lab.log_p(better), lab.log_p(worse), before, **options, **beside)
         losses.append(loss)
         margins.append(margin.item())
         counts.append(row.get("weight", 1.0))
@@ -128,9 +136,10 @@ def test_packs_and_accumulation_change_nothing(
         st.lists(st.tuples(text, text, text).filter(lambda row: row[1] != row[2]), min_size=1, max_size=4)
     )
     rows = [
-        {"_id": f"{n}", "prompt": prompt, "chosen": chosen, "rejected": rejected, "weight": n + 0.5}
+        {"_id": f"{n}", "prompt": prompt, "chosen": chosen, "rejected": rejected, "weight": n + 0.5,
+         "sampled": chosen + rejected}
         for n, (prompt, chosen, rejected) in enumerate(drawn)
-    ]
+    ]  # fmt: skip
     objective = kind(model="base", **options).objective(context)
     encoded = lab.encode(objective, rows)
     longest = max(example.tokens for example in encoded)
@@ -224,7 +233,24 @@ def test_a_row_that_is_no_pair_is_refused(lab, context, row: dict[str, Any], mes
     for kind, options in STEPS[1:]:
         objective = kind(model="base", **options).objective(context)
         with pytest.raises(ValueError, match=message):
-            lab.encode(objective, [{"_id": "p", **row}])
+            lab.encode(objective, [{"_id": "p", "sampled": "c", **row}])
+
+
+def test_what_the_reference_sampled_is_read_and_checked_with_the_pair() -> None:
+    step = DirectPreferenceOptimization(model="base", optimism=0.1, optimism_over="sampled")
+    assert tuple(step.uses_columns()) == ("chosen", "rejected", "sampled")
+    assert step.sequences_per_row == 3
+    pair = {"prompt": "a", "chosen": "b", "rejected": "c"}
+    step.check_row({**pair, "sampled": "b"})
+    with pytest.raises(ValueError, match="'sampled' is missing or empty"):
+        step.check_row(pair)
+    other = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]
+    with pytest.raises(ValueError, match="chosen and sampled do not answer the same prompt"):
+        step.check_row({**pair, "sampled": other})
+    with pytest.raises(ValueError, match="optimism_over: sampled needs optimism above 0"):
+        DirectPreferenceOptimization(model="base", optimism_over="sampled")
+    plain = DirectPreferenceOptimization(model="base", optimism=0.1)
+    assert (tuple(plain.uses_columns()), plain.sequences_per_row) == (("chosen", "rejected"), 2)
 
 
 def test_orpo_over_the_whole_sequence_is_what_trl_computes(lab, pairs, context) -> None:
