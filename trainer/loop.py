@@ -20,12 +20,14 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from ..contracts.context import Context
 from ..contracts.errors import DataError, GristmillError
 from ..contracts.inference import derive_seed
+from ..kernels import forward_mode
 from .adapters.draws import begin_step
-from .adapters.penalties import add_penalties
+from .adapters.penalties import add_penalties, penalties
 from .adapters.rounded_factors import round_factors
 from .best_weights import BestWeights, exhausted
 from .checkpoint import TrainingState
@@ -147,8 +149,8 @@ def train(
                     projection.before_update(step, optimizer)
                 norm = gradients.clip(settings.clip)
             if optimizer.by_losses:
-                measure = partial(passes.measure, examples, steps[step], step_context)
-                tried, slope = descend(optimizer, measure, settings.rate(step), seed)
+                measure = partial(passes.evaluate, examples, steps[step], step_context, seed)
+                tried, slope = descend(optimizer, measure, adapters, settings.rate(step), seed)
                 parts, norm = parts or tried, math.hypot(norm, slope)
             loss = sum(part.loss for part in parts)
             ids = [row for part in parts for row in part.ids]
@@ -210,14 +212,18 @@ def _loss(passes: Passes, examples: Sequence[Example], packs: Packs, step_contex
 
 
 def descend(
-    optimizer: Optimizer, measure: Callable[[], list[PackResult]], rate: float, seed: int
+    optimizer: Optimizer,
+    measure: Callable[[], list[PackResult]],
+    adapters: Sequence[nn.Module | None],
+    rate: float,
+    seed: int,
 ) -> tuple[list[PackResult], float]:
-    """Let the optimizer change the weights by losses.
+    """Let the optimizer change the weights by losses, and by the penalties of the ``adapters``.
 
-    ``measure``: computes the results of the step's packs. Returns those of the first perturbed weights, and
-    the norm of the gradient's estimate.
+    ``measure``: computes the results of the step's packs, with the same dropout each time. Returns those of
+    the first perturbed weights, and the norm of the gradient's estimate.
     """
-    loss = _StepLoss(measure)
+    loss = _StepLoss(measure, adapters)
     norm = optimizer.descend(loss, rate, seed)
     return loss.results[0], norm
 
@@ -225,17 +231,21 @@ def descend(
 class _StepLoss:
     """The loss of a step, and its slope along a direction. ``results``: of the packs, at each call."""
 
-    def __init__(self, measure: Callable[[], list[PackResult]]) -> None:
-        self._measure = measure
+    def __init__(self, measure: Callable[[], list[PackResult]], adapters: Sequence[nn.Module | None]) -> None:
+        self._measure, self._adapters = measure, adapters
         self.results: list[list[PackResult]] = []
 
+    @torch.no_grad()
     def __call__(self) -> float:
         self.results.append(self._measure())
-        return sum(part.loss for part in self.results[-1])
+        penalty = float(sum(penalties(self._adapters)))
+        return sum(part.loss for part in self.results[-1]) + penalty
 
+    @torch.no_grad()
     def slope(self) -> float:
         self.results.append(self._measure())
-        return sum(part.slope for part in self.results[-1])
+        penalty = float(sum(map(forward_mode.slope, penalties(self._adapters))))
+        return sum(part.slope for part in self.results[-1]) + penalty
 
 
 def _let_stop(context: Context, processes: Processes, state: TrainingState) -> None:

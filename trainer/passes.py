@@ -122,12 +122,17 @@ class Passes:
         return self._gathered(_read(computed))
 
     def evaluate(
-        self, examples: Sequence[Example], packs: Packs, step_context: StepContext
+        self, examples: Sequence[Example], packs: Packs, step_context: StepContext, seed: int | None = None
     ) -> list[PackResult]:
-        """Compute losses only. Returns the results in the order of the packs."""
+        """Compute losses only, in the model's mode. Returns the results in the order of the packs.
+
+        ``seed``: of the step's dropout, as in :meth:`train`.
+        """
         passes, computed = self._passes(examples, packs), {}
         made = self.ahead.packs(examples, [indices for _, indices in passes])
         for (number, _), pack in zip(passes, made):
+            if seed is not None and number is not None:
+                torch.manual_seed(derive_seed(seed, number))
             result = self._compute(pack, step_context)
             if number is not None:
                 computed[number] = result

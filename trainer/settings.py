@@ -122,7 +122,9 @@ class TrainSettings(Train):
     betas: tuple[float, float] | None = None
     """Decay rates of the optimizer's moments. By default, those of the optimizer."""
     weight_decay: float = Field(default=0.0, ge=0)
-    """Decoupled weight decay: each step subtracts the weight times this value times the learning rate."""
+    """Decoupled weight decay: each step subtracts the trained value times this value times the learning rate.
+    With `kind: delta`, and of embeddings, norms and head, the trained value is the change, so the weights
+    decay towards the base."""
     clip: float = Field(default=1.0, ge=0)
     """Largest norm of the gradient; a larger gradient is scaled down. 0 disables clipping."""
     dtype: Literal["bf16", "fp32"] | None = None

@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--density",
         type=share,
         default=0.5,
-        help="the share of each change that ties, dare and breadcrumbs keep (0.5)",
+        help="the share of each tensor's change that ties, dare and breadcrumbs keep (0.5)",
     )
     parser.add_argument(
         "--outliers",

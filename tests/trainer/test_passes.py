@@ -16,6 +16,7 @@ from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.data.chat import ChatEncoder
 from gristmill.trainer.data.packs import Pack
+from gristmill.trainer.gradients import StepGradients
 from gristmill.trainer.losses.objective import Objective, StepContext
 from gristmill.trainer.losses.pairs import PairObjective, Responses
 from gristmill.trainer.losses.token_loss import TokenObjective, cross_entropy
@@ -37,9 +38,9 @@ OBJECTIVES: dict[str, Callable[[], Objective]] = {
 }
 
 
-def loaded(path: Path) -> Decoder:
+def loaded(path: Path, dropout: float = 0.0) -> Decoder:
     return load_adapted(
-        ModelWeights("base", path, "digest", None), AdapterSettings(rank=2, alpha=4), seed=0,
+        ModelWeights("base", path, "digest", None), AdapterSettings(rank=2, alpha=4, dropout=dropout), seed=0,
         dtype=torch.float32, quantize="nf4", device=torch.device("cpu"),
     )  # fmt: skip
 
@@ -108,3 +109,23 @@ def test_the_results_of_all_packs_are_read_together(
     alone = [passes.evaluate(examples, [[n]], StepContext(3.0, 0.0))[0] for n in range(3)]
     assert sum(part.loss for part in parts) == pytest.approx(sum(part.loss for part in alone))
     assert parts[0].row_loss == pytest.approx([alone[0].row_loss[0], alone[2].row_loss[0]])
+
+
+def test_the_losses_of_a_step_have_the_same_dropout_each_time(make_model: Callable[..., Path]) -> None:
+    path = make_model()
+    objective, encoder = OBJECTIVES["sft"](), ChatEncoder(path)
+    examples = [
+        objective.encode({"_id": f"{n}", "prompt": "ab", "response": "one two"}, encoder) for n in range(2)
+    ]
+    model, packs = loaded(path, dropout=0.5).train(), [[0], [1]]
+    for _, linear in model.linears():
+        torch.nn.init.normal_(linear.adapter.b, std=0.3, generator=torch.Generator().manual_seed(1))
+    passes = Passes(model, objective, Processes())
+    step_context = passes.context(examples, packs, 0.0)
+    trained = passes.train(examples, packs, step_context, StepGradients(model, [], 1), seed=5)
+    with torch.no_grad():
+        found = [passes.evaluate(examples, packs, step_context, seed) for seed in (5, 5, 6)]
+    assert found[0] == found[1] == trained
+    assert found[2] != found[0]
+    assert found[0][0].loss != found[0][1].loss, "equal rows in other packs have another dropout"
+    assert passes.measure(examples, packs, step_context)[0].loss not in [part.loss for part in found[0]]

@@ -25,6 +25,7 @@ from ..data.lazy_examples import Changed
 from ..data.packs import Pack
 from ..data.read_rows import read_asked, read_group, read_reward, read_sampled, row_weight
 from ..model.decoder import Decoder
+from ..model.trained_tensors import without_trained
 from .objective import Objective, PackLoss, StepContext, Told, silent
 from .pairs import token_log_probs
 from .reference import token_references
@@ -132,8 +133,11 @@ class PolicyObjective(Objective):
 
 
 def _with_base(model: Decoder, examples: Sequence[Example], capacity: int, told: Told) -> Sequence[Example]:
-    """Add to the examples the log-probability of each trained token under the base, without adapters."""
-    with _without_adapters(model):
+    """Add to the examples the log-probability of each trained token under the base.
+
+    It is the model without adapters, and with its stored embeddings, norms and head.
+    """
+    with _without_adapters(model), without_trained(model):
         return Changed(examples, {"reference": token_references(model, examples, capacity, told)})
 
 

@@ -41,9 +41,10 @@ class MergeStep(Merge):
     between them (arXiv 2403.19522), `breadcrumbs` adds them without their largest and smallest entries (arXiv
     2312.06795)."""
     weights: tuple[FiniteFloat, ...] | None = None
-    """A weight for each of `students`. By default 1 each."""
+    """A weight for each of `students`. By default 1 each. `soup` and `ties` take means, so only the ratios of
+    the weights count there."""
     density: float = Field(default=0.5, gt=0, le=1)
-    """Share of each change that `ties`, `dare` and `breadcrumbs` keep."""
+    """Share of each tensor's change that `ties`, `dare` and `breadcrumbs` keep."""
     outliers: float = Field(default=0.01, ge=0, lt=1)
     """Share of each change, its largest entries, that `breadcrumbs` drops."""
     depth_scale: tuple[float, float] = (1.0, 1.0)

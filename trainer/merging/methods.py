@@ -60,7 +60,8 @@ def ties(name: str, changes: Sequence[tuple[int, Tensor]], mix: Mix) -> Tensor:
 
     Trim each change to its largest ``density``; elect the sign of each entry by weighted sum; take the
     weighted mean of the changes that agree with it. Yadav et al., "TIES-Merging" (NeurIPS 2023, arXiv
-    2306.01708).
+    2306.01708). The paper trims the change of the whole model, and not of each tensor. Its factor lambda of
+    the result is a depth scale of lambda in all blocks.
     """
     total = torch.zeros_like(changes[0][1])
     trimmed = []

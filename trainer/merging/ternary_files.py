@@ -45,10 +45,11 @@ class Ternary:
         """Compress a change, float32.
 
         Its ``density`` * n largest entries become their sign times ``scale`` times the standard deviation of
-        the whole change.
+        the whole change. If fewer differ from 0, these alone.
         """
         flat = change.flatten()
-        places = top_k_mask(flat, int(density * flat.numel())).nonzero()[:, 0]
+        largest = top_k_mask(flat, int(density * flat.numel()))
+        places = (largest & (flat != 0)).nonzero()[:, 0]
         gaps = places.diff(prepend=places.new_full((1,), -1)) - 1
         skips = gaps // SKIP
         # Each gap as its skips and, at the end, what is left of it.

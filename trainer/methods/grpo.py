@@ -101,7 +101,8 @@ class GroupRelativePolicyOptimization(TrainStep):
     """Largest ratio outside the clip: bounds the loss of a token with a negative advantage that has become
     much more likely. By default there is none."""
     kl: float = Field(default=0.0, ge=0)
-    """Weight of the KL divergence from the base, without its adapter. DeepSeekMath uses 0.04, DAPO none."""
+    """Weight of the KL divergence from the base, without its adapter and with its own embeddings, norms and
+    head. DeepSeekMath uses 0.04, DAPO none."""
     loss_scale: Literal["response", "token", "constant"] = "response"
     """What a step's loss is the mean of: of its responses, each the mean of its tokens (`response`, GRPO); of
     all its tokens (`token`, DAPO); or the sum over its tokens, divided by its responses and by `max_tokens`

@@ -6,7 +6,8 @@ computation dtype: training sees the tensor that merging writes.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -82,6 +83,19 @@ def train_parts(model: Decoder, parts: Collection[Part]) -> None:
         for block in model.blocks():
             for name, weight in block.norms.items():
                 block.trained[name.rsplit(".", 1)[-1]] = TrainedTensor(weight, offset)
+
+
+@contextmanager
+def without_trained(model: Decoder) -> Iterator[None]:
+    """Let the model compute with its stored embeddings, norms and head meanwhile."""
+    held = {module: module.trained for module in (model, *model.blocks())}
+    try:
+        for module in held:
+            module.trained = nn.ModuleDict()
+        yield
+    finally:
+        for module, trained in held.items():
+            module.trained = trained
 
 
 def trained_tensors(model: Decoder) -> dict[str, TrainedTensor]:

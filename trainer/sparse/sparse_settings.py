@@ -48,8 +48,8 @@ OVER: dict[Policy, frozenset[str]] = {
 OF_BLOCKS: frozenset[Policy] = frozenset({"lisa", "owlore", "ist"})
 #: Policies that train the entries of a mask: the others must not change.
 MASKED: frozenset[Policy] = frozenset({"lift", "lt_sft", "gift_sw", "spiel", "graft"})
-#: Policies whose trained values are not only those of parameters, or are not final before the last step.
-TO_THE_END: frozenset[Policy] = frozenset({"lt_sft", "graft", "pv"})
+#: Policies whose trained values are not only those of parameters, or are only final after the last step.
+TO_THE_END: frozenset[Policy] = frozenset({"selekt", "lt_sft", "graft", "pv"})
 #: Fields that only some policies use, by the names of these.
 USED_BY: dict[str, frozenset[Policy]] = {
     "density": frozenset({"selekt", "lift", "lt_sft", "gift_sw", "spiel", "pv", "graft"}),

@@ -8,13 +8,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gristmill.contracts.inference import ModelWeights
+from gristmill.contracts.inference import ModelWeights, derive_seed
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.kasa import KaSA, Truncated
 from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.adapters.peft_files import save_adapter
+from gristmill.trainer.loop import descend
 from gristmill.trainer.model.linear import Linear
 from gristmill.trainer.model.loading import load_model
+from gristmill.trainer.optimizers.mezo import MeZO
+from gristmill.trainer.optimizers.mezo_settings import Estimate
+from gristmill.trainer.optimizers.parameter_places import ParameterPlaces
+from gristmill.trainer.passes import PackResult
 
 N, K, RANK = 9, 7, 3
 SETTINGS = AdapterSettings(
@@ -50,6 +55,21 @@ def test_the_gradient_of_output_and_penalty_is_that_of_the_definition() -> None:
     )
     torch.testing.assert_close(adapter.penalty(), wanted)
     assert KaSA.count(SETTINGS, (N, K)) == sum(each.numel() for each in adapter.parameters())
+
+
+@pytest.mark.parametrize("estimate", ["difference", "forward"])
+def test_the_penalties_are_in_the_losses_of_mezo(estimate: Estimate) -> None:
+    adapter, _ = _made()
+    owned = list(adapter.parameters())
+    optimizer = MeZO([{"params": owned, "rate": 1.0}], estimate=estimate, epsilon=1e-5)
+    optimizer._places = ParameterPlaces(adapter)
+    gradients = torch.autograd.grad(adapter.penalty(), owned)
+    noise = dict(optimizer._directions(owned, derive_seed(3, 0)))
+    slope = sum(float((g * noise[each]).sum()) for each, g in zip(owned, gradients))
+    nothing = PackResult(0.0, 0.0, [], [], {})
+    found, norm = descend(optimizer, lambda: [nothing], [None, adapter], 0.01, 3)
+    assert norm == pytest.approx(abs(slope), rel=1e-4)
+    assert found == [nothing], "the loss in the history is without them, as in other trainings"
 
 
 def test_base_output_and_penalty_are_those_of_peft() -> None:

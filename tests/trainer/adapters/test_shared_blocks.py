@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gristmill.contracts.errors import ModelError
 from gristmill.contracts.inference import ModelWeights
@@ -101,6 +102,28 @@ def test_the_gradient_of_bone_is_that_of_its_definition() -> None:
         ),
         (x, adapter.blocks),
     )
+
+
+class _Largest(TorchDispatchMode):
+    """Notes the entries of the largest float32 tensor that is made."""
+
+    entries = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor) and made.dtype == torch.float32:
+            self.entries = max(self.entries, made.numel())
+        return made
+
+
+def test_the_passes_of_bone_form_an_eighth_of_a_weight_at_a_time_in_float32() -> None:
+    weight, x = _random(64, 48).bfloat16(), _random(5, 48, seed=2).bfloat16().requires_grad_()
+    adapter = _bone(weight, 4).float()
+    with _Largest() as seen:
+        y = adapter(x, lambda: weight, None)
+        torch.autograd.backward(y, torch.ones_like(y))
+    assert adapter.blocks.grad is not None
+    assert 0 < seen.entries <= weight.numel() // 8
 
 
 @pytest.mark.parametrize(("kind", "rank", "told"), [(Bone, 5, "blocks of 5 x 5"), (MiSS, 13, "rank 13")])

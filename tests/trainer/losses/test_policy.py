@@ -14,6 +14,8 @@ from gristmill.contracts.errors import DataError
 from gristmill.trainer.data.examples import Example
 from gristmill.trainer.methods.grpo import GroupRelativePolicyOptimization
 from gristmill.trainer.model.loading import load_model
+from gristmill.trainer.model.trained_parts import PARTS
+from gristmill.trainer.model.trained_tensors import train_parts, trained_tensors
 
 
 def step(**options: Any) -> GroupRelativePolicyOptimization:
@@ -125,6 +127,26 @@ def test_loss_and_gradient_are_the_written_out_formula(lab, samples, context, na
         assert loss == pytest.approx(wanted.item(), rel=1e-9, abs=1e-12)
         for one, expected in zip(found, gradients):
             assert (one - expected).abs().max() <= 1e-9 * max(each.abs().max() for each in gradients)
+
+
+def test_the_reference_is_the_base_whatever_is_trained(lab, samples, context) -> None:
+    objective = step(kl=0.3).objective(context)
+    base = load_model(lab.path, dtype=torch.float64)
+    train_parts(lab.model, PARTS)
+    lab.model.double()
+    with torch.no_grad():
+        for trained in trained_tensors(lab.model).values():
+            trained.delta.uniform_(-0.5, 0.5, generator=torch.Generator().manual_seed(5))
+    changed = {name: trained.whole() for name, trained in trained_tensors(lab.model).items()}
+    examples = objective.prepare(lab.model, ready(lab, objective, samples), 150)
+    for name, trained in trained_tensors(lab.model).items():
+        assert torch.equal(trained.whole(), changed.pop(name)), "what is trained is there again"
+    assert not changed
+    lab.model = base
+    for example in examples:
+        torch.testing.assert_close(
+            torch.tensor(list(example.reference), dtype=torch.float64), lab.log_p(example.sequences[0])
+        )
 
 
 def test_at_the_sampler_the_gradient_is_that_of_the_policy(lab, samples, context) -> None:

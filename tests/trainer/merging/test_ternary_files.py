@@ -43,6 +43,15 @@ def test_the_largest_entries_keep_their_sign_and_get_one_size(
         assert change[kept].abs().min() >= change[~kept].abs().max()
 
 
+@pytest.mark.parametrize("changed", [0, 1, 10])
+def test_what_did_not_change_stays_zero(changed: int) -> None:
+    """Also if more entries are kept than have changed."""
+    change = torch.zeros(20, 50)
+    change.view(-1)[torch.arange(changed) * 97] = torch.tensor([0.5, -2.0] * 5)[:changed]
+    found = Ternary.of(change, 0.05, 1.0).dense((20, 50))
+    assert torch.equal(found.sign(), change.sign())
+
+
 def test_it_takes_nine_bits_for_each_entry_that_is_kept() -> None:
     change = torch.randn(1000, 1000, generator=torch.Generator().manual_seed(1))
     made = Ternary.of(change, 0.05, 1.0)

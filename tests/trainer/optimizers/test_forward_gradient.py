@@ -21,7 +21,7 @@ from gristmill.trainer.optimizers.optimizer_options import FORWARD_KINDS
 IDS = torch.randint(0, 300, (24,), generator=torch.Generator().manual_seed(3))
 #: Family, adapter, base, and the parts that are trained too.
 CASES: dict[str, tuple[str, dict[str, Any], str, tuple[Any, ...]]] = {
-    "lora": ("llama", {"rank": 3}, "nf4", ()),
+    "lora": ("llama", {"rank": 3, "dropout": 0.3}, "nf4", ()),
     "rslora": ("phi3", {"rank": 3, "kind": "rslora"}, "none", ()),
     "delta": ("gemma2", {"kind": "delta"}, "none", ("norms", "embeddings")),
     "svft": ("llama", {"kind": "svft", "svft_band": 1}, "none", ()),
@@ -36,6 +36,8 @@ class _Loss:
         self.model, self.pairs = model, pairs or model.head.requires_grad
 
     def value(self) -> Tensor:
+        """Compute the loss, with the same dropout and the same noise on the embeddings each time."""
+        torch.manual_seed(8)
         hidden = self.model(IDS, (14, 10))[:-1]
         if self.pairs:
             return -linear_log_probs(hidden, self.model.head, IDS[1:]).tanh().sum()
@@ -70,6 +72,7 @@ def test_the_slope_is_the_gradient_times_the_noise(case: str, pairs: bool, make_
         quantize=quantize,
         parts=parts,
     ).double()
+    model.train().noise = 5.0
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for parameter in model.parameters():

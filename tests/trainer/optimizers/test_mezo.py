@@ -14,11 +14,14 @@ from torch import Tensor, nn
 
 from gristmill.contracts.errors import DataError, ModelError
 from gristmill.contracts.inference import ModelWeights, derive_seed
+from gristmill.contracts.training import Trained
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
+from gristmill.trainer.adapters.dylora import DyLoRA
 from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.adapters.parameter_groups import parameter_groups
 from gristmill.trainer.data.examples import Example, TokenSequence
 from gristmill.trainer.forecast.step_plan import plan_step, resting_weights, state_bytes, trained_weights
+from gristmill.trainer.methods.mft import MaskedThoughtFineTuning
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 from gristmill.trainer.model.model_config import ModelConfig
 from gristmill.trainer.optimizers.mezo import MeZO
@@ -200,6 +203,36 @@ def test_a_training_that_was_stopped_goes_on_with_the_same_bits(
     assert again.history["loss"] == whole.history["loss"]
     assert all(norm > 0 for norm in whole.history["gradient_norm"].to_pylist())
     assert whole.metrics["trainable_parameters"] == trained_weights(step, ModelConfig.read(path))
+
+
+IN_TRAINING: dict[str, dict[str, Any]] = {
+    "dropout": {"adapter": {"rank": 4, "dropout": 0.5}},
+    "noise": {"neftune": 15.0},
+    "lora_dropout": {"adapter": {"rank": 4, "kind": "lora_dropout", "factor_dropout": 0.5}},
+    "drawn rank": {"adapter": {"rank": 4, "kind": "dylora"}},
+    "masks": {"train": "mft", "mask": 0.9, "ramp": 0.0, "mask_token": "?"},
+}
+
+
+@pytest.mark.parametrize("name", IN_TRAINING)
+def test_what_acts_in_training_acts_on_its_losses(
+    name: str, make_model, rows, stopping, digest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, table = make_model(), pa.Table.from_pylist(rows[:6])
+
+    def trained(where: str, train: str = "sft", **options: Any) -> Trained:
+        kind = {"sft": SupervisedFineTuning, "mft": MaskedThoughtFineTuning}[train]
+        settings = {
+            "model": "base", "quantize": "none", "dtype": "fp32", "batch_rows": 3, "max_length": 128,
+            "learning_rate": 1e-2, "optimizer": "mezo", "adapter": {"rank": 4}, **options,
+        }  # fmt: skip
+        return kind.model_validate(settings).fit(table, stopping(tmp_path / where, path))
+
+    found, again = (digest(trained(where, **IN_TRAINING[name])) for where in ("one", "two"))
+    assert again == found
+    monkeypatch.setattr(DyLoRA, "begin_step", lambda adapter, seed: None)  # always the whole rank
+    without = IN_TRAINING[name] if name == "drawn rank" else {}
+    assert digest(trained("without", **without)) != found
 
 
 def test_the_loss_falls_with_many_steps(make_model, rows, stopping, tmp_path: Path) -> None:

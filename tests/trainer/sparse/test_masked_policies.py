@@ -272,6 +272,8 @@ def test_spiel_changes_exactly_its_share(model: Decoder) -> None:
     [
         ("lift", {"weight_decay": 0.1}, "weight_decay would change the entries that sparse 'lift'"),
         ("lt_sft", {"keep_best": True, "evaluate_on": "held"}, "remove keep_best and patience"),
+        ("selekt", {"keep_best": True, "evaluate_on": "held"}, "sparse 'selekt' needs all steps"),
+        ("selekt", {"patience": 2, "evaluate_on": "held"}, "sparse 'selekt' needs all steps"),
     ],
 )
 def test_what_would_change_other_entries_is_refused(sparse: str, others: dict[str, Any], told: str) -> None:
