@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -48,6 +48,9 @@ class Comparison(PairedEvaluation):
     def lacks(self, record: Row) -> bool:
         """Whether a record could not be judged because the answer itself lacks what is judged."""
         return False
+
+    def asked_columns(self) -> Iterable[str]:
+        return self.asking().names_columns()
 
     def samples_answers(self) -> bool:
         return self.temperature > 0
