@@ -203,8 +203,9 @@ VALUED: dict[str, str] = {
 #: verb -> "module:Class" for a user's own function (`source: my_module:function`).
 USER_FUNCTION: dict[str, str] = {"source": "pipelines.user_code:UserSource"}
 
-#: "module:function" that counts the evaluation items that training rows contain: (training rows, items) ->
-#: number of items, or None if the tables cannot be compared. The runner asks it before a promotion.
+#: "module:function" that counts the evaluation items that training rows contain: (training rows, items,
+#: columns that the training names, columns that the evaluation asks about) -> number of items, or None if the
+#: tables cannot be compared. The runner asks it before a promotion.
 CONTAMINATED_ITEMS = "filters.dedup.promotion:contaminated_items"
 
 
