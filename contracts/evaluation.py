@@ -5,7 +5,7 @@ Part of the contracts: everything may import this module, and it imports only ot
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from .operators import Map, StepRef
@@ -31,6 +31,13 @@ class Evaluate(Map):
     def metrics(self) -> Sequence[str] | None:
         """The dotted names of the numbers among its metrics; None if they are not known."""
         return None
+
+    def asked_columns(self) -> Iterable[str]:
+        """The columns of an item that a model is asked about, as far as the parameters name them.
+
+        Other names may be among them. What a student was trained on must not hold their texts.
+        """
+        return (*self.uses_columns(), *self.names_columns())
 
     def asks(self) -> list[str]:
         """The parameters of :attr:`sides` that name a model."""

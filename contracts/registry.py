@@ -15,12 +15,8 @@ import importlib
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
 
 from .operators import Operator
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 ENTRY_POINTS = "gristmill.operators"
 
@@ -207,17 +203,16 @@ VALUED: dict[str, str] = {
 #: verb -> "module:Class" for a user's own function (`source: my_module:function`).
 USER_FUNCTION: dict[str, str] = {"source": "pipelines.user_code:UserSource"}
 
-#: "module:function" that counts the evaluation items that training rows contain: (training rows, items) ->
-#: number of items, or None if the tables cannot be compared. The runner asks it before a promotion.
+#: "module:function" that counts the evaluation items that training rows contain: (training rows, items,
+#: columns that the training names, columns that the evaluation asks about) -> number of items, or None if the
+#: tables cannot be compared. The runner asks it before a promotion.
 CONTAMINATED_ITEMS = "filters.dedup.promotion:contaminated_items"
 
 
-def contaminated_items() -> Callable[[pa.Table, pa.Table], int | None]:
+def contaminated_items() -> Callable[..., int | None]:
     """The function that :data:`CONTAMINATED_ITEMS` names."""
     module, _, name = CONTAMINATED_ITEMS.partition(":")
-    found: Callable[[pa.Table, pa.Table], int | None] = getattr(
-        importlib.import_module(f"..{module}", __package__), name
-    )
+    found: Callable[..., int | None] = getattr(importlib.import_module(f"..{module}", __package__), name)
     return found
 
 

@@ -22,8 +22,9 @@ class EvaluateAnswers(Comparison):
     """Measures the pass rate of a model on held-out items, and its gain over another model.
 
     The model is asked as in ``generate: template``, and any verifier checks its answers. An answer that does
-    not parse counts as not passed. An item fails if the engine cannot serve its request. The gain has a
-    paired-bootstrap interval. ``loop.when`` reads the metrics.
+    not parse, or lacks an optional field that the verifier reads, counts as not passed. An item fails if the
+    engine cannot serve its request, or if the verifier cannot judge an answer to it, such as with a reference
+    that cannot be read. The gain has a paired-bootstrap interval. ``loop.when`` reads the metrics.
 
     Adds:
         score (float64): share of the item's answers that pass.
@@ -43,6 +44,7 @@ class EvaluateAnswers(Comparison):
         verdict: {evaluate: answers, tasks: evals, model: student, against: base, check: {verify: number}}
     """
 
+    version: ClassVar[int] = 2
     figures: ClassVar[Mapping[str, str]] = {"pass_rate": "score"}
     measures: ClassVar[Sequence[str]] = ("answer", "score")
 
@@ -76,6 +78,10 @@ class EvaluateAnswers(Comparison):
             temperature=self.temperature,
             max_tokens=self.max_tokens,
         )
+
+    def lacks(self, record: Row) -> bool:
+        parsed = self.parser.types()
+        return any(name in parsed and record.get(name) is None for name in self.check.operator.uses_columns())
 
     def judged(self, trials: Sequence[Trial]) -> Row:
         column = next(iter(self.parser.types()))

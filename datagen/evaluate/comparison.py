@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -24,7 +24,8 @@ class Comparison(PairedEvaluation):
     """Asks ``model`` (and ``against``) about every row of ``tasks``, and checks the answers.
 
     Each item gets ``samples`` answers at ``temperature`` (0: greedy), and the columns of :meth:`judged`. An
-    item whose request the engine cannot serve fails; other items are not affected.
+    item fails if the engine cannot serve its request, or if one of its answers cannot be judged, since its
+    score is then unknown. Other items are not affected.
     """
 
     seeded: ClassVar[bool] = True
@@ -43,6 +44,13 @@ class Comparison(PairedEvaluation):
     @abstractmethod
     def judged(self, trials: Sequence[Trial]) -> Row:
         """Return the columns of an item, from one model's answers to it (at least one)."""
+
+    def lacks(self, record: Row) -> bool:
+        """Whether a record could not be judged because the answer itself lacks what is judged."""
+        return False
+
+    def asked_columns(self) -> Iterable[str]:
+        return self.asking().names_columns()
 
     def samples_answers(self) -> bool:
         return self.temperature > 0
@@ -97,4 +105,7 @@ class Comparison(PairedEvaluation):
             refused = next(trial for trial in trials if not trial.answered).outcomes[0]
             assert isinstance(refused, Failed)
             return Failed(refused.error)
+        for unjudged in (each for trial in trials for each in trial.unjudged):
+            if not self.lacks(unjudged.row):
+                return Failed(unjudged.error)
         return Kept(self.judged(trials))

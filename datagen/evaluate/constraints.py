@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class EvaluateConstraints(Comparison):
     """Measures how many verifiable constraints a model satisfies, and its gain over another model.
 
-    An item fails if the engine cannot serve its request or its constraints cannot be read. The gain has a
-    paired-bootstrap interval. ``loop.when`` reads the metrics.
+    An item fails if the engine cannot serve its request, its constraints cannot be read, or its keywords are
+    patterns that take too long. The gain has a paired-bootstrap interval. ``loop.when`` reads the metrics.
 
     Reads:
         prompt (text): the prompt.

@@ -14,7 +14,7 @@ from ...contracts.rows import Row
 from .paired import PairedEvaluation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 class EvaluateLikelihood(PairedEvaluation):
@@ -52,6 +52,9 @@ class EvaluateLikelihood(PairedEvaluation):
     """Column with the prompt, if `response` is given. By default `prompt` or `messages`."""
     system: str | None = None
     """System prompt of rows that have none of their own."""
+
+    def asked_columns(self) -> Iterable[str]:
+        return [name for name in (self.prompt, self.response) if name is not None]
 
     def samples_answers(self) -> bool:
         return False

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from ...contracts.asking import ask
 from ...contracts.errors import DataError, EngineError
 from ...contracts.inference import Completion, Engine, Request, derive_seed
-from ...contracts.outcomes import Failed, Outcome
+from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from .answer_check import AnswerJudge
 from .sampling_policies import Policy, Trial
@@ -110,25 +110,26 @@ async def sample_rows(plan: SamplingPlan, rows: Sequence[Row]) -> list[list[Tria
             else:
                 told = Answer(ordinal, request, answer, plan.engine)
                 made.append(plan.read(rows[index], told))
+        judged = made
         if plan.judge is not None:
-            made = await plan.judge([rows[index] for index, _ in wave], made)
-        for (index, _), outcomes, answer in zip(wave, made, answers, strict=True):
-            if isinstance(answer, Completion) and (unjudged := _unjudged(outcomes)) is not None:
-                failed[index] = unjudged
+            judged = await plan.judge([rows[index] for index, _ in wave], made)
+        for (index, _), read, outcomes, answer in zip(wave, made, judged, answers, strict=True):
+            unjudged = _unjudged(read, outcomes)
+            # A retry might judge it. The number of passes, and so of samples to request, is then unknown.
+            if (later := next((each for each in unjudged if each.retryable), None)) is not None:
+                failed[index] = Failed(later.error, retryable=True)
                 requests.pop(index, None)
-            trials[index].append(Trial(tuple(outcomes), not isinstance(answer, EngineError)))
+            trials[index].append(Trial(tuple(outcomes), not isinstance(answer, EngineError), unjudged))
     return [failed[index] if index in failed else trials[index] for index in range(len(rows))]
 
 
-def _unjudged(outcomes: Sequence[Outcome]) -> Failed | None:
-    """Return why an answer that a retry might judge was not judged.
-
-    The number of passes, and so the number of samples to request, is then unknown.
-    """
-    for outcome in outcomes:
-        if isinstance(outcome, Failed) and outcome.retryable:
-            return Failed(outcome.error, retryable=True)
-    return None
+def _unjudged(read: Sequence[Outcome], judged: Sequence[Outcome]) -> tuple[Failed, ...]:
+    """The failures of the check: of records that were read of an answer."""
+    return tuple(
+        after
+        for before, after in zip(read, judged, strict=True)
+        if isinstance(before, Kept) and isinstance(after, Failed)
+    )
 
 
 def _sample(plan: SamplingPlan, row: Row, request: Request, ordinal: int) -> Request:

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from ...contracts.frozen import Frozen
-from ...contracts.outcomes import Kept, Outcome
+from ...contracts.outcomes import Failed, Kept, Outcome
 from .answer_check import passes
 
 
@@ -26,11 +26,12 @@ class Trial:
     """One judged sample of a row.
 
     ``outcomes``: one row per record in its text, or why there is none. ``answered``: false if the engine
-    could not serve the request.
+    could not serve the request. ``unjudged``: those of the outcomes that were records until the check failed.
     """
 
     outcomes: tuple[Outcome, ...]
     answered: bool = True
+    unjudged: tuple[Failed, ...] = ()
 
     @property
     def passed(self) -> bool:

@@ -64,9 +64,10 @@ class GateSpec(Frozen):
     yardstick is evaluated, and further quarters only as long as nothing is decided. The error rate stays
     `alpha`."""
     seeds: int = Field(1, ge=1, le=MAX_SEEDS)
-    """Number of students that are trained on the same rows with different seeds. The yardsticks then judge
-    the mean of all of them, and their intervals cover the noise of training too; the first one is promoted.
-    Three cost three trainings, and an evaluation each. By default the verdict is about the one student."""
+    """Number of students that are trained with different seeds, each with its own copy of every training of
+    the round on which it rests and of the steps between that depend on one. The yardsticks then judge the
+    mean of all of them, and their intervals cover the noise of training too; the first one is promoted. Three
+    cost three times these steps, and an evaluation each. By default the verdict is about the one student."""
     worth: float = Field(0.0, ge=0.0, allow_inf_nan=False)
     """The smallest gain that is of use. The teacher is kept, and no more items are evaluated, once it is
     shown that the gain on `promote` is smaller. By default the teacher is kept once the student is shown to

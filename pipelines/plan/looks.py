@@ -10,6 +10,7 @@ from ...contracts import registry
 from ...contracts.operators import Operator
 from ..file.check_gate import look_name, seed_name
 from ..file.spec import BEFORE, PipelineSpec, StepSpec
+from .further_students import with_further_students
 from .nodes import Plan
 
 #: The ends of the names of a look, and of a further student.
@@ -29,16 +30,14 @@ def with_looks(spec: PipelineSpec) -> PipelineSpec:
         return spec
     names = {name for name, _ in gate.yardsticks()}
     steps: dict[str, StepSpec] = {}
-    for name, step in spec.steps.items():
-        made = [step, *_further(step, spec)]
+    every = with_further_students(spec)
+    for name, step in every.steps.items():
+        made = step
         if name in names:
-            made[0] = step.model_copy(update={"operator": _with_start(step.operator, spec)})
-        for each in made:
-            in_parts = name in names and gate.looks > 1
-            steps.update(
-                {part.name: part for part in _parts(each, gate.looks)} if in_parts else {each.name: each}
-            )
-    found = spec.model_copy(update={"steps": steps})
+            made = step.model_copy(update={"operator": _with_start(step.operator, spec)})
+        in_parts = gate.looks > 1 and written(spec, name) in names
+        steps.update({part.name: part for part in _parts(made, gate.looks)} if in_parts else {name: made})
+    found = every.model_copy(update={"steps": steps})
     found._renamed.update({("steps", name): ("steps", written(spec, name)) for name in steps})
     return found
 
@@ -95,24 +94,6 @@ def asked(plan: Plan, yardsticks: Collection[str]) -> Plan:
     used = {name for step in kept for name in step.inputs}
     items = {name for step in plan.steps if step.name in every for name in step.inputs}
     return replace(plan, steps=tuple(step for step in kept if step.name not in items - used))
-
-
-def _further(step: StepSpec, spec: PipelineSpec) -> Iterator[StepSpec]:
-    """The further students of a gate with several seeds, and the evaluation of each, of that model alone."""
-    gate, students = spec.loop.gate, spec.loop.promote
-    if gate is None:
-        return
-    model = getattr(step.operator, "model", None)
-    for number in range(2, gate.seeds + 1):
-        name = seed_name(step.name, number)
-        if step.name in students:
-            # A step with a seed of its own has it in every round.
-            seed = None if step.seed is None else step.seed + number - 1
-            yield step.model_copy(update={"name": name, "seed": seed})
-        elif step.name in dict(gate.yardsticks()) and model in students:
-            alone = {"model": seed_name(str(model), number), "against": None, "start": None}
-            operator = step.operator.model_copy(update=alone)
-            yield step.model_copy(update={"name": name, "operator": operator})
 
 
 def _with_start(operator: Operator, spec: PipelineSpec) -> Operator:

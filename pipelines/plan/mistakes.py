@@ -24,7 +24,7 @@ from ..file.load import texts
 from ..file.model_kinds import ModelSpec, WeightsModel, members
 from ..file.spec import PipelineSpec, StepSpec
 from ..weights import on_disk
-from . import earlier
+from . import earlier, further_students
 from .collisions import collisions
 from .digests import digest_of
 from .order import base_of, order
@@ -67,6 +67,7 @@ def inspect(spec: PipelineSpec, digest_of: DigestOf = digest_of) -> Inspected:
         _Step(found, spec.steps[name]).inspect()
     found.problems += _unmeasured(spec)
     found.problems += earlier.mistakes(spec)
+    found.problems += further_students.mistakes(spec)
     found.problems += collisions(spec, found.schemas)
     return found
 

@@ -151,6 +151,7 @@ def _of_loop(run: RunData) -> dict[str, Any]:
             if gate
         ],
         "alarms": [(number, each["told"]) for number, result in over for each in result.get("alarms", [])],
+        "unchecked": [(number, each) for number, result in over for each in result.get("unchecked", [])],
         "whole_loop": list(whole_loop(since, promoted, len(over))),
     }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -20,8 +21,18 @@ from ..store.run_directory import RunDirectory
 from .input_rows import InputRows
 
 
-def contamination(plan: Plan, run: RunDirectory) -> str | None:
-    """Say how many items of the deciding evaluations are in the students' training rows; None if none are.
+@dataclass(frozen=True, slots=True)
+class Contamination:
+    """``found``: how many deciding items were trained on; None if none were. ``unchecked``: which of them
+    cannot be compared with what was trained on, and why.
+    """
+
+    found: str | None = None
+    unchecked: Sequence[str] = ()
+
+
+def contamination(plan: Plan, run: RunDirectory) -> Contamination:
+    """Look for the items of the deciding evaluations in the students' training rows.
 
     The evaluations are those that the condition of the loop names, or the yardsticks of its gate. The rows
     are those that this round's students, and the students that earlier rounds promoted, were trained on.
@@ -36,22 +47,36 @@ def contamination(plan: Plan, run: RunDirectory) -> str | None:
         and (step.name.replace("-", "_") in named or step.name in of_gate)
     ]
     if not judging:
-        return None
+        return Contamination()
     count = registry.contaminated_items()
-    tables = list(_trained(plan, run, loop.promote))
-    found = []
-    for step in {step.inputs: step for step in judging}.values():
-        items = InputRows([run.step(name, plan.step(name).fingerprint) for name in step.inputs]).all()
-        hit = max((count(table, items) or 0 for table in tables), default=0) if items.num_rows else 0
-        if hit:
-            found.append(f"{hit:,} of {counted(items.num_rows, 'item')} of {', '.join(step.inputs)}")
-    if not found:
-        return None
-    return f"contaminated: {' and '.join(found)} are in the rows that the student was trained on"
+    trainings = list(_trained(plan, run, loop.promote))
+    asked: dict[tuple[str, ...], set[str]] = {}
+    for step in judging:
+        assert isinstance(step.operator, Evaluate)
+        asked.setdefault(tuple(step.inputs), set()).update(step.operator.asked_columns())
+    found, unchecked = [], []
+    for inputs, columns in asked.items():
+        items = InputRows([run.step(name, plan.step(name).fingerprint) for name in inputs]).all()
+        hits = [count(rows, items, read, columns) for rows, read in trainings]
+        if hit := max((each or 0 for each in hits), default=0):
+            found.append(f"{hit:,} of {counted(items.num_rows, 'item')} of {', '.join(inputs)}")
+        elif None in hits:
+            unchecked.append(
+                f"contamination is not checked: the items of {', '.join(inputs)} and the rows that the "
+                "student was trained on have no texts to compare; a column `question` of the items would be "
+                "compared"
+            )
+    told = f"contaminated: {' and '.join(found)} are in the rows that the student was trained on"
+    return Contamination(told if found else None, unchecked)
 
 
-def _trained(plan: Plan, run: RunDirectory, students: Mapping[str, str]) -> Iterator[pa.Table]:
-    """The rows that each student was trained on, in this round and in earlier ones that promoted it."""
+def _trained(
+    plan: Plan, run: RunDirectory, students: Mapping[str, str]
+) -> Iterator[tuple[pa.Table, Iterable[str]]]:
+    """The rows that each student was trained on, in this round and in earlier ones that promoted it; and the
+    columns that the training names.
+    """
+    named = {step.name: tuple(step.operator.uses_columns()) for step in plan.steps}
     promoted = [
         past.plan["steps"]
         for past in run.rounds()
@@ -60,7 +85,7 @@ def _trained(plan: Plan, run: RunDirectory, students: Mapping[str, str]) -> Iter
     for steps in [as_record(plan)["steps"], *promoted]:
         for name in dict.fromkeys(each for student in students for each in _made_of(student, steps)):
             inputs = [(each, steps[each]["fingerprint"]) for each in steps[name]["from"]]
-            yield _rows(run, (name, steps[name]["fingerprint"]), inputs)
+            yield _rows(run, (name, steps[name]["fingerprint"]), inputs), named.get(name, ())
 
 
 def _made_of(name: str, steps: Mapping[str, Any]) -> Iterator[str]:

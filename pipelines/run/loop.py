@@ -27,7 +27,7 @@ from ..store.seal import digest
 from ..store.step_store import StepStore
 from .budget import BudgetTracker, Interrupted, Stop
 from .comparisons import comparisons
-from .contamination import contamination
+from .contamination import Contamination, contamination
 from .decide import decide
 from .events import Notice, Observer, RoundDone, RunEnded, RunStarted
 from .executor import Executor, LocalExecutor
@@ -223,10 +223,12 @@ class RoundLoop:
         metrics = {name: store.manifest["summary"] for name, store in stores.items()}
         decision = decide(self.spec.loop, metrics) if verdict is None else verdict.decision
         why = None if verdict is None else verdict.why
-        found = contamination(plan, self.run) if decision == "promoted" else None
-        if found is not None:
-            decision, why = "contaminated", found
+        trained_on = contamination(plan, self.run) if decision == "promoted" else Contamination()
+        if trained_on.found is not None:
+            decision, why = "contaminated", trained_on.found
             self.observer.on(Notice(text=f"round {number} promotes no student: {why}", level="warning"))
+        for each in trained_on.unchecked:
+            self.observer.on(Notice(text=f"round {number}: {each}", level="warning"))
         measured = {name: summary for name, summary in metrics.items() if summary}
         raised = self._alarms(number, measured)
         promote = self.spec.loop.promote if decision == "promoted" else {}
@@ -238,6 +240,7 @@ class RoundLoop:
             "when": self.spec.loop.when,
             "why": why,
             "metrics": measured,
+            "unchecked": list(trained_on.unchecked),
             "alarms": raised,
             "comparisons": comparisons(plan, stores),
             "gate": None if verdict is None else {**verdict.record(), "steps": deciding(plan)},

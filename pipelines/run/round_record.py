@@ -43,7 +43,9 @@ def record_round(
             "parent": _parent(run, plan.round),
             "steps": steps,
             "models": {name: model.digest for name, model in plan.models.items()},
-            "verdict": {name: result.get(name) for name in ("decision", "when", "why", "metrics", "gate")},
+            "verdict": {
+                name: result.get(name) for name in ("decision", "when", "why", "unchecked", "metrics", "gate")
+            },
             "carry": {model: dict(each) for model, each in result["carry"].items()},
             "budget": {
                 "requests": usage.requests,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from ....contracts.errors import DataError
@@ -42,9 +43,14 @@ class Family:
     compute: Mapping[str, str] = field(default_factory=dict)
 
 
-def family_of(rows: Sequence[Mapping[str, Any]], file: str) -> Family:
-    """The family of a file, from its first rows. Raises DataError if it is none of them."""
-    known = set(rows[0]) if rows else set()
+def family_of(rows: Iterable[Mapping[str, Any]], file: str) -> Family:
+    """The family of a file: its first row tells, and of multiple choice all rows the number of options.
+
+    Raises DataError if it is none of them.
+    """
+    rest = iter(rows)
+    first = next(rest, {})
+    known = set(first)
     if "instruction_id_list" in known or "constraints" in known:
         return Family("constraints", "strict", {"evaluate": "constraints"}, 512)
     if {"prompt", "entry_point", "test"} <= known:
@@ -53,8 +59,9 @@ def family_of(rows: Sequence[Mapping[str, Any]], file: str) -> Family:
         tests = "test || chr(10) || chr(10) || 'check(' || entry_point || ')' || chr(10)"
         return Family("code", "score", _answers(_CODE, check, parser), 512, {"tests": tests})
     for question, options, answer in CHOICES:
-        if {question, options, answer} <= known and isinstance(rows[0][options], list):
-            most = max(len(row[options]) for row in rows)
+        if {question, options, answer} <= known and isinstance(first[options], list):
+            given = (row.get(options) for row in chain((first,), rest))
+            most = max(len(each) for each in given if isinstance(each, list))
             check = {"verify": "choice", "answer": answer, "options": most}
             template = _CHOICE.format(question=question, options=options, letter=_LETTERS)
             return Family("choice", "score", _answers(template, check), 256)

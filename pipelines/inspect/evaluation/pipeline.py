@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,6 @@ from ....contracts.errors import GristmillError
 from ...store.run_directory import RunDirectory
 from .families import Family, family_of
 from .logged import is_log, tasks_in
-
-#: Rows of a file that are looked at to tell its family.
-LOOKED_AT = 200
 
 
 @dataclass(frozen=True)
@@ -42,9 +38,9 @@ def tasks_of(given: Sequence[str]) -> list[Tasks]:
 
 
 def _tasks(name: str, path: str) -> Tasks:
-    rows = list(islice(_rows(path), LOOKED_AT))
-    if not rows or not is_log(rows[0]):
-        return Tasks(name, path, family_of(rows, path))
+    first = next(_rows(path), None)
+    if first is None or not is_log(first):
+        return Tasks(name, path, family_of(_rows(path), path))
     every = list(_rows(path))
     for number, row in enumerate(every, 1):
         if not is_log(row):

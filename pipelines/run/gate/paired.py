@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: A z-score that no evidence exceeds.
 MOST = 38.0
+#: A difference of two scores up to which they are equal but for rounding.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +26,8 @@ class Differences:
     "Equivalence test and confidence interval for the difference in proportions for the paired-sample
     design"), which is McNemar's test if the difference to exceed is 0. Its correction for continuity is that
     of Edwards (1948), with which it rejects nothing at a level of up to 0.1 that the exact sign test does
-    not. Otherwise it is Student's t-test of the differences.
+    not. Otherwise it is Student's t-test of the differences, with the same correction: by the smallest
+    difference of an item, which is next to nothing where scores are continuous.
     """
 
     values: NDArray[np.float64]
@@ -59,13 +62,20 @@ class Differences:
     def _losses(self) -> float:
         return float((self.values == -1.0).sum())
 
+    @cached_property
+    def _step(self) -> float:
+        """The smallest difference of an item, as a part of the mean: the correction for continuity."""
+        sizes = np.abs(self.values)
+        differing = sizes[sizes > _ROUNDING]
+        return float(differing.min()) / self.n if differing.size else 0.0
+
     def above(self, value: float) -> float:
         """The evidence that the mean exceeds ``value``, as a z-score: 1.96 is a one-sided p of 0.025."""
         if self.n == 0:
             return -MOST
         if self.is_binary:
             return tango(self._wins, self._losses, self.n, value)
-        return _student(self.mean, *self.error(), value)
+        return _student(self.mean - self._step, *self.error(), value)
 
     def below(self, value: float) -> float:
         """The evidence that the mean is less than ``value``, as a z-score."""
@@ -76,7 +86,7 @@ class Differences:
         if self.n == 0:
             return -inf
         if not self.is_binary:
-            return _student_bound(self.mean, *self.error(), z)
+            return _student_bound(self.mean - self._step, *self.error(), z)
         return self._reached(z)
 
     def _reached(self, z: float) -> float:

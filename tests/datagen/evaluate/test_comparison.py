@@ -1,4 +1,4 @@
-"""Evaluations that ask a model: a refused request fails only its own item."""
+"""Evaluations that ask a model: an item that cannot be asked about or judged fails alone."""
 
 from __future__ import annotations
 
@@ -101,3 +101,47 @@ def test_both_evaluations_ask_alike_and_judge_alike(context: Any, kind: str) -> 
     assert metrics["gain"]["metric"] == next(iter(operator.figures))
     assert operator.estimate(30).requests == 60
     assert set(operator.needs()) == {"model", "against"}
+
+
+NUMBER = {"verify": "number", "answer": "gold"}
+OPTIONAL = {"kind": "json", "fields": {"response": "text"}, "optional": ["response"]}
+
+
+@pytest.mark.parametrize(
+    ("check", "bad", "told"),
+    [
+        (NUMBER, {"gold": "none"}, "column 'gold' holds text without a number"),
+        (NUMBER, {}, "column 'gold' is missing"),
+        ({"verify": "choice", "answer": "gold", "options": 2}, {"gold": 3}, "a letter from A to B"),
+        ({"verify": "tests", "code": "response"}, {"gold": 1}, "column 'tests' is missing"),
+        ({"verify": "constraints"}, {"constraints": "no list"}, "is not JSON text"),
+    ],
+)
+@pytest.mark.parametrize("parser", [{"kind": "text"}, OPTIONAL])
+def test_an_item_that_cannot_be_judged_fails(
+    context: Any, check: dict[str, Any], bad: dict[str, Any], told: str, parser: dict[str, Any]
+) -> None:
+    """It would count as wrong for both models, and so dilute what they differ by."""
+    answer = '{"response": "1"}' if parser is OPTIONAL else "1"
+    context.engines = {"student": ShortContext(1000, answer), "base": ShortContext(1000, "no object")}
+    operator = EvaluateAnswers(tasks="evals", model="student", against="base", check=check, parser=parser)
+    good = {"gold": 1, "tests": "assert True", "constraints": CONSTRAINTS}
+    rows = [{"_id": f"t{n}", "prompt": "Which?", **each} for n, each in enumerate([good, bad, good])]
+    outcomes = [outcome for (outcome,) in asyncio.run(operator.open(context)(rows))]
+    assert [isinstance(outcome, Failed) for outcome in outcomes] == [False, True, False]
+    assert isinstance(outcomes[1], Failed)
+    assert told in outcomes[1].error
+    assert not outcomes[1].retryable
+
+
+@pytest.mark.parametrize(
+    "answer", ["no object", '{"response": null}', '{"response": 1}', '{"response": "2"}']
+)
+def test_a_wrong_answer_and_one_that_cannot_be_read_are_not_passed(context: Any, answer: str) -> None:
+    """They are the model's doing: an item without them would flatter it."""
+    context.engines = {"base": ShortContext(1000, answer)}
+    operator = EvaluateAnswers(tasks="evals", model="base", check=NUMBER, parser=OPTIONAL)
+    rows = [{"_id": "t0", "prompt": "Which?", "gold": 1}]
+    ((item,),) = asyncio.run(operator.open(context)(rows))
+    assert isinstance(item, Kept)
+    assert item.row["score"] == 0.0

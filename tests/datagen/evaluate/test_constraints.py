@@ -158,6 +158,20 @@ def test_a_bad_task_fails_alone_and_costs_no_tokens(context: Any, bad: dict[str,
     assert {request.id[:2] for request in engine.asked} == {"t0", "t1"}
 
 
+def test_an_item_whose_pattern_takes_too_long_fails_alone(
+    context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gristmill.datagen.verify.constraints.SECONDS", 1)
+    asked = json.dumps([{"kind": "keywords:existence", "keywords": ["(a+)+$"]}])
+    rows = [tasks(1)[0], {"_id": "t9", "prompt": "Write a.", "constraints": asked}]
+    context.engines = {"base": Scripted(lambda request: "a" * 40 + "!")}
+    operator = EvaluateConstraints(tasks="evals", model="base")
+    kept, failed = (outcome for (outcome,) in asyncio.run(operator.open(context)(rows)))
+    assert isinstance(kept, Kept)
+    assert isinstance(failed, Failed)
+    assert "its constraints cannot be judged" in failed.error
+
+
 def test_a_blank_answer_keeps_no_constraint(context: Any) -> None:
     context.engines = {"base": Scripted(lambda request: " \n")}
     (item,) = evaluate(EvaluateConstraints(tasks="evals", model="base"), context, tasks(1)).to_pylist()

@@ -29,6 +29,27 @@ def test_items_that_are_trained_on_are_counted(rows: Any, trained: dict[str, Any
     assert registry.contaminated_items()(rows(**trained), items) == count
 
 
+@pytest.mark.parametrize("name", ["ctx", "problem", "query", "text"])
+def test_what_an_evaluation_asks_about_is_compared(rows: Any, name: str) -> None:
+    count = registry.contaminated_items()
+    items = rows(**{name: [ITEM, OTHER, "Sum 2 and 3"]}, answer=["a", "b", "5"], endings=[["a"]] * 3)
+    assert count(rows(prompt=[ITEM, "sum 2 and 3"]), items, (), {name, "endings"}) == 2
+    assert count(rows(prompt=["x"]), items, (), {name, "endings"}) == 0
+    assert count(rows(prompt=["x"]), items, (), {"endings"}) is None, "the answers alone tell nothing"
+    assert count(rows(prompt=["x"], response=[" A"]), rows(answer=["a"]), (), ()) == 0
+    # What the training itself names is compared too.
+    assert count(rows(body=[ITEM, "sum 2 and 3"]), items, ("body",), {name}) == 2
+    assert count(rows(body=[ITEM]), items, (), {name}) is None
+
+
+def test_a_passage_that_several_items_share_is_no_item(rows: Any) -> None:
+    count = registry.contaminated_items()
+    items = rows(passage=[ITEM] * 3, query=["Who finds it?", "Where?", OTHER])
+    assert count(rows(prompt=[f"{ITEM} What is old?"]), items, (), {"passage", "query"}) == 0
+    assert count(rows(prompt=[OTHER]), items, (), {"passage", "query"}) == 1
+    assert count(rows(prompt=["x"]), items, (), {"passage"}) is None
+
+
 def test_tables_that_cannot_be_compared_say_so(rows: Any) -> None:
     assert registry.contaminated_items()(rows(prompt=["a"]), rows(number=[1])) is None
     assert registry.contaminated_items()(rows(prompt=pa.array([], pa.string())), rows(prompt=["a"])) == 0

@@ -162,6 +162,15 @@ def test_the_fields_tell_the_family(row: dict[str, Any], family: str) -> None:
     assert family_of([row], "f.jsonl").name == family
 
 
+def test_the_options_are_those_of_the_item_with_most(tmp_path: Path) -> None:
+    """Of the whole file, and of a log; an item without a list fails when it is asked."""
+    rows = [*CHOICE * 60, {"question": "Which?", "choices": list("abcdef"), "answer": 5}]
+    rows[3] = {"question": "None?", "choices": None, "answer": 0}
+    for name, file in (("plain", rows), ("log", log(rows))):
+        [found] = tasks_of([write(tmp_path / f"{name}.jsonl", file)])
+        assert found.family.evaluate["check"]["options"] == 6
+
+
 def test_what_is_called_better_is_so_at_one_error_rate() -> None:
     def score(p: float | None, gain: float = 0.1) -> ModelScore:
         return ModelScore("t", "code", "score", "m", 9, 0, 0.5, 0.1, 0.9, gain=gain, p=p)

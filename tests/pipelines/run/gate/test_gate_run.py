@@ -162,6 +162,28 @@ def test_a_gain_on_items_that_the_student_was_trained_on_is_blocked(case: Case) 
     assert "are in the rows that the student was trained on" in made.results[0]["why"]
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_what_the_items_ask_is_looked_for_in_any_column(case: Case, listed: bool) -> None:
+    """A list of texts is not compared, and the round says so."""
+    file = case.folder / "tasks.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    renamed = [{"ctx": [row["prompt"]] if listed else row["prompt"], "answer": row["answer"]} for row in rows]
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in renamed))
+    leaked = [{"prompt": f"What is {n} + 1?", "response": "yes"} for n in range(4)]
+    (case.folder / "lessons.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in leaked))
+    asked = "ctx[0]" if listed else "ctx"
+    text = PIPELINE.replace("tasks: tasks,", f'tasks: tasks, template: "{{{{{{{{ {asked} }}}}}}}}",')
+    made, log = case.run("{promote: kept}", text=text)
+    (result,) = made.results
+    assert result["decision"] == ("promoted" if listed else "contaminated")
+    assert bool(result["unchecked"]) is listed
+    warned = [each for each in log.notices if "contamination is not checked: the items of tasks and" in each]
+    assert bool(warned) is listed
+    assert ("contamination is not checked" in made.report().read_text()) is listed
+    record = read(made.directory.path, str(result["record"]))
+    assert record["verdict"]["unchecked"] == result["unchecked"]
+
+
 def test_shuffled_verdicts_are_not_promoted(case: Case) -> None:
     """A clear gain, and the same answers of which a coin says whose they are."""
     coin = [int(byte) & 1 for byte in random.Random(4).randbytes(ITEMS)]

@@ -46,8 +46,27 @@ def test_the_ends_of_an_interval_are_where_the_evidence_is_that_of_the_level() -
 
 def test_scores_that_are_no_passes_are_judged_by_students_test() -> None:
     values = np.random.default_rng(2).normal(0.2, 1.0, 30)
-    p = stats.ttest_1samp(values, 0.1, alternative="greater").pvalue
+    corrected = values - np.abs(values).min() / 30
+    p = stats.ttest_1samp(corrected, 0.1, alternative="greater").pvalue
     assert Differences(values).above(0.1) == pytest.approx(stats.norm.isf(p), abs=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.25, 3.0])
+def test_few_scores_that_differ_are_no_more_evidence_than_the_sign_test_finds(share: float) -> None:
+    """Means of several samples that differ by one of them, up to 30 items of 240."""
+    for differing in range(1, 31):
+        for wins in range(differing + 1):
+            sizes = [share, -share, 0.0]
+            found = Differences(np.repeat(sizes, [wins, differing - wins, 240 - differing]))
+            exact = stats.binom.sf(wins - 1, differing, 0.5)
+            if exact <= 0.1:
+                assert stats.norm.sf(found.above(0.0)) >= exact, (wins, differing)
+    four = Differences(np.repeat([0.5, 0.0], [4, 236]))
+    assert four.above(0.0) < 1.6
+    assert four.low(four.above(0.0)) == pytest.approx(0.0, abs=1e-9)
+    # Rounding is no difference.
+    rounded = Differences(np.repeat([0.5, 1e-17], [4, 236]))
+    assert rounded.above(0.0) == pytest.approx(four.above(0.0), abs=1e-9)
 
 
 def test_few_items_show_nothing() -> None:
