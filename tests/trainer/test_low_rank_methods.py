@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from gristmill.contracts.training import Trained
 from gristmill.trainer.adapters.dylora import DyLoRA
@@ -73,3 +74,16 @@ def test_dylora_trains_another_rank_in_each_step(fit: Fit, monkeypatch: pytest.M
     by_step = [set(drawn[start : start + layers]) for start in range(0, len(drawn), layers)]
     assert all(len(ranks) == 1 for ranks in by_step), "all layers have the same rank"
     assert len(set.union(*by_step)) > 1
+
+
+def test_the_regularizers_of_kasa_are_part_of_each_step(fit: Fit) -> None:
+    """B starts at zero, so that in the first step only a regularizer moves A."""
+    found = {}
+    for weight in (0.0, 0.1):
+        adapter = METHODS["kasa"]["adapter"] | {"kasa_singular": 0.0, "kasa_orthogonal": weight}
+        trained = fit(f"weight-{weight}", **METHODS["kasa"] | {"adapter": adapter}, max_steps=1)
+        found[weight] = load_file(trained.adapter / "adapter_model.safetensors")
+    factors = [name for name in found[0.0] if "lora_A" in name]
+    assert factors
+    for name in factors:
+        assert (found[0.1][name] - found[0.0][name]).abs().max() > 1e-5, name

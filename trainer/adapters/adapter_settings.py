@@ -77,7 +77,8 @@ class AdapterSettings(Frozen):
     """Iterations of the randomized singular value decomposition in `pissa`, `loftq`, `lora_ga`, `lq_lora`
     and `dsee`; null for the exact decomposition, which is slower."""
     loftq_turns: int = Field(default=5, ge=1)
-    """Number of times that `loftq` and `lq_lora` alternate between quantizing and decomposing."""
+    """Number of times that `loftq` alternates between quantizing and decomposing; the most for `lq_lora`,
+    which stops when the error rises."""
     eva_spread: float = Field(default=2.0, ge=1)
     """Largest rank that `eva` may give to a layer, as a multiple of `rank`."""
 

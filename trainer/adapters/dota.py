@@ -1,6 +1,7 @@
 """DoTA: Hu et al., "DoTA: Weight-Decomposed Tensor Adaptation for Large Language Models" (arXiv 2412.20891).
 
-Over a quantized base it is QDoTA.
+The paper's QDoTA quantizes what the chain leaves of the weight. This is not done: over a quantized base, the
+chain starts as the decomposition of the quantized weight.
 """
 
 from __future__ import annotations

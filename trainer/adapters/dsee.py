@@ -28,7 +28,8 @@ class DSEE(Adapter):
     ``places`` (n,): them, row-major, ascending. ``values`` (n,): their changes, initially zero. The share
     ``dsee_pruned`` of the weight's entries, the smallest ones, is zero from the start, so training makes up
     for them. (The paper prunes after a first training, and trains again; and takes the entries from a
-    randomized decomposition.)
+    randomized decomposition. It aims at sparse final weights; here a merged weight is dense, since
+    ``s B A`` fills the zeros.)
     """
 
     formed: ClassVar[int] = 1

@@ -114,7 +114,7 @@ def test_s2ft_of_other_layers_is_refused() -> None:
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (5, 7)])
-def test_loldu_changes_the_diagonal_of_the_decomposition(shape: tuple[int, int]) -> None:
+def test_loldu_changes_and_scales_the_diagonal_of_the_decomposition(shape: tuple[int, int]) -> None:
     weight = _random(*shape)
     adapter = _trained(weight, "loldu")
     assert isinstance(adapter, LoLDU)
@@ -122,6 +122,8 @@ def test_loldu_changes_the_diagonal_of_the_decomposition(shape: tuple[int, int])
     before = scaled.diagonal()
     after = before.clone()
     after[:3] += adapter.diagonal.detach()
+    assert adapter.scale.abs().item() > 0.1
+    after[:3] *= 1 + adapter.scale.item()
     wanted = permutation @ lower @ (after[:, None] * (scaled / before[:, None]))
     torch.testing.assert_close(adapter.merged(weight), wanted, atol=1e-4, rtol=1e-4)
 

@@ -12,9 +12,9 @@ from gristmill.contracts.errors import ModelError
 from gristmill.contracts.inference import ModelWeights
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.initialization import InitializationData
-from gristmill.trainer.adapters.layer_statistics import damped
+from gristmill.trainer.adapters.layer_statistics import damped, weight_gradients
 from gristmill.trainer.adapters.load_adapted import load_adapted
-from gristmill.trainer.adapters.lq_lora import fit, importance
+from gristmill.trainer.adapters.lq_lora import alternate, fit, importance
 from gristmill.trainer.adapters.peft_files import save_adapter
 from gristmill.trainer.adapters.quailora import made_up
 from gristmill.trainer.adapters.training_record import TrainingRecord
@@ -26,6 +26,7 @@ from gristmill.trainer.merging.trained_source import TrainedSource
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 from gristmill.trainer.model.decoder import Decoder
 from gristmill.trainer.model.loading import load_model
+from gristmill.trainer.model.weight_formats import FORMATS, dense
 
 N, K, RANK, SCALE = 9, 7, 2, 1.5
 
@@ -68,12 +69,13 @@ def _pack() -> Pack:
     return Pack.of([Example("row", (TokenSequence(tuple(ids), (False, *[True] * 59)),))], torch.device("cpu"))
 
 
+def _loss(model: Decoder, pack: Pack) -> Tensor:
+    return TokenObjective(cross_entropy).loss(model, pack, StepContext(59.0, 0.0)).loss
+
+
 def _load(path: Path, adapter: Path | None = None, **settings: object) -> tuple[Decoder, AdapterSettings]:
     chosen = AdapterSettings.model_validate({"rank": 4, "alpha": 6, **settings})
-    data = InitializationData(
-        [_pack()],
-        lambda model, pack: TokenObjective(cross_entropy).loss(model, pack, StepContext(59.0, 0.0)).loss,
-    )
+    data = InitializationData([_pack()], _loss)
     weights = ModelWeights("base", path, "digest", adapter)
     model = load_adapted(weights, chosen, seed=1, data=data, dtype=torch.float32, quantize="nf4")
     return model.eval(), chosen
@@ -113,6 +115,55 @@ def test_the_fit_of_lq_lora_is_weighted() -> None:
     left = rows[:, None] * (error - SCALE * b @ a) * columns
     best = torch.linalg.svdvals(rows[:, None] * error * columns)[RANK:].norm()
     torch.testing.assert_close(left.norm(), best)
+
+
+def _start_error(left: Tensor, weights: tuple[Tensor, Tensor]) -> float:
+    return (weights[0][:, None] * left * weights[1]).norm().item()
+
+
+def test_lq_lora_starts_with_nothing_quantized_and_stops_when_the_error_rises() -> None:
+    generator = torch.Generator().manual_seed(2)
+    full = torch.randn(N, K, generator=generator)
+    rows, columns = (torch.rand(size, generator=generator) + 0.1 for size in (N, K))
+    settings = AdapterSettings(
+        init="lq_lora", rank=RANK, alpha=SCALE * RANK, svd_iterations=None, loftq_turns=9
+    )
+    quantized: list[Tensor] = []
+
+    def rounded(weight: Tensor) -> Tensor:
+        step = weight.abs().max() / 2
+        return (weight / step).round() * step
+
+    def hold(weight: Tensor) -> Tensor:
+        quantized.append(weight)
+        return rounded(weight)
+
+    factors, base = alternate(full, (rows, columns), hold, settings, generator)
+    missing, errors = full, []
+    for given in quantized:
+        a, b = fit(missing, rows, columns, RANK, SCALE, None, generator)
+        torch.testing.assert_close(given, full - SCALE * b @ a)
+        errors.append(_start_error(given - rounded(given), (rows, columns)))
+        missing = full - rounded(given)
+    assert errors == pytest.approx([0.6413, 0.4810, 0.4462, 0.4536], abs=1e-3)
+    found = _start_error(full - base - SCALE * factors.b @ factors.a, (rows, columns))
+    assert found == pytest.approx(errors[2], rel=1e-5)
+
+
+def test_the_start_of_lq_lora_is_nearer_where_the_fisher_information_is(make_model) -> None:
+    path = make_model()
+    model, settings = _load(path, init="lq_lora")
+    plain = load_model(path, dtype=torch.float32, quantize="nf4").eval()
+    linears = dict(plain.linears())
+    fisher = weight_gradients(plain, linears, [_pack()], _loss, squared=True)
+    original = dict(load_model(path, dtype=torch.float32).linears())
+    for name, linear in model.linears():
+        full, weights = original[name].weight(), importance(fisher[name])
+        even = torch.ones(len(full)), torch.ones(full.shape[1])
+        factors, base = alternate(full, even, FORMATS["nf4"].quantize, settings, torch.Generator())
+        unweighted = dense(base, torch.float32) + settings.scale * factors.b @ factors.a
+        found = linear.adapter.merged(linear.weight())
+        assert _start_error(full - found, weights) < 0.97 * _start_error(full - unweighted, weights), name
 
 
 def test_a_base_that_is_not_quantized_is_refused() -> None:

@@ -30,6 +30,7 @@ from gristmill.trainer.methods.sft import SupervisedFineTuning
 from gristmill.trainer.model.decoder import Decoder
 from gristmill.trainer.model.linear import Linear
 from gristmill.trainer.model.loading import load_model
+from gristmill.trainer.model.weight_formats import FORMATS, dense
 
 SETTINGS = {
     "l4q": AdapterSettings(kind="l4q", rank=2, l4q_group=4, l4q_bits=3),
@@ -182,28 +183,61 @@ def _weak(path: Path, init: str = "owq", quantize: str = "int4") -> Decoder:
     return load_adapted(weights, settings, seed=1, data=data, dtype=torch.float32, quantize=quantize)
 
 
-def test_weak_columns_start_as_they_were_and_are_those_that_quantization_harms_the_most(make_model) -> None:
-    path = make_model(hidden_size=64, intermediate_size=128)
-    model = _weak(path)
+def _sensitivities(path: Path) -> dict[str, Tensor]:
+    """Of each column (K,): its quantization error times its inputs on the pack."""
     original = dict(load_model(path, dtype=torch.float32).linears())
-    quantized = dict(load_model(path, dtype=torch.float32, quantize="int4").linears())
-    seen: dict[str, Tensor] = {}
     plain = load_model(path, dtype=torch.float32, quantize="int4")
+    seen: dict[str, Tensor] = {}
     for name, linear in plain.linears():
         linear.register_forward_pre_hook(lambda _, x, name=name: seen.update({name: x[0]}))
     with torch.no_grad():
         plain(_pack().ids, [60])
+    errors = {name: original[name].weight() - linear.weight() for name, linear in plain.linears()}
+    return {name: error.square().sum(0) * seen[name].square().sum(0) for name, error in errors.items()}
+
+
+def _largest(sensitivity: Tensor) -> list[int]:
+    return sensitivity.topk(4).indices.sort().values.tolist()
+
+
+def test_weak_columns_start_as_they_were_and_are_those_that_quantization_harms_the_most(make_model) -> None:
+    path = make_model(hidden_size=64, intermediate_size=128)
+    model, sensitivities = _weak(path), _sensitivities(path)
+    original = dict(load_model(path, dtype=torch.float32).linears())
     for name, linear in model.linears():
         adapter, full = linear.adapter, original[name].weight()
         assert isinstance(adapter, WeakColumns)
-        error = (full - quantized[name].weight()).square().sum(0) * seen[name].square().sum(0)
-        assert adapter.index.tolist() == error.topk(4).indices.sort().values.tolist(), name
+        assert adapter.index.tolist() == _largest(sensitivities[name]), name
         merged = adapter.merged(linear.weight())
         torch.testing.assert_close(merged[:, adapter.index], full[:, adapter.index])
         others = torch.ones(full.shape[1], dtype=torch.bool).index_fill(0, adapter.index, False)
         assert torch.equal(merged[:, others], linear.weight()[:, others])
+        without = dense(FORMATS["int4"].quantize(full.index_fill(1, adapter.index, 0.0)), torch.float32)
+        assert torch.equal(linear.weight()[:, others], without[:, others]), "they widen no range"
         trained = sum(each.numel() for each in adapter.parameters() if each.requires_grad)
         assert trained == 4 * len(full) == WeakColumns.count(AdapterSettings(rank=4), linear.shape)
+
+
+def test_all_readers_of_the_residual_stream_share_the_last_columns_with_qeft(make_model) -> None:
+    path = make_model(hidden_size=64, intermediate_size=128)
+    model, sensitivities = _weak(path, "qeft"), _sensitivities(path)
+    reading = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
+    together = sum(each for name, each in sensitivities.items() if name.endswith(reading))
+    assert isinstance(together, Tensor)
+    first = _largest(sensitivities["layers.0.self_attn.q_proj"])
+    assert _largest(together) != first, "no layer decides alone"
+    for name, linear in model.linears():
+        adapter, size = linear.adapter, linear.shape[1]
+        assert isinstance(adapter, WeakColumns)
+        if name.endswith("o_proj"):
+            assert adapter.inputs is None
+            assert adapter.index.tolist() == _largest(sensitivities[name]), name
+            continue
+        assert adapter.index.tolist() == [*range(size - 4, size)], name
+        assert adapter.inputs is not None
+        wanted = together if name.endswith(reading) else sensitivities[name]
+        assert adapter.inputs[-4:].tolist() == _largest(wanted), name
+        assert sorted(adapter.inputs.tolist()) == [*range(size)]
 
 
 def test_exactly_as_many_columns_are_weak() -> None:

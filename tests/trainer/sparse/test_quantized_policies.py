@@ -21,6 +21,7 @@ from gristmill.trainer.optimizers.adamw import AdamW
 from gristmill.trainer.sparse.graft import Graft
 from gristmill.trainer.sparse.projection import deltas
 from gristmill.trainer.sparse.pv import PVTuning
+from gristmill.trainer.sparse.sparse_settings import SparseSettings
 
 FORMATS = {"int2": int2, "int4": int4}
 
@@ -53,7 +54,7 @@ def test_the_gradients_of_scales_and_zero_points_are_exact(form: str) -> None:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_the_codes_that_lessen_the_loss_the_most_move_by_one_level(form: str) -> None:
-    adapter, policy = _grouped(form, 6, 64), PVTuning(0.1, 1)
+    adapter, policy = _grouped(form, 6, 64), PVTuning(0.1, 1, trust=1.0)
     policy.weights = {"layer": adapter}
     optimizer = AdamW(parameter_groups(adapter))
     policy.before_step(0, optimizer)
@@ -74,6 +75,31 @@ def test_the_codes_that_lessen_the_loss_the_most_move_by_one_level(form: str) ->
     assert gain[moved != 0].min() >= left.max() - 1e-6
     assert adapter.gradient is None
     assert not adapter.wanted
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_moved_codes_change_a_weight_by_at_most_a_hundredth_of_its_norm(form: str) -> None:
+    adapter = _grouped(form, 128, 256)
+    policy = PVTuning.of(SparseSettings(kind="pv"), 1)
+    before, codes = adapter.whole().detach(), adapter.codes().int()
+    gradient = _random(128, 256, seed=2)
+    policy.move(adapter, gradient)
+    moved = adapter.codes().int() - codes
+    apart, most = (adapter.whole().detach() - before).norm(), 0.01 * before.norm()
+    assert 0 < moved.count_nonzero() < int(policy.density * moved.numel())
+    assert apart <= most
+    scales = adapter.scales.detach().repeat_interleave(64).view(128, 256)
+    possible = (codes - gradient.sign().int()).clamp(0, adapter.largest) != codes
+    gain = (gradient * scales).abs() * possible
+    following = gain.masked_fill(moved != 0, 0.0).argmax()
+    assert gain[moved != 0].min() >= gain.flatten()[following]
+    assert apart.square() + scales.flatten()[following].square() > most.square() * (1 - 1e-6)
+
+
+def test_the_share_of_codes_is_smaller_than_that_of_entries() -> None:
+    assert SparseSettings(kind="pv").density == 0.01
+    assert SparseSettings(kind="pv", density=0.03).density == 0.03
+    assert SparseSettings().density == 0.05
 
 
 def test_codes_rest_between_their_updates() -> None:
