@@ -11,7 +11,7 @@ import torch
 from ..adapters.lora import LoRA
 from ..model.decoder import Decoder
 from ..optimizers.optimizer import Optimizer
-from .projection import Projection
+from .projection import COUNTS, Projection
 
 if TYPE_CHECKING:
     from .sparse_settings import SparseSettings
@@ -33,6 +33,7 @@ class IncreLoRA(Projection):
     """
 
     over: ClassVar[frozenset[str]] = frozenset({"lora", "rslora"})
+    held_bytes: ClassVar[int] = COUNTS
 
     @classmethod
     def of(cls, settings: SparseSettings, seed: int) -> Self:
@@ -78,7 +79,17 @@ class IncreLoRA(Projection):
         can_grow = [name for name, adapter in self.adapters.items() if self.enabled[name] < len(adapter.a)]
         best = sorted(can_grow, key=self.score, reverse=True)
         for name in best[: max(0, min(self.grow, left))]:
-            self.enabled[name] += 1
+            self._enable(name, optimizer)
+
+    def _enable(self, name: str, optimizer: Optimizer) -> None:
+        """Give a layer its next rank, whose updates count from here."""
+        rank, adapter = self.enabled[name], self.adapters[name]
+        for parameter, dimension in ((adapter.a, 0), (adapter.b, 1)):
+            if parameter in optimizer.states:
+                kept = torch.ones_like(parameter, dtype=torch.bool)
+                kept.narrow(dimension, rank, 1).fill_(False)
+                optimizer.forget(parameter, kept)
+        self.enabled[name] += 1
 
     def score(self, name: str) -> float:
         """Return how much the layer ``name`` needs another rank."""

@@ -51,6 +51,11 @@ class LotteryTicket(Masked):
                 "more rows or epochs, or a smaller batch_tokens"
             )
 
+    def before_step(self, step: int, optimizer: Optimizer) -> None:
+        if step == 0:  # moments may have come from an earlier training, which trained a few entries only
+            for parameter in self.parameters.values():
+                optimizer.restart(parameter)
+
     @torch.no_grad()
     def after_step(self, step: int, last: bool, optimizer: Optimizer) -> None:
         if step + 1 != self.dense_steps:
@@ -59,6 +64,6 @@ class LotteryTicket(Masked):
             self.parameters[name].sub_(before)
         masks = list(largest(list(self.parameters.values()), self.density, self.scope))
         for (name, parameter), mask in zip(self.parameters.items(), masks):
-            self.choose(name, mask, optimizer)
-            optimizer.forget(parameter, torch.zeros_like(mask))
+            self.masks[name] = mask
+            optimizer.restart(parameter)
             self.reset(name)
