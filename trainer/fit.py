@@ -141,7 +141,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     )
     optimizer.prepare(model)
     if step.carry_optimizer:
-        continue_optimizer(optimizer, weights.adapter)
+        continue_optimizer(optimizer, model, weights.adapter)
     at_best, flop_of = roofline_estimate(step, config, optimizer, rate)
     started = time.perf_counter()
     # Before a checkpoint is loaded: the objective needs the model as it is at the start of training.
@@ -334,7 +334,7 @@ def _save(
         if not processes.first:
             shutil.rmtree(own)
     if processes.first and step.carry_optimizer:
-        save_optimizer(optimizer, directory)
+        save_optimizer(optimizer, model, directory)
 
 
 def _work(
