@@ -28,8 +28,9 @@ class IncreLoRA(Projection):
     ``mean`` on average. Ranks in reserve have B = 0 and get no gradient: they are as they were made.
 
     The importance of a layer is the mean of ``|w dL/dw|`` over its trained factors, smoothed over the steps;
-    the score is its product with how much it varies (as in AdaLoRA, arXiv 2303.10512). The paper also trains
-    the next rank of each layer in advance, which this does not.
+    the score is its product with how much it varies (as in AdaLoRA, arXiv 2303.10512). The authors' is the
+    sum of ``|D dL/dD|`` over the product D of the factors, divided by the root of its size; they train a
+    scale of each rank, as in a singular value decomposition, and the next rank of each layer in advance.
     """
 
     over: ClassVar[frozenset[str]] = frozenset({"lora", "rslora"})

@@ -24,8 +24,8 @@ class LotteryTicket(Masked):
 
     The first phase has the share ``dense`` of the steps. Then exactly ``floor(density * N)`` of the N entries
     are chosen, over all layers or of each (``scope``), all are reset, with their moments, and only the chosen
-    ones are trained. The learning rate goes on with its schedule. Students of several trainings compose by a
-    merge, as sums of their changes.
+    ones are trained. Each phase has the whole schedule of the learning rate, with its warm-up. Students of
+    several trainings compose by a merge, as sums of their changes.
     """
 
     held_bytes: ClassVar[int] = 1  # the mask
@@ -42,6 +42,9 @@ class LotteryTicket(Masked):
     def dense_steps(self) -> int:
         """Number of steps of the first phase. Each phase has one at least."""
         return min(max(1, round(self.dense * self.steps)), self.steps - 1)
+
+    def phases(self) -> list[int]:
+        return [self.dense_steps, self.steps - self.dense_steps]
 
     def begin(self, model: Decoder) -> None:
         super().begin(model)

@@ -55,6 +55,13 @@ class Projection:
         training.
         """
 
+    def phases(self) -> list[int]:
+        """Return the steps of each part of the training that has a schedule of the learning rate of its own.
+
+        Called after ``begin``.
+        """
+        return [self.steps]
+
     def measure(self, step: int, loss: Callable[[], float]) -> None:
         """Look at the loss of the step's rows for values that the policy may set, and restore.
 

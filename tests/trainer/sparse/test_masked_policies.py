@@ -185,6 +185,7 @@ def test_lt_sft_needs_a_step_for_each_phase(model: Decoder) -> None:
     policy = LotteryTicket(0.05, "global", 0.9)
     policy.steps = 2
     assert policy.dense_steps == 1
+    assert policy.phases() == [1, 1]
     policy.steps = 1
     with pytest.raises(DataError, match="has two phases, but this training has 1 optimizer step"):
         policy.begin(model)
