@@ -24,6 +24,7 @@ from torch import Tensor
 from . import blockwise, dispatch
 from .cost import KernelCost
 from .rounding import draw_seed, stochastic_round
+from .update_counts import bias_correction
 
 #: Number of parameters whose float32 moments exist at once in the plain form: whole blocks, 4 MiB per moment.
 PART = 4096 * blockwise.BLOCK
@@ -84,15 +85,19 @@ def adamw8bit_steps(
     betas: tuple[float, float],
     eps: float,
     weight_decay: float,
-    step: int,
+    step: int | Tensor,
     generator: torch.Generator | None = None,
 ) -> None:
-    """Make one :func:`adamw8bit_step` of each parameter, in one launch for those of the same dtypes."""
+    """Make one :func:`adamw8bit_step` of each parameter, in one launch for those of the same dtypes.
+
+    ``step``: of all values; or int16 (n,), of each value of the one parameter that is given. No kernel has
+    the latter: it is computed in the plain form on a GPU too.
+    """
     for parameter, gradient, own in zip(parameters, gradients, moments, strict=True):
         _check(parameter, gradient, own, generator)
     flat = [parameter.detach().reshape(-1) for parameter in parameters]
     slopes = [gradient.detach().reshape(-1) for gradient in gradients]
-    if flat and dispatch.on_triton(flat[0]):
+    if flat and isinstance(step, int) and dispatch.on_triton(flat[0]):
         from .gpu import adamw8bit as gpu
 
         for alike in _alike(flat, slopes):
@@ -144,7 +149,7 @@ def _plain_step(
     betas: tuple[float, float],
     eps: float,
     weight_decay: float,
-    step: int,
+    step: int | Tensor,
     generator: torch.Generator | None,
 ) -> None:
     for start in range(0, flat.numel(), PART):
@@ -156,15 +161,24 @@ def _plain_step(
         m.mul_(betas[0]).add_(g, alpha=1 - betas[0])
         v.mul_(betas[1]).addcmul_(g, g, value=1 - betas[1])
         wide = flat[part].float().mul_(1 - lr * weight_decay)
-        spread = v.sqrt().div_(math.sqrt(1 - betas[1] ** step)).add_(eps)
-        wide.addcdiv_(m, spread, value=-lr / (1 - betas[0] ** step))
+        if isinstance(step, int):
+            spread = v.sqrt().div_(math.sqrt(1 - betas[1] ** step)).add_(eps)
+            wide.addcdiv_(m, spread, value=-lr / (1 - betas[0] ** step))
+        else:
+            first, second = (bias_correction(beta, step[part]) for beta in betas)
+            wide.addcdiv_(m / first, (v / second).sqrt_().add_(eps), value=-lr)
         if flat.dtype == torch.bfloat16 and generator is not None:
             flat[part] = stochastic_round(wide, generator)
         else:
             flat[part] = wide
         moments.first[part], moments.first_absmax[blocks] = blockwise.quantize_signed(m)
-        codes, moments.second_absmax[blocks] = blockwise.quantize_unsigned(v)
-        moments.second[part] = codes.maximum((v > 0).to(torch.uint8))
+        moments.second[part], moments.second_absmax[blocks] = quantize_second(v)
+
+
+def quantize_second(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return codes and scales of a second moment, float32 (n,). A nonzero value has a nonzero code."""
+    codes, absmax = blockwise.quantize_unsigned(values)
+    return codes.maximum((values > 0).to(torch.uint8)), absmax
 
 
 def _tables(device: torch.device) -> tuple[Tensor, ...]:

@@ -54,7 +54,7 @@ from .optimizers.optimizer import Optimizer
 from .optimizers.optimizer_table import OPTIMIZERS
 from .parallel import Processes
 from .passes import Packs
-from .schedule import learning_rate
+from .schedule import rate_in_phases
 from .settings import TrainSettings
 from .shard_checks import why_not_sharded
 from .sharding import gather_deltas, is_sharded, shard
@@ -124,9 +124,11 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         for _, linear in model.linears():
             linear.pack()
     projection = None if step.sparse is None else step.sparse.projection(derive_seed(context.seed, "sparse"))
+    phases = [len(steps)]
     if projection is not None:
         projection.steps = len(steps)
         projection.begin(model)
+        phases = projection.phases()
     trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
     trained += sum(each.adapter.integers for _, each in model.linears() if isinstance(each.adapter, Adapter))
     shards = shard(model, device) if sharded else None
@@ -141,7 +143,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     )
     optimizer.prepare(model)
     if step.carry_optimizer:
-        continue_optimizer(optimizer, weights.adapter)
+        continue_optimizer(optimizer, model, weights.adapter)
     at_best, flop_of = roofline_estimate(step, config, optimizer, rate)
     started = time.perf_counter()
     # Before a checkpoint is loaded: the objective needs the model as it is at the start of training.
@@ -153,7 +155,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         optimizer,
         examples,
         steps,
-        _loop_settings(step, len(steps), context, encoded.digest, at_best),
+        _loop_settings(step, phases, context, encoded.digest, at_best),
         context,
         held_out=None if held is None else held_out_of(step, objective, model, held, context, pack_tokens),
         projection=projection,
@@ -269,14 +271,14 @@ def _data(objective: Objective, examples: Sequence[Example], steps: Sequence[Pac
 
 def _loop_settings(
     step: TrainSettings,
-    steps: int,
+    phases: Sequence[int],
     context: Context,
     examples: str,
     at_best: Callable[[Sequence[Example]], float],
 ) -> LoopSettings:
     rate = partial(
-        learning_rate,
-        total=steps,
+        rate_in_phases,
+        phases=phases,
         peak=step.learning_rate,
         schedule=step.schedule,
         warmup_ratio=step.warmup_ratio,
@@ -334,7 +336,7 @@ def _save(
         if not processes.first:
             shutil.rmtree(own)
     if processes.first and step.carry_optimizer:
-        save_optimizer(optimizer, directory)
+        save_optimizer(optimizer, model, directory)
 
 
 def _work(

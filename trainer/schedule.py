@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 Schedule = Literal["constant", "linear", "cosine"]
+
+
+def rate_in_phases(step: int, phases: Sequence[int], **options: Any) -> float:
+    """Return the :func:`learning_rate` of ``step``, where each phase, of so many steps, has a schedule."""
+    for steps in phases[:-1]:
+        if step < steps:
+            return learning_rate(step, steps, **options)
+        step -= steps
+    return learning_rate(step, phases[-1], **options)
 
 
 def learning_rate(step: int, total: int, *, peak: float, schedule: Schedule, warmup_ratio: float) -> float:

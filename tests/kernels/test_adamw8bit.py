@@ -64,6 +64,25 @@ def test_one_step_is_adamw_in_float64(shape: tuple[int, ...]) -> None:
     assert _near(moments.second, moments.second_absmax, v, blockwise.unsigned_map(DEVICE))
 
 
+@pytest.mark.parametrize("shape", [(257,), (3, 333)])
+def test_each_value_may_have_a_number_of_updates_of_its_own(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adamw8bit, "PART", 2 * blockwise.BLOCK)
+    parameter, gradient = _random(*shape, seed=3), _random(*shape, seed=4)
+    moments, start = _started(parameter), parameter.clone()
+    steps = torch.randint(1, 400, (parameter.numel(),), generator=torch.Generator().manual_seed(5))
+    exact, m, v = _exact(parameter, gradient, moments, step=1)
+    for step in steps.unique().tolist():
+        own = (steps == step).view(shape).to(DEVICE)
+        exact[own] = _exact(start, gradient, moments, step)[0][own]
+    counts = steps.to(DEVICE, torch.int16)
+    adamw8bit_steps([parameter], [gradient], [moments], step=counts, **SETTINGS)
+    torch.testing.assert_close(parameter.double(), exact, atol=1e-7, rtol=1e-5)
+    assert _near(moments.first, moments.first_absmax, m, blockwise.signed_map(DEVICE))
+    assert _near(moments.second, moments.second_absmax, v, blockwise.unsigned_map(DEVICE))
+
+
 @pytest.mark.usefixtures("form")
 def test_a_second_moment_that_is_not_zero_never_becomes_zero() -> None:
     """The other value of the block is 10,000 times as large, so that the square is outside the map's range.

@@ -95,6 +95,13 @@ def test_a_run_stopped_anywhere_and_resumed_gives_the_same_bits(
     same(resumed, whole, digest)
 
 
+def test_each_phase_of_lt_sft_has_a_schedule_of_its_own(fit: Fit) -> None:
+    options = {"adapter": DELTA, "epochs": 2, "schedule": "linear", "warmup_ratio": 0.0}
+    trained = fit("lt_sft", sparse={"kind": "lt_sft", "density": 0.1, "lt_sft_dense": 0.5}, **options)
+    rates = trained.history["lr"].to_pylist()
+    assert rates == [rates[0] * (1 - step / 3) for step in (0, 1, 2, 0, 1, 2)]
+
+
 def poison(path: Path, letter: str) -> None:
     """Make the embedding of a letter infinite."""
     tensors = load_file(path / "model.safetensors")

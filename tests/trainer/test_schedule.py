@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gristmill.trainer.schedule import learning_rate
+from gristmill.trainer.schedule import learning_rate, rate_in_phases
 
 
 def _rates(schedule: str, warmup_ratio: float, total: int = 10) -> list[float]:
@@ -30,3 +30,11 @@ def test_cosine_is_at_half_height_half_way() -> None:
     assert rates[5] == pytest.approx(0.5)
     assert 0 < rates[9] < 0.03
     assert rates == sorted(rates, reverse=True)
+
+
+def test_each_phase_has_a_schedule_of_its_own() -> None:
+    options = {"peak": 1.0, "schedule": "cosine", "warmup_ratio": 0.25}
+    rates = [rate_in_phases(step, [4, 6], **options) for step in range(10)]
+    apart = [learning_rate(step, total, **options) for total in (4, 6) for step in range(total)]  # type: ignore[arg-type]
+    assert rates == apart
+    assert [rate_in_phases(step, [10], **options) for step in range(10)] != rates

@@ -35,12 +35,13 @@ class Example:
     """One row, ready to train on: the sequences that an objective reads together.
 
     These are one response, or a better and a worse one. ``id``: the row's ``_id``. ``weight``: the row's
-    weight in the loss, > 0. ``reference``: the log-probability (nats) of each sequence under the model that
-    training starts from, if the objective needs it; for reinforcement that of each trained token under the
-    base. ``value``: the row's number, if the objective reads one: a reward, a target, a margin. ``group``:
-    the rows that it is compared with. ``sampled``: the log-probability of each trained token when it was
-    sampled. ``cut_off``: whether a token limit ended its response. ``beside``: sequences that are measured
-    and not trained on. ``apart``: the objective reads each sequence by itself.
+    weight in the loss, > 0. ``reference``: the log-probability (nats) of each sequence under the model
+    that training starts from, if the objective needs it; for reinforcement that of each trained token
+    under the base. ``value``: the row's number, if the objective reads one: a reward, a target, a margin,
+    a factor. ``group``: the rows that it is compared with. ``sampled``: the log-probability of each
+    trained token when it was sampled. ``cut_off``: whether a token limit ended its response. ``beside``:
+    sequences that are measured and not trained on. ``apart``: the objective reads each sequence by
+    itself.
     """
 
     id: str

@@ -47,18 +47,22 @@ class MultitaskObjective(TokenObjective):
         return replace(super().encode(row, encoder), group=str(task))
 
     def arrange(self, examples: Sequence[Example]) -> tuple[Sequence[Example], dict[str, float]]:
-        """Divide the weight of each row by that of its task, so that all tasks have the same."""
+        """Give each row a factor by the weight of its task, so that all tasks have the same.
+
+        The mean of the factors over all rows is 1. They are no part of :meth:`count`, by which each step is
+        divided: within a step of few rows, its sum would cancel them.
+        """
         sizes: Counter[str] = Counter()
         rows: Counter[str] = Counter()
         groups = []
         for example in examples:
             sizes[example.group] += self.count(example)  # type: ignore[assignment]
             rows[example.group] += 1
-            groups.append((example.group, example.weight))
+            groups.append(example.group)
         self.tasks = self.tasks or {task: number for number, task in enumerate(sorted(sizes))}
         usual = sum(sizes.values()) / len(sizes) if sizes else 0.0
-        weights = [weight * usual / sizes[task] for task, weight in groups]
-        return Changed(examples, {"weight": weights}), {f"rows_{task}": rows[task] for task in sorted(rows)}
+        factors = [usual / sizes[task] for task in groups]
+        return Changed(examples, {"value": factors}), {f"rows_{task}": rows[task] for task in sorted(rows)}
 
     def count(self, example: Example) -> float:
         return example.weight if self.focal else super().count(example)
@@ -81,12 +85,14 @@ class MultitaskObjective(TokenObjective):
         lost = -token_log_probs(model, pack).double()
         tasks = self._tasks(pack)[pack.owners]
         both = torch.stack([lost, torch.ones_like(lost)])
-        return both.new_zeros(2, len(self.tasks)).index_add(1, tasks, both)
+        return both.new_zeros(2, len(self.tasks) + 1).index_add(1, tasks, both)[:, :-1]
 
     def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss:
+        factors = torch.tensor([each.value for each in pack.examples], dtype=torch.float64).to(pack.shares)
         if self.surveys:
             paces = self.paces(torch.as_tensor(step_context.surveyed)).to(pack.shares)
-            pack = replace(pack, shares=pack.shares * paces[self._tasks(pack)])
+            factors *= torch.cat([paces, paces.new_ones(1)])[self._tasks(pack)]
+        pack = replace(pack, shares=pack.shares * factors)
         return (
             self._focal(model, pack, step_context) if self.focal else super().loss(model, pack, step_context)
         )
@@ -111,5 +117,9 @@ class MultitaskObjective(TokenObjective):
         return PackLoss((shares * losses).sum(), losses.detach())
 
     def _tasks(self, pack: Pack) -> Tensor:
-        """Return the number of each example's task: int64 (examples,)."""
-        return torch.tensor([self.tasks[each.group] for each in pack.examples], device=pack.ids.device)
+        """Return the number of each example's task: int64 (examples,).
+
+        Held-out tasks that are not trained have the number after the last. Their pace is 1.
+        """
+        numbers = [self.tasks.get(each.group, len(self.tasks)) for each in pack.examples]
+        return torch.tensor(numbers, device=pack.ids.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -25,6 +25,10 @@ class MultitaskFineTuning(SupervisedFineTuning):
     their losses in the step relative to those at the start of training; MFTCoder takes losses of held-out
     rows for it.
 
+    Each row has a factor by its task, which is the same in all steps: a step need not have rows of each task.
+    The loss of a step is higher if many of its rows are of a rare task; the mean over an epoch is the loss
+    above, and so is the held-out loss.
+
     Reads:
         task (text): the row's task; `task` names another column.
         messages (list of turns): conversation to train on.
@@ -41,6 +45,8 @@ class MultitaskFineTuning(SupervisedFineTuning):
         student: {train: multitask, from: mixed, model: base, task: kind, focal: 2}
     """
 
+    version: ClassVar[int] = 2
+
     task: str = "task"
     """Column that names the task of a row."""
     focal: float = Field(default=0.0, ge=0)
@@ -48,7 +54,7 @@ class MultitaskFineTuning(SupervisedFineTuning):
     cross-entropy."""
     convergence: float = Field(default=0.0, ge=0)
     """Power of a task's loss relative to its start, by which slow tasks get more weight. 0 for none. Each
-    step then needs another forward pass."""
+    step then needs another forward pass. Held-out tasks that training lacks have the weight 1."""
 
     def uses_columns(self) -> Iterable[str]:
         return (self.task,)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels import blockwise
-from ...kernels.adamw8bit import Moments, adamw8bit_steps
+from ...kernels.adamw8bit import Moments, adamw8bit_steps, quantize_second
+from ...kernels.update_counts import advance, forgotten
 from .adamw import EPSILON
 from .optimizer import Optimizer, State
 
@@ -35,11 +36,16 @@ class AdamW8bit(Optimizer):
     def update(
         self, weights: Sequence[Tensor], gradients: Sequence[Tensor], states: Sequence[State], rate: float
     ) -> None:
-        for state in states:
-            state["step"] += 1
-        numbers = [int(state["step"]) for state in states]
-        for number in dict.fromkeys(numbers):  # usually one
-            due = [place for place, own in enumerate(numbers) if own == number]
+        together: dict[int, list[int]] = {}  # usually of one number
+        apart: list[tuple[Tensor, list[int]]] = []
+        for place, state in enumerate(states):
+            advance(state["step"])
+            if state["step"].dim():
+                apart.append((state["step"].view(-1), [place]))
+            else:
+                together.setdefault(int(state["step"]), []).append(place)
+        shared: list[tuple[int | Tensor, list[int]]] = [*together.items()]
+        for number, due in [*shared, *apart]:
             adamw8bit_steps(
                 [weights[place] for place in due],
                 [gradients[place] for place in due],
@@ -57,10 +63,12 @@ class AdamW8bit(Optimizer):
         second = blockwise.dequantize_unsigned(moments.second, moments.second_absmax)
         for codes, absmax, (new_codes, new_absmax) in (
             (moments.first, moments.first_absmax, blockwise.quantize_signed(first * kept)),
-            (moments.second, moments.second_absmax, blockwise.quantize_unsigned(second * kept)),
+            (moments.second, moments.second_absmax, quantize_second(second * kept)),
         ):
             codes.copy_(new_codes)
             absmax.copy_(new_absmax)
+        state = self.states[parameter]
+        state["step"] = forgotten(state["step"], (second * kept > 0).view(parameter.shape))
 
 
 def _moments(state: State) -> Moments:

@@ -17,6 +17,7 @@ from ...contracts.errors import ModelError
 from ...contracts.inference import derive_seed
 from ...kernels.forward_mode import along, tangents
 from ...kernels.top_k import Threshold, mask_above, threshold
+from ...kernels.update_counts import forgotten
 from ..adapters.delta import DenseDelta
 from .mezo_rules import STATES, fresh, moved
 from .mezo_settings import Entries, Estimate, Rule
@@ -201,5 +202,8 @@ class MeZO(Optimizer):
             weight.mul_(1 - rate * self.weight_decay).add_(gradient, alpha=-rate)
 
     def forget(self, parameter: nn.Parameter, kept: Tensor) -> None:
+        state = self.states[parameter]
         for name in STATES[self.rule]:
-            self.states[parameter][name].masked_fill_(~kept, 0.0)
+            state[name].masked_fill_(~kept, 0.0)
+        if "step" in state:
+            state["step"] = forgotten(state["step"], state["second"] > 0)

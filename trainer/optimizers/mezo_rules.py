@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...kernels.update_counts import advance, bias_correction
 from .adamw import EPSILON
 from .mezo_settings import Rule
 from .optimizer import State
@@ -36,10 +37,9 @@ def moved(rule: Rule, estimate: Tensor, state: State, beta1: float, beta2: float
     if rule == "momentum":
         return state["first"].mul_(beta1).add_(estimate)
     if rule == "adam":
-        state["step"] += 1
-        number = int(state["step"])
+        advance(state["step"])
         first = state["first"].lerp_(estimate, 1 - beta1)
         second = state["second"].mul_(beta2).addcmul_(estimate, estimate, value=1 - beta2)
-        size = (second / (1 - beta2**number)).sqrt_().add_(EPSILON)
-        return first / (1 - beta1**number) / size
+        size = (second / bias_correction(beta2, state["step"])).sqrt_().add_(EPSILON)
+        return first / bias_correction(beta1, state["step"]) / size
     return estimate

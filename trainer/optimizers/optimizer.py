@@ -100,7 +100,10 @@ class Optimizer(ABC):
 
     @abstractmethod
     def forget(self, parameter: nn.Parameter, kept: Tensor) -> None:
-        """Set the parameter's moments to zero where ``kept`` (bool, of its shape) is false."""
+        """Set the parameter's moments to zero where ``kept`` (bool, of its shape) is false.
+
+        These entries, and all that have had no gradient yet, go on as if their next update were the first.
+        """
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
@@ -127,6 +130,10 @@ class Optimizer(ABC):
         """Drop the parameter's state. It takes no memory until the next update, which starts anew."""
         self.states[parameter] = {}
 
+    def restart(self, parameter: nn.Parameter) -> None:
+        """Start the parameter's state anew, as before its first update."""
+        self.states[parameter] = self.start(parameter)
+
     def clear(self) -> None:
         """Drop all gradients."""
         for parameter in self.parameters:
@@ -142,11 +149,17 @@ class Optimizer(ABC):
     def load(self, state: dict[str, Any]) -> None:
         """Restore a state from :meth:`state`, keeping its dtypes, into the tensors that are there.
 
+        Counts of updates may be of all entries here and of each there, or the reverse: these are replaced.
         Raises ValueError if it belongs to other parameters.
         """
         for parameter, saved in zip(self.parameters, state["states"], strict=True):
             held = self.states[parameter] or (self.start(parameter) if saved else {})
             self.states[parameter] = held if saved else {}
             for name, tensor in self.states[parameter].items():
-                tensor.copy_(saved[name])
+                if tensor.shape == saved[name].shape:
+                    tensor.copy_(saved[name])
+                elif name == "step":
+                    self.states[parameter][name] = saved[name].to(parameter.device, copy=True)
+                else:
+                    raise ValueError(f"the state has a {name} of another shape than its parameter")
         self.generator.set_state(state["generator"])

@@ -63,7 +63,7 @@ class COLA(Projection):
                 adapter.b.zero_()
             for parameter in (adapter.a, adapter.b):
                 if parameter in optimizer.states:
-                    optimizer.states[parameter] = optimizer.start(parameter)
+                    optimizer.restart(parameter)
 
     def _merge(self, name: str, link: list[Tensor]) -> None:
         """Add a link's change to the base, and note it as what the base has more than the original."""

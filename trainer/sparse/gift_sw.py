@@ -5,7 +5,7 @@ arXiv 2408.15300.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from ..model.linear import Linear
 from ..optimizers.optimizer import Optimizer
 from ..parallel import Processes
 from .masked import Masked, entries_of
+from .projection import COUNTS
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
@@ -33,6 +34,8 @@ class GiftSW(Masked):
     row have noise whose standard deviation is half the width of the row's levels. It is drawn once per step,
     and is gone before the update.
     """
+
+    held_bytes: ClassVar[int] = COUNTS  # if the training continues with moments of an earlier one
 
     @classmethod
     def of(cls, settings: SparseSettings, seed: int) -> Self:

@@ -11,7 +11,7 @@ import torch
 from ..adapters.lora import LoRA
 from ..model.decoder import Decoder
 from ..optimizers.optimizer import Optimizer
-from .projection import Projection
+from .projection import COUNTS, Projection
 
 if TYPE_CHECKING:
     from .sparse_settings import SparseSettings
@@ -28,11 +28,13 @@ class IncreLoRA(Projection):
     ``mean`` on average. Ranks in reserve have B = 0 and get no gradient: they are as they were made.
 
     The importance of a layer is the mean of ``|w dL/dw|`` over its trained factors, smoothed over the steps;
-    the score is its product with how much it varies (as in AdaLoRA, arXiv 2303.10512). The paper also trains
-    the next rank of each layer in advance, which this does not.
+    the score is its product with how much it varies (as in AdaLoRA, arXiv 2303.10512). The authors' is the
+    sum of ``|D dL/dD|`` over the product D of the factors, divided by the root of its size; they train a
+    scale of each rank, as in a singular value decomposition, and the next rank of each layer in advance.
     """
 
     over: ClassVar[frozenset[str]] = frozenset({"lora", "rslora"})
+    held_bytes: ClassVar[int] = COUNTS
 
     @classmethod
     def of(cls, settings: SparseSettings, seed: int) -> Self:
@@ -78,7 +80,17 @@ class IncreLoRA(Projection):
         can_grow = [name for name, adapter in self.adapters.items() if self.enabled[name] < len(adapter.a)]
         best = sorted(can_grow, key=self.score, reverse=True)
         for name in best[: max(0, min(self.grow, left))]:
-            self.enabled[name] += 1
+            self._enable(name, optimizer)
+
+    def _enable(self, name: str, optimizer: Optimizer) -> None:
+        """Give a layer its next rank, whose updates count from here."""
+        rank, adapter = self.enabled[name], self.adapters[name]
+        for parameter, dimension in ((adapter.a, 0), (adapter.b, 1)):
+            if parameter in optimizer.states:
+                kept = torch.ones_like(parameter, dtype=torch.bool)
+                kept.narrow(dimension, rank, 1).fill_(False)
+                optimizer.forget(parameter, kept)
+        self.enabled[name] += 1
 
     def score(self, name: str) -> float:
         """Return how much the layer ``name`` needs another rank."""

@@ -16,6 +16,7 @@ from ..model.decoder import Decoder
 from ..model.linear import Linear
 from ..optimizers.optimizer import Optimizer
 from .masked import Masked, entries_of
+from .projection import COUNTS
 
 if TYPE_CHECKING:
     from .sparse_settings import SparseSettings
@@ -29,7 +30,7 @@ class LIFT(Masked):
     their change, and those that stay their moments. ``iterations``: see ``adapters/decompose.py``.
     """
 
-    held_bytes: ClassVar[int] = 1  # the mask
+    held_bytes: ClassVar[int] = 1 + COUNTS  # the mask
 
     @classmethod
     def of(cls, settings: SparseSettings, seed: int) -> Self:

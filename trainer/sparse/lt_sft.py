@@ -24,8 +24,8 @@ class LotteryTicket(Masked):
 
     The first phase has the share ``dense`` of the steps. Then exactly ``floor(density * N)`` of the N entries
     are chosen, over all layers or of each (``scope``), all are reset, with their moments, and only the chosen
-    ones are trained. The learning rate goes on with its schedule. Students of several trainings compose by a
-    merge, as sums of their changes.
+    ones are trained. Each phase has the whole schedule of the learning rate, with its warm-up. Students of
+    several trainings compose by a merge, as sums of their changes.
     """
 
     held_bytes: ClassVar[int] = 1  # the mask
@@ -43,6 +43,9 @@ class LotteryTicket(Masked):
         """Number of steps of the first phase. Each phase has one at least."""
         return min(max(1, round(self.dense * self.steps)), self.steps - 1)
 
+    def phases(self) -> list[int]:
+        return [self.dense_steps, self.steps - self.dense_steps]
+
     def begin(self, model: Decoder) -> None:
         super().begin(model)
         if self.steps < 2:
@@ -50,6 +53,11 @@ class LotteryTicket(Masked):
                 f"sparse 'lt_sft' has two phases, but this training has {self.steps} optimizer step: give "
                 "more rows or epochs, or a smaller batch_tokens"
             )
+
+    def before_step(self, step: int, optimizer: Optimizer) -> None:
+        if step == 0:  # moments may have come from an earlier training, which trained a few entries only
+            for parameter in self.parameters.values():
+                optimizer.restart(parameter)
 
     @torch.no_grad()
     def after_step(self, step: int, last: bool, optimizer: Optimizer) -> None:
@@ -59,6 +67,6 @@ class LotteryTicket(Masked):
             self.parameters[name].sub_(before)
         masks = list(largest(list(self.parameters.values()), self.density, self.scope))
         for (name, parameter), mask in zip(self.parameters.items(), masks):
-            self.choose(name, mask, optimizer)
-            optimizer.forget(parameter, torch.zeros_like(mask))
+            self.masks[name] = mask
+            optimizer.restart(parameter)
             self.reset(name)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from ..optimizers.optimizer import Optimizer
     from .sparse_settings import SparseSettings
 
+#: Bytes per value of the optimizer's counts of updates, if a policy makes it forget some of the values.
+COUNTS = 2
+
 
 class Projection:
     """A policy over what one model trains. A subclass overrides what it needs.
@@ -25,7 +28,7 @@ class Projection:
     over: ClassVar[frozenset[str]] = frozenset({"delta"})
     #: Share of the adapters' values that take memory, for the memory plan.
     share: ClassVar[float] = 1.0
-    #: Bytes that the policy holds per value of the adapters, for the memory plan.
+    #: Bytes that the policy holds, or has the optimizer hold, per value of the adapters, for the memory plan.
     held_bytes: ClassVar[int] = 0
     #: Number of optimizer steps of the training, known before ``begin``.
     steps: int = 0
@@ -51,6 +54,13 @@ class Projection:
         Called once, before the optimizer is created, on a model whose adapters are new or those of an earlier
         training.
         """
+
+    def phases(self) -> list[int]:
+        """Return the steps of each part of the training that has a schedule of the learning rate of its own.
+
+        Called after ``begin``.
+        """
+        return [self.steps]
 
     def measure(self, step: int, loss: Callable[[], float]) -> None:
         """Look at the loss of the step's rows for values that the policy may set, and restore.

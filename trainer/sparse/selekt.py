@@ -6,7 +6,7 @@ ICML 2025, arXiv 2503.03656.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from ...kernels.top_k import Threshold, mask_above, streamed_threshold
 from ..model.decoder import Decoder
 from ..optimizers.optimizer import Optimizer
 from .masked import entries_of
-from .projection import Projection, deltas, keep_only
+from .projection import COUNTS, Projection, deltas, keep_only
 
 if TYPE_CHECKING:
     from .sparse_settings import SparseSettings
@@ -29,6 +29,8 @@ class SeleKT(Projection):
     ``scope``: selects over all layers together ("global", as in the paper), or in each layer ("tensor", as in
     the authors' code). Changes are always relative to the original base.
     """
+
+    held_bytes: ClassVar[int] = COUNTS
 
     @classmethod
     def of(cls, settings: SparseSettings, seed: int) -> Self:

@@ -25,6 +25,11 @@ def check_sparse(step: TrainSettings) -> None:
         _check_increlora(step, step.sparse.mean_rank)
     if kind == "cola":
         _check_cola(step)
+    if kind == "half" and step.carry_optimizer:
+        raise ValueError(
+            "sparse 'half' trains other matrices in the next training, which has no use for the moments of "
+            "these: give carry_optimizer: false"
+        )
     if kind not in OF_BLOCKS and step.parts():
         raise ValueError(
             f"sparse chooses among the changes of linear layers, so train_{step.parts()[0]} cannot be "

@@ -14,6 +14,7 @@ from ...contracts.inference import derive_seed
 from ..model.decoder import Decoder
 from ..optimizers.optimizer import Optimizer
 from .masked import Masked, entries_of
+from .projection import COUNTS
 
 if TYPE_CHECKING:
     from .sparse_settings import SparseSettings
@@ -27,7 +28,8 @@ class SpIEL(Masked):
     start. As many others are added: those of the largest gradient, summed over the last ``accumulate`` steps.
     """
 
-    held_bytes: ClassVar[int] = 1 + 4 + 4  # the mask, the changes at the last replacement, summed gradients
+    # The mask, the changes at the last replacement, summed gradients.
+    held_bytes: ClassVar[int] = 1 + 4 + 4 + COUNTS
 
     @classmethod
     def of(cls, settings: SparseSettings, seed: int) -> Self:

@@ -48,15 +48,61 @@ def test_each_task_has_the_same_share_whatever_its_size(lab, mixed, context) -> 
         log_p = lab.log_p(example.sequences[0])
         weights = token_weights(row, len(log_p))
         tasks[row["task"]] += [torch.stack([weights * log_p, weights])]
-        shares[row["task"]] += objective.count(example)
+        assert objective.count(example) == pytest.approx(weights.sum().item())
+        shares[row["task"]] += example.value * objective.count(example)
         losses.append(-(weights * log_p).sum() / weights.sum())
-        counts.append(objective.count(example))
+        counts.append(example.value * objective.count(example))
     assert shares["rare"] == pytest.approx(shares["usual"])
     total, _, _ = lab.check(objective, examples, losses, counts)
     means = [
         -(both[0].sum() / both[1].sum()).item() for each in tasks.values() for both in [torch.cat(each, 1)]
     ]
     assert total == pytest.approx(sum(means) / 2, rel=1e-9), "the mean over tasks of their means"
+
+
+@pytest.mark.parametrize("options", [{}, {"focal": 2.0}])
+def test_each_task_has_its_share_over_steps_of_few_rows(options: Any, lab, mixed, context) -> None:
+    """The steps of an epoch have the gradient and loss of all rows in one step, by their tokens or rows."""
+    objective, examples, _ = arranged(lab, context, mixed, **options)
+    whole, wanted, _ = lab.run(objective, examples)
+    counts = [
+        row.get("weight", 1.0) if options else token_weights(row, example.trained_tokens).sum().item()
+        for example, row in zip(examples, mixed)
+    ]
+    for size in (1, 2, 3):
+        loss, gradients = 0.0, [torch.zeros_like(each) for each in wanted]
+        for start in range(0, len(examples), size):
+            share = sum(counts[start : start + size]) / sum(counts)
+            found = lab.run(objective, examples[start : start + size])
+            loss += share * found[0]
+            gradients = [summed + share * each for summed, each in zip(gradients, found[1])]
+        assert loss == pytest.approx(whole, rel=1e-9)
+        for summed, each in zip(gradients, wanted):
+            torch.testing.assert_close(summed, each, rtol=1e-9, atol=1e-9 * each.abs().max().item())
+
+
+def test_a_held_out_task_that_training_lacks_is_measured(lab, mixed, context) -> None:
+    objective, _, _ = arranged(lab, context, mixed, convergence=2.0)
+    move(lab, 2)
+    held = [{**mixed[0], "_id": "other", "task": "another"}, mixed[3], mixed[5]]
+    examples, _ = objective.arrange(lab.encode(objective, held))
+    passes = Passes(lab.model, objective, Processes.current())
+    step_context = passes.context(examples, [range(3)], 1.0)
+    assert step_context.surveyed.shape == (2, 2)
+    pace = [1.0, *objective.paces(step_context.surveyed).tolist()]
+    assert pace[1:] != [1.0, 1.0]
+    losses = []
+    for example, row in zip(examples, held):
+        log_p = lab.log_p(example.sequences[0]).detach()
+        weights = token_weights(row, len(log_p))
+        losses.append(-(weights * log_p).sum().item() / weights.sum().item())
+    assert _measured(passes, examples, step_context) == pytest.approx(
+        sum(p * loss for p, loss in zip(pace, losses)) / 3, rel=1e-9
+    )
+
+
+def _measured(passes: Passes, examples, step_context) -> float:
+    return sum(part.loss for part in passes.measure(examples, [range(len(examples))], step_context))
 
 
 def test_the_focal_loss_leaves_less_to_rows_that_are_known(lab, mixed, context) -> None:
@@ -97,7 +143,7 @@ def test_the_task_that_converges_slowest_gets_the_largest_weight(lab, mixed, con
     wanted = 0.0
     for example, row in zip(examples, mixed):
         log_p = lab.log_p(example.sequences[0])
-        weights = token_weights(row, len(log_p)) / row.get("weight", 1.0) * example.weight
+        weights = token_weights(row, len(log_p)) * example.value
         wanted = wanted - pace[int(row["task"] == "usual")] * (weights * log_p).sum()
     assert found.item() == pytest.approx((wanted / contexts[0].count).item(), rel=1e-9)
 

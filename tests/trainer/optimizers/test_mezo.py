@@ -25,6 +25,7 @@ from gristmill.trainer.methods.mft import MaskedThoughtFineTuning
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 from gristmill.trainer.model.model_config import ModelConfig
 from gristmill.trainer.optimizers.mezo import MeZO
+from gristmill.trainer.optimizers.mezo_rules import moved
 
 EXAMPLES = [Example(name, (TokenSequence(tuple(range(9)), (False, *[True] * 8)),)) for name in ("one", "two")]
 
@@ -54,6 +55,17 @@ def test_a_step_goes_along_the_noise_by_its_slope() -> None:
     for each, w, z in zip(owned, before, noise):
         torch.testing.assert_close(each.detach(), (1 - rate * decay) * w - rate * slope * z)
     assert all(not state for state in optimizer.states.values())
+
+
+def test_adam_starts_anew_for_what_was_dropped() -> None:
+    parameter = nn.Parameter(torch.zeros(40))
+    optimizer = MeZO([{"params": [parameter], "rate": 1.0}], rule="adam")
+    kept = torch.arange(40) < 20
+    for step in range(60):
+        if step == 50:
+            optimizer.forget(parameter, kept)
+        moves = moved("adam", torch.full((40,), 0.5), optimizer.states[parameter], 0.9, 0.999)
+        torch.testing.assert_close(moves, torch.ones(40), rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize("rule", ["sign", "momentum", "adam"])

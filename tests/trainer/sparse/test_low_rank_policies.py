@@ -116,6 +116,20 @@ def test_ranks_in_reserve_stay_as_they_are_and_the_most_important_layers_grow(ma
     assert other.enabled == policy.enabled, "a later training goes on with the ranks that are used"
 
 
+def test_a_rank_that_is_enabled_late_starts_like_one_of_a_new_training(make_model) -> None:
+    """Adam's first step has the size of the learning rate. (That of the new A is zero, since B is.)"""
+    model = _model(make_model())
+    policy = IncreLoRA(every=30, first=1, mean=4, grow=99)
+    policy.begin(model)
+    optimizer = AdamW(parameter_groups(model))
+    for step in range(31):
+        _step(model, optimizer, policy, step)
+    for _, linear in model.linears():
+        moved = linear.adapter.b.detach()[:, 1].abs()
+        assert moved.max() < 1.01e-2
+        assert moved.median() == pytest.approx(1e-2, rel=0.01)
+
+
 def test_the_importance_is_the_mean_product_of_value_and_gradient(make_model) -> None:
     model, policy = _model(make_model()), IncreLoRA(every=9, first=2, mean=2, grow=1)
     policy.begin(model)

@@ -24,7 +24,7 @@ from gristmill.trainer.shard_checks import why_not_sharded
 from gristmill.trainer.sparse.gift_sw import GiftSW
 from gristmill.trainer.sparse.lift import LIFT
 from gristmill.trainer.sparse.lt_sft import LotteryTicket
-from gristmill.trainer.sparse.projection import Projection, deltas
+from gristmill.trainer.sparse.projection import COUNTS, Projection, deltas
 from gristmill.trainer.sparse.spiel import SpIEL
 
 IDS = torch.randint(0, 300, (48,), generator=torch.Generator().manual_seed(3))
@@ -146,18 +146,46 @@ def test_lt_sft_trains_again_what_changed_the_most(scope: Any, make_model, model
 def test_lt_sft_forgets_the_moments_of_its_first_phase(model: Decoder) -> None:
     """Adam's first step from zero moments has the size of the learning rate, whatever came before."""
     policy = LotteryTicket(0.05, "global", 0.5)
-    optimizer = OPTIMIZERS["lion"](parameter_groups(model))
-    policy.steps = 4
+    optimizer = OPTIMIZERS["adamw"](parameter_groups(model))
+    policy.steps = 60
     policy.begin(model)
-    for step in range(2):
-        _step(model, policy, optimizer, step, 4)
+    for step in range(30):
+        _step(model, policy, optimizer, step, 60)
     assert not any(state["first"].any() for state in optimizer.states.values())
+    _step(model, policy, optimizer, 30, 60)
+    moved = torch.cat([delta.detach()[delta != 0].abs() for delta in deltas(model).values()])
+    assert ((moved - 1e-2).abs() < 1e-4).float().mean() > 0.9  # all but those whose gradient is near 1e-8
+    assert moved.max() < 1.01e-2
+
+    policy.begin(model)  # of a training that continues with the optimizer
+    policy.before_step(0, optimizer)
+    assert not any(state["first"].any() or state["step"] for state in optimizer.states.values())
+
+
+@pytest.mark.parametrize("name", ["adamw", "adamw8bit"])
+def test_an_entry_that_enters_the_mask_starts_like_one_of_a_new_training(name: str, model: Decoder) -> None:
+    policy = LIFT(0.05, 99, 2, 4, seed=1)
+    optimizer = OPTIMIZERS[name](parameter_groups(model))  # type: ignore[index]
+    policy.begin(model)
+    for step in range(30):
+        _step(model, policy, optimizer, step, 99)
+    others = {name: mask.roll(1, 0) & ~mask for name, mask in policy.masks.items()}
+    before = {name: delta.detach().clone() for name, delta in deltas(model).items()}
+    for layer, mask in others.items():
+        policy.choose(layer, mask, optimizer)
+    _step(model, policy, optimizer, 30, 99)
+    for delta in deltas(model).values():
+        assert optimizer.states[delta]["step"].nbytes == COUNTS * delta.numel()
+    moved = torch.cat([(deltas(model)[layer] - before[layer])[others[layer]].abs() for layer in others])
+    assert ((moved - 1e-2).abs() < 1e-4).float().mean() > 0.9
+    assert moved.max() < 1.01e-2
 
 
 def test_lt_sft_needs_a_step_for_each_phase(model: Decoder) -> None:
     policy = LotteryTicket(0.05, "global", 0.9)
     policy.steps = 2
     assert policy.dense_steps == 1
+    assert policy.phases() == [1, 1]
     policy.steps = 1
     with pytest.raises(DataError, match="has two phases, but this training has 1 optimizer step"):
         policy.begin(model)

@@ -19,6 +19,7 @@ from gristmill.contracts.inference import ModelWeights
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.adapters.parameter_groups import parameter_groups
+from gristmill.trainer.methods.grpo import GroupRelativePolicyOptimization
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 from gristmill.trainer.model.decoder import Decoder
 from gristmill.trainer.optimizers.optimizer import Optimizer
@@ -303,6 +304,34 @@ def test_what_half_of_a_second_training_freezes_keeps_what_the_first_one_learned
     assert set(SparseDelta(tmp_path / "second").shapes) == {
         f"model.{name}.weight" for name in {*frozen, *trained}
     }
+
+
+def test_another_half_is_drawn_in_the_next_training_with_the_same_seed(make_model) -> None:
+    half, path = SparseSettings(kind="half"), make_model(num_hidden_layers=4)
+
+    def trained(changed: set[str], change: float = 0.1) -> set[str]:
+        model = _model(path)
+        for name in changed:
+            deltas(model)[name].data.fill_(change)
+        half.projection(7).begin(model)
+        return {name for name, value in deltas(model).items() if value.requires_grad}
+
+    first = trained(set())
+    second = trained(first)
+    assert len(first) == len(second) == 14
+    assert first != second
+    everything = set(deltas(_model(path)))
+    assert trained(everything) not in (first, second)
+    assert trained(everything, 0.2) not in (first, second, trained(everything)), "as it was trained further"
+    assert trained(set()) == first
+    assert trained(first) == second, "a training that resumes draws the same half"
+
+
+def test_half_does_not_carry_the_moments_of_the_other_half() -> None:
+    given_: dict[str, Any] = {"model": "base", "adapter": {"kind": "delta"}, "sparse": {"kind": "half"}}
+    with pytest.raises(ValueError, match="has no use for the moments of these: give carry_optimizer"):
+        GroupRelativePolicyOptimization.model_validate(given_)
+    GroupRelativePolicyOptimization.model_validate({**given_, "carry_optimizer": False})
 
 
 @pytest.mark.parametrize("kind", ["lora", "dora"])
