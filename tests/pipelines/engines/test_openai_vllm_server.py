@@ -20,7 +20,6 @@ import pytest
 
 from gristmill.contracts.errors import EngineError, ModelError
 from gristmill.contracts.inference import Completion, Engine, ModelWeights, Request, Sampling
-from gristmill.contracts.number_formats import default_format
 from gristmill.contracts.outcomes import Kept
 from gristmill.filters.score.likelihood import Likelihood
 from gristmill.pipelines.engines.openai import OpenAIEngine
@@ -50,7 +49,7 @@ def address(
             [
                 *(sys.executable, "-P", "-m", "vllm.entrypoints.openai.api_server"),
                 *("--model", str(weights.path), "--served-model-name", "small"),
-                *("--host", "127.0.0.1", "--port", str(port), "--dtype", default_format(cpu=True)),
+                *("--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"),  # as the engines here
                 *(
                     "--max-model-len",
                     "512",
