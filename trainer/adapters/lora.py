@@ -35,6 +35,8 @@ class LoRA(InitializedAdapter):
     """
 
     layout: ClassVar[Layout] = "peft"
+    initial_a: Tensor | None
+    initial_b: Tensor | None
 
     def __init__(
         self,
@@ -57,8 +59,18 @@ class LoRA(InitializedAdapter):
         self.scale = alpha / math.sqrt(rank) if rank_stabilized else alpha / rank
         self.dropout, self.b_rate = dropout, b_rate
         self.rounded = RoundedFactors()
-        #: Initial A and B if they were subtracted from the base; otherwise None.
-        self.initial: tuple[Tensor, Tensor] | None = None
+        self.initial = None
+
+    @property
+    def initial(self) -> tuple[Tensor, Tensor] | None:
+        """Initial A and B if they were subtracted from the base; otherwise None."""
+        return None if self.initial_a is None or self.initial_b is None else (self.initial_a, self.initial_b)
+
+    @initial.setter
+    def initial(self, factors: tuple[Tensor, Tensor] | None) -> None:
+        a, b = (None, None) if factors is None else factors
+        self.register_buffer("initial_a", a, persistent=False)  # so that they move with the adapter
+        self.register_buffer("initial_b", b, persistent=False)
 
     @classmethod
     def over(cls, linear: Linear, settings: AdapterSettings, rank: int, generator: torch.Generator) -> Self:
