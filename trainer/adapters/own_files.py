@@ -131,14 +131,16 @@ class OwnAdapter:
         return found
 
     def over(self, layer: str, weight: Tensor) -> Adapter:
-        """Return the trained adapter of ``layer`` over the ``weight`` (N, K) that the training held.
+        """Return the trained adapter of ``layer`` over the ``weight`` (N, K) that the training held: float32.
 
+        What it computes from the weight is rounded as in training.
         Raises ModelError if it does not fit this weight.
         """
         settings = self.record.settings
         # What takes the place of the weight needs only its form; the values are loaded.
         coded = None if KINDS[settings.kind].reads_base else FORMATS.get(self.record.quantize)
-        linear = Linear(weight if coded is None else coded.quantize(weight), None, weight.dtype)
+        dtype = self.record.torch_dtype
+        linear = Linear(weight.to(dtype) if coded is None else coded.quantize(weight), None, dtype)
         adapter = make_adapter(linear, layer, settings, settings.rank, self.record.seed)
         self._load(adapter, layer, weight)
         return adapter
