@@ -17,6 +17,7 @@ from torch.nn.functional import dropout
 from ...kernels.lora_linear import lora_linear
 from ...kernels.products import Weight
 from .adapter import InitializedAdapter, Layout
+from .adapter_names import KEEPING_INITS
 from .rounded_factors import RoundedFactors
 
 if TYPE_CHECKING:
@@ -93,8 +94,9 @@ class LoRA(InitializedAdapter):
 
     @classmethod
     def frozen(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:
-        """A frozen A, in float32, which is two values in bf16."""
-        return 2 * settings.rank * shape[1] if settings.freeze_a else 0
+        """A frozen A, also rounded if it is fused, and initial factors: one in float32 is two in bf16."""
+        frozen = (2 + settings.low_rank) * shape[1] if settings.freeze_a else 0
+        return settings.rank * (frozen + (2 * sum(shape) if settings.init in KEEPING_INITS else 0))
 
     def begin(self, factors: Factors, weight: Tensor) -> None:
         with torch.no_grad():
