@@ -104,7 +104,7 @@ class Train(Operator):
         return None
 
     def why_not_continued(self, earlier: Train) -> str | None:
-        """Why this training cannot go on from the student of ``earlier``; None if it can."""
+        """Why this training cannot go on from the student of ``earlier``, and the fix; None if it can."""
         return None
 
     @abstractmethod

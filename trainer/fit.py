@@ -326,7 +326,7 @@ def _save(
         if processes.first:
             save_delta(model, directory, base_reference(weights)["base_model_name_or_path"])
     elif step.adapter.own_layout:
-        if processes.first:
+        if processes.first or is_sharded(model):
             save_own(model, directory, base_reference(weights)["base_model_name_or_path"], record)
     elif processes.first or is_sharded(model):
         # The check of what was written needs a pass, which all processes of a sharded model must join.

@@ -26,6 +26,8 @@ def why_not_sharded(step: TrainSettings) -> str | None:
         return "optimizer: mezo, which perturbs whole weights"
     if step.adapter.kind in ("qft", "pv"):
         return f"adapter: {{kind: {step.adapter.kind}}}, whose codes are not parameters"
+    if step.adapter.kind == "welore":
+        return "adapter: {kind: welore}, whose factors have taken the place of weights"
     if step.sparse is not None and step.sparse.kind == "cola":
         return "sparse: {kind: cola}, which changes the base"
     if step.adapter.kind == "delta" and step.optimizer == "adamw8bit":

@@ -20,7 +20,7 @@ from .model.decoder import Decoder
 from .model.experts import Experts
 from .model.linear import Linear
 from .model.trained_tensors import TrainedTensor
-from .model.weight_formats import Base
+from .model.weight_formats import Base, dense
 from .parallel import Processes
 
 if TYPE_CHECKING:
@@ -45,22 +45,29 @@ class ShardedLinear(Linear):
     @property
     def base(self) -> Base:  # type: ignore[override]
         """The weight, of the tensors that this process holds at the moment."""
-        found: Base = self._rebuilt()
+        found: Base = self._rebuilt(lambda held: held)
         return found
 
-    def _taken(self, name: str, part: Any) -> Callable[[], Any]:
-        """Hold the tensors of ``part`` as parameters; return a function that puts it together again."""
+    def whole_weight(self) -> Tensor:
+        whole: Base = self._rebuilt(_gathered)
+        return dense(whole, self.dtype)
+
+    def _taken(self, name: str, part: Any) -> Callable[[Callable[[Tensor], Tensor]], Any]:
+        """Hold the tensors of ``part`` as parameters; return a function that puts it together again.
+
+        That function takes another, which it applies to each of these tensors.
+        """
         if isinstance(part, Tensor) and part.dim():
             self.register_parameter(name, nn.Parameter(part, requires_grad=False))
-            return lambda: getattr(self, name)
+            return lambda given: given(getattr(self, name))
         if dataclasses.is_dataclass(part) and not isinstance(part, type):
             kind = type(part)
             fields = {
                 field.name: self._taken(f"{name}_{field.name}", getattr(part, field.name))
                 for field in dataclasses.fields(part)
             }
-            return lambda: kind(**{key: rebuilt() for key, rebuilt in fields.items()})
-        return lambda: part
+            return lambda given: kind(**{key: rebuilt(given) for key, rebuilt in fields.items()})
+        return lambda given: part
 
 
 class Shards:
@@ -167,6 +174,13 @@ def gather_deltas(model: Decoder) -> None:
             full = _sharded(delta.detach()).full_tensor()
             own = full.cpu() if distributed.get_rank() == 0 else full[:0].cpu()
             linear.adapter.delta = nn.Parameter(own, requires_grad=delta.requires_grad)
+
+
+def _gathered(held: Tensor) -> Tensor:
+    """Return all of a parameter, of which a process holds a part except in a pass."""
+    from torch.distributed.tensor import DTensor
+
+    return held.full_tensor() if isinstance(held, DTensor) else held
 
 
 def _sharded(tensor: Any) -> DTensor:

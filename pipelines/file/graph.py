@@ -179,9 +179,7 @@ def _student(document: Document, path: Path, name: str, by: Train, parameter: st
             document.blame(path, said)
     elif parameter == "model":
         if not isinstance(by, Merge) and (why := by.why_not_continued(operator)) is not None:
-            document.blame(
-                path, f"training cannot go on from {name!r}: {why}: give the same adapter settings"
-            )
+            document.blame(path, f"training cannot go on from {name!r}: {why}")
     elif (why := operator.why_not_read()) is not None:
         merge = "" if operator.why_not_merged() else ", or merge it in a step and name that"
         document.blame(path, f"{name!r} cannot be the {parameter}, since {why}: train another kind{merge}")

@@ -50,10 +50,12 @@ RUNS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-#: A mixture of experts over 4 bits, and a reward model whose norms are trained too.
+#: A mixture of experts over 4 bits, a reward model whose norms are trained too, and an adapter in a layout of
+#: its own, whose change is computed from whole weights when it is saved.
 OTHER_RUNS: dict[str, dict[str, Any]] = {
     "moe": {"model": "moe", "quantize": "nf4", "shard": True, "activations": "recompute"},
     "judge": {"quantize": "int8", "shard": True, "train_norms": True, "epochs": 2},
+    "own": {"quantize": "nf4", "shard": True, "adapter": {"kind": "loldu", "rank": 8}},
 }
 METHODS: dict[str, type[TrainStep]] = {"judge": RewardModelling}
 MOE = {
@@ -164,10 +166,8 @@ def test_two_and_four_processes_train_as_one_does_and_go_on_from_each_others_che
             assert file.read_bytes() == ours.read_bytes()
 
 
-def test_a_mixture_of_experts_and_a_reward_model_are_sharded(
-    together, stopping, rows, pairs, tmp_path: Path
-) -> None:
-    """Both are stopped after a step, and go on from their checkpoints."""
+def test_other_models_and_adapters_are_sharded(together, stopping, rows, pairs, tmp_path: Path) -> None:
+    """All are stopped after a step, and go on from their checkpoints."""
     two = together(2, *(f"{name}=1" for name in OTHER_RUNS), *OTHER_RUNS)
     for name, run in OTHER_RUNS.items():
         table = pa.Table.from_pylist(pairs if name in METHODS else rows)

@@ -99,6 +99,10 @@ BottleneckActivation = Literal["relu", "tanh", "gelu", "silu"]
 DENSE_INITS: frozenset[Start] = frozenset({"corda", "lora_ga"})
 #: Initializations that fit the factors to a quantization error on the training data.
 CALIBRATED_INITS: frozenset[Start] = frozenset({"quailora", "lq_lora", "owq", "qeft"})
+#: Initializations that keep their initial factors beside the trained ones: a student is saved with both.
+KEEPING_INITS: frozenset[Start] = DENSE_INITS | CALIBRATED_INITS | {"pissa", "olora", "loftq", "truncated"}
+#: Initializations whose student is over a base that only its own training has.
+NOT_CONTINUED: frozenset[Start] = CALIBRATED_INITS | {"pruned"}
 #: Kinds that are saved as factors A and B of a low-rank change, in PEFT's layout.
 LOW_RANK: frozenset[Kind] = frozenset({"lora", "rslora", "dora", "lora_dropout", "dylora", "kasa", "loram"})
 #: Kinds whose passes only multiply by the base's weight, and never read it.

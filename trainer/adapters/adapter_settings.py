@@ -239,9 +239,9 @@ class AdapterSettings(Frozen):
         return self.alpha * (math.sqrt(rank / self.rank) if self.rank_stabilized else rank / self.rank)
 
     def peft(self, base: str) -> dict[str, Any]:
-        """Return PEFT's settings of this adapter."""
+        """Return PEFT's settings of this adapter as it is saved."""
         return {
-            "r": self.rank,
+            "r": self.dylora_keep or self.rank,
             "lora_alpha": self.rank if self.kind in UNSCALED else self.alpha,
             "lora_dropout": self.dropout,
             "use_rslora": self.rank_stabilized,

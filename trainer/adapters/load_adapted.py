@@ -48,7 +48,8 @@ def load_adapted(
     earlier = _earlier(weights, settings)
     if weights.adapter is not None and earlier is None:
         _check_same(weights.name, read_adapter_config(weights.adapter), settings, config)
-    init = INITS[settings.init](settings, seed)
+    origin = first_seed(weights, seed)
+    init = INITS[settings.init](settings, origin)
     names = [name for name in settings.names() if name in config.adaptable()]
     model = load_model(
         weights.path,
@@ -70,7 +71,7 @@ def load_adapted(
             continue
         if name.endswith(".o_proj"):
             linear.unit = model.config.head_size
-        adapter = make_adapter(linear, name, settings, rank, first_seed(weights, seed))
+        adapter = make_adapter(linear, name, settings, rank, origin)
         if begin is not None:
             assert isinstance(adapter, InitializedAdapter)  # the settings refuse `init` for other kinds
             adapter.begin(begin, linear.weight())

@@ -17,6 +17,7 @@ from torch.nn.functional import dropout
 from ...kernels.lora_linear import lora_linear
 from ...kernels.products import Weight
 from .adapter import InitializedAdapter, Layout
+from .adapter_names import KEEPING_INITS
 from .rounded_factors import RoundedFactors
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class LoRA(InitializedAdapter):
     """
 
     layout: ClassVar[Layout] = "peft"
+    initial_a: Tensor | None
+    initial_b: Tensor | None
 
     def __init__(
         self,
@@ -57,8 +60,18 @@ class LoRA(InitializedAdapter):
         self.scale = alpha / math.sqrt(rank) if rank_stabilized else alpha / rank
         self.dropout, self.b_rate = dropout, b_rate
         self.rounded = RoundedFactors()
-        #: Initial A and B if they were subtracted from the base; otherwise None.
-        self.initial: tuple[Tensor, Tensor] | None = None
+        self.initial = None
+
+    @property
+    def initial(self) -> tuple[Tensor, Tensor] | None:
+        """Initial A and B if they were subtracted from the base; otherwise None."""
+        return None if self.initial_a is None or self.initial_b is None else (self.initial_a, self.initial_b)
+
+    @initial.setter
+    def initial(self, factors: tuple[Tensor, Tensor] | None) -> None:
+        a, b = (None, None) if factors is None else factors
+        self.register_buffer("initial_a", a, persistent=False)  # so that they move with the adapter
+        self.register_buffer("initial_b", b, persistent=False)
 
     @classmethod
     def over(cls, linear: Linear, settings: AdapterSettings, rank: int, generator: torch.Generator) -> Self:
@@ -81,8 +94,9 @@ class LoRA(InitializedAdapter):
 
     @classmethod
     def frozen(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:
-        """A frozen A, in float32, which is two values in bf16."""
-        return 2 * settings.rank * shape[1] if settings.freeze_a else 0
+        """A frozen A, also rounded if it is fused, and initial factors: one in float32 is two in bf16."""
+        frozen = (2 + settings.low_rank) * shape[1] if settings.freeze_a else 0
+        return settings.rank * (frozen + (2 * sum(shape) if settings.init in KEEPING_INITS else 0))
 
     def begin(self, factors: Factors, weight: Tensor) -> None:
         with torch.no_grad():

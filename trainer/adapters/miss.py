@@ -42,3 +42,8 @@ class MiSS(LoRA):
     @classmethod
     def count(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:
         return settings.rank * shape[0]
+
+    @classmethod
+    def frozen(cls, settings: AdapterSettings, shape: tuple[int, int]) -> int:
+        """A, in float32, which is two values in bf16, and rounded if it is fused."""
+        return (2 + settings.low_rank) * settings.rank * shape[1]

@@ -25,6 +25,7 @@ from ..model.decoder import Decoder
 from ..model.linear import Linear
 from ..model.tensor_files import content_digest
 from ..model.weight_formats import FORMATS
+from ..parallel import Processes
 from .adapter import Adapter
 from .adapter_settings import AdapterSettings
 from .adapter_table import KINDS, class_over
@@ -44,24 +45,29 @@ def make_adapter(linear: Linear, layer: str, settings: AdapterSettings, rank: in
 
 def first_seed(weights: ModelWeights, seed: int) -> int:
     """Return the seed that the earlier adapter of ``weights`` was made with, or ``seed`` if there is none."""
-    if weights.adapter is None or not (weights.adapter / CONFIG).exists():
-        return seed
-    return OwnAdapter(weights.adapter).record.seed
+    record = None if weights.adapter is None else TrainingRecord.read(weights.adapter)
+    return seed if record is None else record.seed
 
 
 def save_own(model: Decoder, directory: Path, base: str, record: TrainingRecord) -> None:
     """Write the model's adapters to ``directory``, read them back and compare.
 
     ``base``: the base that they apply to, for the reader's information. The directory is written atomically.
-    Raises ModelError if what was read back differs.
+    All processes that share a sharded model must call it, since the probe needs its whole weights, one at a
+    time; the first one writes. Raises ModelError if what was read back differs.
     """
     from safetensors.torch import save_file
 
     tensors: dict[str, Tensor] = {}
     for name, adapter, linear in _adapted(model):
+        weight = linear.whole_weight()
+        if not Processes.current().first:
+            continue
         for suffix, tensor in adapter.state().items():
             tensors[f"{name}.{suffix}"] = tensor.cpu().contiguous().clone()
-        tensors[f"{name}.{PRODUCT}"] = change_times_probe(adapter, linear.weight()).cpu()
+        tensors[f"{name}.{PRODUCT}"] = change_times_probe(adapter, weight).cpu()
+    if not Processes.current().first:
+        return
     temporary = directory.with_name(directory.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -125,14 +131,16 @@ class OwnAdapter:
         return found
 
     def over(self, layer: str, weight: Tensor) -> Adapter:
-        """Return the trained adapter of ``layer`` over the ``weight`` (N, K) that the training held.
+        """Return the trained adapter of ``layer`` over the ``weight`` (N, K) that the training held: float32.
 
+        What it computes from the weight is rounded as in training.
         Raises ModelError if it does not fit this weight.
         """
         settings = self.record.settings
         # What takes the place of the weight needs only its form; the values are loaded.
         coded = None if KINDS[settings.kind].reads_base else FORMATS.get(self.record.quantize)
-        linear = Linear(weight if coded is None else coded.quantize(weight), None, weight.dtype)
+        dtype = self.record.torch_dtype
+        linear = Linear(weight.to(dtype) if coded is None else coded.quantize(weight), None, dtype)
         adapter = make_adapter(linear, layer, settings, settings.rank, self.record.seed)
         self._load(adapter, layer, weight)
         return adapter

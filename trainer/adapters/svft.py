@@ -42,7 +42,7 @@ class SVFT(Adapter):
         return cls((u * signs).to(weight.dtype), (vh.T * signs).to(weight.dtype), settings.svft_band)
 
     def forward(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
-        return frozen_linear(x, weight, bias) + self._mixed(x @ self.v) @ self.u.T
+        return frozen_linear(x, weight, bias) + self._mixed(x @ self.v.to(x.dtype)) @ self.u.to(x.dtype).T
 
     def _mixed(self, z: Tensor) -> Tensor:
         """Return ``z M^T`` for z (tokens, r), in its dtype."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from pydantic import ValidationError
 
 from ...contracts.errors import ModelError
@@ -28,6 +29,11 @@ class TrainingRecord:
     quantize: Quantization
     skip: tuple[str, ...]
     dtype: str
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """Dtype of the computation."""
+        return torch.bfloat16 if self.dtype == "bf16" else torch.float32
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -125,7 +125,7 @@ def plan_step(
         trained_embeddings=step.train_embeddings or (config.tied and step.train_head),
         trained_head=step.train_head or (config.tied and step.train_embeddings),
     )
-    held = _frozen_values(config, adapter) * step.torch_dtype().itemsize
+    held = frozen_values(config, adapter) * step.torch_dtype().itemsize
     if step.sparse is not None:
         held += POLICIES[step.sparse.kind].held_bytes * trained_weights(step, config)
     plan = replace(plan, base=plan.base + held, rows=size_of(examples) if on_cpu else 0)
@@ -168,7 +168,7 @@ def state_bytes(step: TrainSettings, config: ModelConfig) -> float:
     return sum(sizes) / sum(rows * columns for rows, columns in shapes)
 
 
-def _frozen_values(config: ModelConfig, adapter: AdapterSettings) -> int:
+def frozen_values(config: ModelConfig, adapter: AdapterSettings) -> int:
     """Return the number of values that the adapters hold without training them."""
     layers = _adapted_shapes(config, adapter).items()
     held = [class_over(adapter.kind, name).frozen(adapter, shape) for name, shape in layers]

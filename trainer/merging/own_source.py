@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ...contracts.errors import ModelError
@@ -31,9 +30,12 @@ class OwnSource:
         self.names = frozenset(f"model.{layer}.weight" for layer in self.saved.layers)
 
     def base(self, name: str, stored: Base) -> Tensor:
-        """Return the weight ``name`` as the training held it, float32, from the ``stored`` one."""
-        short = name.removesuffix(".weight").rsplit(".", 1)[1]
-        return dense(holding(self.saved.record, short)(stored), torch.float32)
+        """Return the weight ``name`` as the training computed with it, from the ``stored`` one: float32.
+
+        Its values are those of the computation dtype.
+        """
+        record, short = self.saved.record, name.removesuffix(".weight").rsplit(".", 1)[1]
+        return dense(holding(record, short)(stored), record.torch_dtype).float()
 
     def adapter(self, name: str, held: Tensor) -> Adapter:
         """Return the trained adapter over the weight ``held`` of the tensor ``name``."""

@@ -32,7 +32,7 @@ def holding(record: TrainingRecord, short: str) -> Hold:
             return weight
         if quantized:
             return FORMATS[record.quantize].quantize(weight)
-        return weight.to(torch.bfloat16 if record.dtype == "bf16" else torch.float32)
+        return weight.to(record.torch_dtype)
 
     return hold
 

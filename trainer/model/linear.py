@@ -60,6 +60,10 @@ class Linear(nn.Module):
         """Return the weight (N, K) in the computation dtype."""
         return dense(self.base, self.dtype) if self._dequantized is None else self._dequantized
 
+    def whole_weight(self) -> Tensor:
+        """Return the same between passes too, if the layer is sharded: then all processes must call it."""
+        return self.weight()
+
     def pack(self) -> None:
         """Pack the weight for the CPU's matrix products, in place of a dequantized one that is kept.
 

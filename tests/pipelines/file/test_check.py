@@ -293,6 +293,12 @@ def test_a_student_that_cannot_be_merged_is_not(method: str) -> None:
         ("model: t", ("prefix", "prefix"), None),
         ("model: t", ("delta", "delta"), None),
         ("model: t", ("lora, init: pissa", "lora, rank: 32"), None),
+        ("model: t", ("lora, init: quailora", "lora, rank: 32"), None),
+        (
+            "model: t",
+            ("loram, init: pruned", "loram, init: pruned"),
+            "init 'pruned' makes a base that only its own training has: merge the student in a step",
+        ),
         ("teacher: t", ("dora", "lora"), None),
     ],
 )
@@ -310,6 +316,18 @@ def test_a_student_that_a_training_cannot_read_is_found_before_it_is_trained(
     (found,) = mistakes(steps)
     assert found.startswith("steps.u.")
     assert told in found
+
+
+def test_an_optimizer_state_is_not_carried_to_an_adapter_of_twice_the_rank() -> None:
+    trained = "{train: sft, from: rows, model: %s, quantize: none, adapter: {init: %s}, carry_optimizer: %s}"
+
+    def steps(init: str, carry: str) -> str:
+        return f"t: {trained % ('base', init, 'true')}\nu: {trained % ('t', init, carry)}"
+
+    (found,) = mistakes(steps("corda", "true"))
+    assert "'t': it was saved with twice the rank that it trained (init 'corda')" in found
+    for file in (steps("corda", "false"), steps("pissa", "true")):
+        loads(HEAD + "steps:\n" + ROWS + "".join(f"  {line}\n" for line in file.splitlines()), "f")
 
 
 def test_a_reward_model_is_not_served_as_a_language_model() -> None:

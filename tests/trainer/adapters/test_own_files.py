@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.adapters.own_files import CONFIG, WEIGHTS, OwnAdapter, first_seed, save_own
 from gristmill.trainer.adapters.training_record import TrainingRecord
 from gristmill.trainer.merging.merge import merge
+from gristmill.trainer.merging.own_source import TrainedOwnSource
 from gristmill.trainer.model.decoder import Decoder
 from gristmill.trainer.model.loading import load_model
 
@@ -71,6 +73,43 @@ def test_over_a_quantized_base_the_original_gets_the_same_change(make_model, tmp
         else:
             wanted = linear.adapter.merged(linear.weight()) - linear.weight()
             torch.testing.assert_close(change, wanted, atol=1e-5, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("quantize", ["none", "nf4"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"kind": "svft"},
+        {"kind": "loldu"},
+        {"kind": "bone", "rank": 8},
+        {"kind": "dota"},
+        {"kind": "dsee"},
+        {"kind": "l4q", "l4q_group": 8},
+        {"kind": "quanta"},
+        {"kind": "s2ft"},
+    ],
+    ids=lambda given: given["kind"],
+)
+def test_the_change_is_computed_from_what_a_training_in_bf16_computed_with(
+    given: dict[str, Any], quantize: str, make_model, tmp_path: Path
+) -> None:
+    path, settings = make_model(), AdapterSettings.model_validate(given)
+    weights = ModelWeights("base", path, "digest", None)
+    model = load_adapted(weights, settings, seed=1, dtype=torch.bfloat16, quantize=quantize)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.02)
+    save_own(model, tmp_path / "adapter", str(path), TrainingRecord(settings, 1, quantize, (), "bf16"))
+    source, stored = TrainedOwnSource(tmp_path / "adapter"), load_file(path / "model.safetensors")
+    for layer, linear in model.linears():
+        name = f"model.{layer}.weight"
+        if name in source.names:
+            base = source.base(name, stored[name])
+            assert torch.equal(base, linear.weight().float())
+            wanted = linear.adapter.merged(base)
+            torch.testing.assert_close(base + source.change(name, base), wanted, atol=1e-6, rtol=1e-6)
+    merge(path, [tmp_path / "adapter"], tmp_path / "merged", into="trained")
 
 
 def test_another_base_is_refused(make_model, tmp_path: Path) -> None:

@@ -11,8 +11,12 @@ from typing import Any
 import pytest
 import torch
 
+from gristmill.contracts.inference import ModelWeights
 from gristmill.kernels import nf4
+from gristmill.trainer.adapters.adapter_settings import AdapterSettings
+from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.forecast.memory_plan import block_weights, plan_memory
+from gristmill.trainer.forecast.step_plan import frozen_values
 from gristmill.trainer.model.loading import load_model
 from gristmill.trainer.model.model_config import ModelConfig
 
@@ -38,6 +42,38 @@ def test_the_base_takes_what_the_plan_says(make_model, skip: tuple[str, ...]) ->
         tokens=1,
     )
     assert plan.base == pytest.approx(held, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"rank": 4},
+        {"rank": 4, "init": "pissa"},
+        {"kind": "dora", "rank": 4, "init": "pissa"},
+        {"kind": "kasa", "rank": 4, "init": "truncated"},
+        {"rank": 4, "freeze_a": True},
+        {"kind": "dora", "rank": 4, "freeze_a": True},
+        {"kind": "miss", "rank": 4},
+        {"kind": "svft"},
+        {"kind": "loldu", "rank": 4},
+        {"kind": "dota", "rank": 4},
+    ],
+    ids=lambda given: "-".join(map(str, given.values())),
+)
+def test_what_adapters_hold_without_training_it_is_what_the_plan_says(
+    given: dict[str, Any], make_model
+) -> None:
+    path, settings = make_model(), AdapterSettings.model_validate(given)
+    weights = ModelWeights("base", path, "digest", None)
+    model = load_adapted(weights, settings, seed=1, dtype=torch.bfloat16)
+    held = 0
+    for _, linear in model.linears():
+        adapter = linear.adapter
+        held += sum(each.nbytes for each in adapter.parameters() if not each.requires_grad)
+        held += sum(each.nbytes for name, each in adapter.named_buffers() if name != "squares")
+        if settings.low_rank and not adapter.a.requires_grad:
+            held += adapter.low_rank(torch.bfloat16)[3].a.nbytes
+    assert 2 * frozen_values(ModelConfig.read(path), settings) == held
 
 
 def test_activations_are_what_autograd_saves(make_model) -> None:
