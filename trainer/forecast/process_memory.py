@@ -39,7 +39,7 @@ def return_freed() -> None:
     """Give memory that has been freed back to the system, with glibc; with another C library, do nothing.
 
     Decompositions of small weights free blocks that lie between tensors that are kept, and which glibc holds:
-    225 MiB with DoTA over SmolLM2-135M.
+    up to 225 MiB in single runs of DoTA over SmolLM2-135M.
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
