@@ -38,7 +38,7 @@ from .forecast.choose_format import with_format
 from .forecast.memory_plan import MIB, MemoryPlan
 from .forecast.pack_size import FILLED, choose_pack_tokens
 from .forecast.prepacking import choose_packed
-from .forecast.process_memory import PeakMemory, bound_products, steady_allocator
+from .forecast.process_memory import PeakMemory, bound_products, return_freed, steady_allocator
 from .forecast.sharded_plan import sharded_plan
 from .forecast.speed import matmul_rate, roofline
 from .forecast.step_plan import Products, keep_dequantized, plan_step, roofline_estimate
@@ -120,6 +120,8 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     where = torch.device("cpu") if sharded else device
     told("loading the model", 0, 1)
     model = load(step, weights, context.seed, keep, _data(objective, examples, steps), where)
+    if device.type == "cpu":
+        return_freed()
     if packed:
         for _, linear in model.linears():
             linear.pack()

@@ -35,6 +35,16 @@ def steady_allocator() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, MAPPED)
 
 
+def return_freed() -> None:
+    """Give memory that has been freed back to the system, with glibc; with another C library, do nothing.
+
+    Decompositions of small weights free blocks that lie between tensors that are kept, and which glibc holds:
+    up to 225 MiB in single runs of DoTA over SmolLM2-135M.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def bound_products(wanted: int) -> int:
     """Bound the caches of matrix products to ``wanted`` shapes; return the bound that holds.
 

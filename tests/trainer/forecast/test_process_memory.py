@@ -60,6 +60,31 @@ def test_the_first_bound_holds_and_the_users_too(monkeypatch: pytest.MonkeyPatch
     assert bound_products(400) == DEFAULT
 
 
+#: Prints how many MiB of 100 that were freed between blocks that are kept the process holds before and after.
+FREED = """
+import psutil, torch
+from gristmill.trainer.forecast.process_memory import return_freed, steady_allocator
+
+steady_allocator()
+held = lambda: psutil.Process().memory_info().rss / 2**20
+blocks = [torch.ones(size) for _ in range(100) for size in (2**18, 2**16)]
+full = held()
+del blocks[::2]
+freed = held()
+return_freed()
+print(full - freed, full - held())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no malloc_trim")
+def test_what_was_freed_between_blocks_that_are_kept_is_returned() -> None:
+    done = subprocess.run([sys.executable, "-P", "-c", FREED], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    by_glibc, in_all = map(float, done.stdout.split())
+    assert by_glibc < 20, "this test needs memory that glibc holds"
+    assert in_all > 80
+
+
 def test_the_peak_is_seen_after_the_memory_is_freed() -> None:
     peak = PeakMemory(torch.device("cpu"))
     # Pages of its own, which no test before can have left to the allocator.

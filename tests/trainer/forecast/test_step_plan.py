@@ -12,7 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from gristmill.contracts.errors import ModelError
 from gristmill.trainer.data.examples import Example, TokenSequence
-from gristmill.trainer.forecast.step_plan import ATTENTION, LINEAR, Products, trained_weights
+from gristmill.trainer.forecast.memory_plan import MemoryPlan
+from gristmill.trainer.forecast.sharded_plan import sharded_plan
+from gristmill.trainer.forecast.step_plan import ATTENTION, LINEAR, Products, frozen_values, trained_weights
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 from gristmill.trainer.model.model_config import ModelConfig
 
@@ -62,6 +64,19 @@ def test_the_memory_is_told_before_the_weights_are_read(make_model, rows, stoppi
     assert context.reports == []
     assert context.told[-1] == ("loading the model", 0, 1)
     assert context.memory[0] > 0
+
+
+def test_what_adapters_hold_frozen_is_whole_in_each_process(make_model) -> None:
+    config, step = (
+        ModelConfig.read(make_model(num_hidden_layers=4)),
+        _step(adapter={"kind": "svft"}, dtype="bf16"),
+    )
+    frozen = 2 * frozen_values(config, step.adapter)
+    plan = MemoryPlan(base=10 * frozen, dequantized=0, adapters=0, activations=0, head=0)
+    without = sharded_plan(plan, _step(dtype="bf16"), config, 4)
+    apart = sharded_plan(plan, step, config, 4).base - without.base
+    both = min(2, config.layers) / config.layers
+    assert apart == pytest.approx(frozen * (1 - 1 / 4 - both * 3 / 4), abs=4)
 
 
 def test_shapes_of_products_are_counted_by_pack_and_length() -> None:
