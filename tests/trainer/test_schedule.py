@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gristmill.trainer.schedule import learning_rate, rate_in_phases
@@ -33,8 +35,8 @@ def test_cosine_is_at_half_height_half_way() -> None:
 
 
 def test_each_phase_has_a_schedule_of_its_own() -> None:
-    options = {"peak": 1.0, "schedule": "cosine", "warmup_ratio": 0.25}
+    options: dict[str, Any] = {"peak": 1.0, "schedule": "cosine", "warmup_ratio": 0.25}
     rates = [rate_in_phases(step, [4, 6], **options) for step in range(10)]
-    apart = [learning_rate(step, total, **options) for total in (4, 6) for step in range(total)]  # type: ignore[arg-type]
+    apart = [learning_rate(step, total, **options) for total in (4, 6) for step in range(total)]
     assert rates == apart
     assert [rate_in_phases(step, [10], **options) for step in range(10)] != rates
