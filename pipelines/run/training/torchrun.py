@@ -6,9 +6,12 @@ carry it out together with the first, and wait again, until the run is over.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
+import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 from ....contracts.context import Context
 from ....contracts.errors import GristmillError
@@ -23,16 +26,26 @@ def started_several() -> bool:
 
 
 def only_once(command: Callable[[], int]) -> int:
-    """Carry out the command in the first process, and its trainings in all. Returns an exit status."""
-    if not started_several():
-        return command()
+    """Carry out the command in the first process, and its trainings in all.
+
+    Returns an exit status. A process that torchrun started with others ends here, and does not return.
+    """
+    if started_several():
+        _leave(*_carried_out(command))
+    return command()
+
+
+def _carried_out(command: Callable[[], int]) -> tuple[int, bool]:
+    """Return the exit status, and whether all processes end together."""
     if os.environ["RANK"] != "0":
-        return _follow()
+        _follow()
+        return 0, True
     status = command()
-    if status == 0:  # otherwise torchrun ends the other processes
+    # After an error in a training, the others may not be waiting for the next one: torchrun ends them.
+    together = status == 0 or not _met()
+    if together:
         _shared(None)
-        _leave()
-    return status
+    return status, together
 
 
 def lead(job: TrainingJob, context: Context) -> Trained:
@@ -41,7 +54,7 @@ def lead(job: TrainingJob, context: Context) -> Trained:
     return job.operator.fit(job.table, context)
 
 
-def _follow() -> int:
+def _follow() -> None:
     """Carry out the trainings of the first process until its run is over."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the first process decides, and tells the others
@@ -50,16 +63,30 @@ def _follow() -> int:
             unpacked(data).carry_out()
         except GristmillError:
             continue  # the first process has the same error, and reports it
-    _leave()
-    return 0
 
 
-def _leave() -> None:
-    """End the process group together: an interpreter that exits with its threads running may be aborted."""
+def _leave(status: int, together: bool) -> NoReturn:
+    """End this process with the status, ``together`` with the others or alone.
+
+    The threads of a process group outlive ``destroy_process_group`` while anything refers to the group, and
+    an interpreter that exits while they run may be aborted. So the interpreter is not finalized.
+    """
     from torch import distributed
 
-    distributed.barrier()
-    distributed.destroy_process_group()
+    if together:
+        distributed.barrier()
+        distributed.destroy_process_group()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _met() -> bool:
+    """Is this process connected to the others?"""
+    from torch import distributed
+
+    return distributed.is_initialized()
 
 
 def _shared(data: bytes | None) -> bytes | None:
@@ -67,7 +94,7 @@ def _shared(data: bytes | None) -> bytes | None:
     import torch
     from torch import distributed
 
-    if not distributed.is_initialized():
+    if not _met():
         if found := gpus():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % found)
         distributed.init_process_group("cpu:gloo,cuda:nccl" if found else "gloo", timeout=PATIENCE)

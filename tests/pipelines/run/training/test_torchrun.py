@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from gristmill import open_run
 
 BIN = Path(sys.executable).parent
@@ -44,3 +46,37 @@ def test_one_run_trains_in_all_processes_of_torchrun(make_model, tmp_path: Path)
     (part,) = open_run(tmp_path / "runs" / "first")["student"].store.parts()
     assert part.summary is not None
     assert part.summary["processes"] == 2
+
+
+COMMAND = """
+import atexit, sys
+from gristmill.pipelines.run.training.torchrun import only_once
+
+
+class Kept:
+    def __del__(self):
+        print("finalized")
+
+
+kept = Kept()
+atexit.register(print, "closed")
+only_once(lambda: {status})
+print("returned")
+"""
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_process_ends_without_the_interpreter_that_its_threads_would_abort(
+    status: int, tmp_path: Path
+) -> None:
+    (tmp_path / "command.py").write_text(COMMAND.format(status=status))
+    torchrun = [str(BIN / "torchrun"), "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*torchrun, str(tmp_path / "command.py")],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout.replace("\n", "") == "closed" * 2, done.stderr
+    assert ("exitcode  : 3" in done.stderr) == (status == 3)
