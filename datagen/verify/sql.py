@@ -29,9 +29,9 @@ class VerifySql(Map):
     The database is made in DuckDB by the statements in a column of the row, without files, network or
     extensions. Each query must be one SELECT. Rows are compared as a multiset, in order only if the
     reference has an ORDER BY itself; columns by their position, and numbers to 12 digits. Execution accuracy:
-    Yu et al., Spider, EMNLP 2018. Nothing passes if the database
-    cannot be made, or if the reference gives no rows, as then every query without rows would. A row fails
-    without text in one of the columns.
+    Yu et al., Spider, EMNLP 2018. A row fails without text in one of the columns, if its database cannot be
+    made, or if its reference cannot be run or gives no rows, as then every query without rows would pass. If
+    `query` and `answer` are the same column, the reference itself is judged, and does not pass then.
 
     Adds:
         passed (bool): whether the query gives the reference's rows.
@@ -96,13 +96,21 @@ class VerifySql(Map):
         except CallLimitReached as reached:
             return await self._whose(reached, processes, asked)
         if "invalid" in told:
-            return Kept({"passed": False, "reason": told["invalid"]})
+            return self._unsound(told["invalid"])
         return Kept({"passed": told["reason"] is None, "reason": told["reason"]})
 
-    async def _whose(self, reached: CallLimitReached, processes: LimitedProcesses, asked: Row) -> Kept:
+    async def _whose(self, reached: CallLimitReached, processes: LimitedProcesses, asked: Row) -> Outcome:
         """Say whose limit it was: the reference is run against itself."""
         try:
             told = await processes.call(query=asked["reference"], **asked)
         except CallLimitReached as own:
-            return Kept({"passed": False, "reason": f"the reference cannot be run: {own.message}"})
-        return Kept({"passed": False, "reason": told.get("invalid") or reached.message})
+            return self._unsound(f"the reference cannot be run: {own.message}")
+        if "invalid" in told:
+            return self._unsound(told["invalid"])
+        return Kept({"passed": False, "reason": reached.message})
+
+    def _unsound(self, reason: str) -> Outcome:
+        """The outcome of a row whose reference or database is at fault."""
+        if self.query == self.answer:
+            return Kept({"passed": False, "reason": reason})
+        return Failed(reason)
