@@ -138,6 +138,7 @@ class Completion:
     ``finish`` is ``stop`` (end of turn, calls or a stop string) or ``length``. ``slot``: when the request was
     in flight (start, end), in seconds after the call; None: for the whole call. ``cost``: its price in US
     dollars. ``wasted``: what was charged for attempts at the same request whose answers were thrown away.
+    ``shared``: it is the answer to an equal request, and charged there.
     """
 
     request_id: str
@@ -155,6 +156,7 @@ class Completion:
     cost: float = 0.0
     wasted: Usage | None = field(default=None, compare=False)
     tool_calls: tuple[ToolCall, ...] | None = None
+    shared: bool = field(default=False, compare=False)
 
     @property
     def cut_thinking(self) -> bool:
@@ -185,11 +187,12 @@ class Usage:
         self.usd += other.usd
 
     def count(self, completion: Completion) -> None:
-        self.requests += 1
-        self.prompt_tokens += completion.prompt_tokens
-        self.completion_tokens += len(completion.tokens)
-        self.cached_tokens += completion.cached_tokens
-        self.usd += completion.cost
+        if not completion.shared:
+            self.requests += 1
+            self.prompt_tokens += completion.prompt_tokens
+            self.completion_tokens += len(completion.tokens)
+            self.cached_tokens += completion.cached_tokens
+            self.usd += completion.cost
         if completion.wasted is not None:
             self.add(completion.wasted)
 

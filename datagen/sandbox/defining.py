@@ -6,6 +6,7 @@ import linecache
 import random
 import sys
 import types
+from io import StringIO
 from typing import Any
 
 PROGRAM = "<program>"
@@ -41,7 +42,8 @@ def module(name: str) -> dict[str, Any]:
 
 def remember(source: str, name: str) -> None:
     """Make source text that is not in a file available to tracebacks and ``inspect.getsource``."""
-    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    lines = StringIO(source, newline=None).readlines()  # as Python counts them: a form feed ends none
+    linecache.cache[name] = (len(source), None, lines, name)
 
 
 def define(source: str, name: str = "program", filename: str = PROGRAM) -> dict[str, Any]:

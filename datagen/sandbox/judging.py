@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ast
 import doctest
-import linecache
 import sys
 import types
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from . import comparing, describing, doctests, naming, unit_tests, watching
-from .defining import define
+from .defining import define, remember
 from .failing import NoVerdict
 from .judge import Judge
 from .reporting import Report, describe
@@ -148,7 +147,7 @@ def _is_standard(value: Any) -> bool:
 
 def _namespace(name: str, source: str, filename: str) -> dict[str, Any]:
     """The namespace of a new module of this process. Tracebacks can show its source."""
-    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    remember(source, filename)
     made = types.ModuleType(name)
     sys.modules[name] = made
     return vars(made)

@@ -124,7 +124,7 @@ class GitHistory(Source):
             edits = [edit for change in changed for edit in self._units(repository, change)]
             if len(edits) > self.most:
                 continue
-            told = {"instruction": message, "subject": message.splitlines()[0], "commit": commit}
+            told = {"instruction": message, "subject": message.split("\n")[0], "commit": commit}
             yield from ({**told, **edit} for edit in edits if self._fits(edit))
 
     def _units(self, repository: Repository, change: FileChange) -> Iterator[dict[str, Any]]:

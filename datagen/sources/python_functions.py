@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,7 +196,7 @@ def functions(source: bytes, module: str) -> Iterator[PythonFunction]:
         text = _decoded(source)
     except (SyntaxError, UnicodeDecodeError):
         return
-    lines = text.splitlines(keepends=True)
+    lines = StringIO(text).readlines()  # as Python counts them: a form feed ends none
     yield from _within(tree, "", lines, module)
 
 

@@ -152,7 +152,7 @@ def _mistake(language: str, code: str) -> str | None:
 def _python_mistake(code: str) -> str | None:
     # A console session is code and output in turn: only its inputs are parsed.
     if code.lstrip().startswith(">>> "):
-        code = "\n".join(line[4:] for line in code.splitlines() if line.startswith((">>> ", "... ")))
+        code = "\n".join(line[4:] for line in code.split("\n") if line.startswith((">>> ", "... ")))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -15,7 +15,7 @@ from ...contracts.notices import tell
 from .backoff import pause_before
 from .openai_dialect import Dialect
 from .openai_endpoint import Endpoint, Slot
-from .openai_trouble import ODD_FORM, Trouble, not_a_completion
+from .openai_trouble import ODD_FORM, Trouble, holds_for_all, not_a_completion
 
 if TYPE_CHECKING:
     from .openai_options import OpenAIOptions
@@ -135,7 +135,7 @@ class Asking:
             if learned:
                 tell(f"{endpoint.place}: {learned}")
             return 0.0
-        if trouble.kind == "stop" or (trouble.status == 403 and self._about_the_key(endpoint)):
+        if trouble.kind == "stop" or self._holds_for_all(trouble, endpoint):
             self._stopped = (
                 f"{endpoint.place}: {trouble.reason}. No more requests are sent: mend this, and the same "
                 "command goes on"
@@ -183,9 +183,10 @@ class Asking:
             tell(f"cannot reach {endpoint.place}: {trouble.reason}; trying again for {patience:,.0f} seconds")
         return min(pause, left)
 
-    @staticmethod
-    def _about_the_key(endpoint: Endpoint) -> bool:
-        return not endpoint.answered or endpoint.forbidden >= FORBIDDEN
+    def _holds_for_all(self, trouble: Trouble, endpoint: Endpoint) -> bool:
+        if trouble.status == 403 and endpoint.forbidden >= FORBIDDEN:
+            return True
+        return holds_for_all(trouble, self._options.model, answered=endpoint.answered)
 
     @staticmethod
     def _error(asked: Asked, reason: str, *, retryable: bool) -> EngineError:

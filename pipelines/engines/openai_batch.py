@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
 from ...contracts.errors import EngineError, GristmillError, ModelError
 from ...contracts.inference import Capability, Completion, Request
 from ...contracts.notices import tell
+from .openai_asking import Asked
 from .openai_batch_server import BatchServer, Json
 from .openai_dialect import Dialect
 from .openai_options import OpenAIOptions
 from .openai_spending import Spending
-from .openai_trouble import ODD_FORM, Trouble, from_status, not_a_completion
+from .openai_trouble import ODD_FORM, Trouble, from_status, holds_for_all, not_a_completion
 from .openai_wire import Wire
 from .requests import check
 
@@ -28,7 +30,24 @@ LULL = 1.0
 #: What a batch is at its end; other states are on the way.
 OVER = frozenset({"completed", "expired", "cancelled", "failed"})
 
-Answer = asyncio.Future[Json]
+#: Of what was charged, so that the request is not sent again.
+UNREADABLE = "an answer that is not a completion: its line in the results of the batch cannot be read"
+
+
+@dataclass
+class Result:
+    """What a batch says of a request: its line of the results, or why there is none.
+
+    ``again``: an error that an earlier run was given, after which the request is sent again. ``charged``: has
+    a request taken it? Equal ones share it.
+    """
+
+    said: Json | Trouble
+    again: bool = False
+    charged: bool = False
+
+
+Answer = asyncio.Future[Result]
 
 
 class BatchEngine:
@@ -39,8 +58,8 @@ class BatchEngine:
         self.vocab_size: int | None = None
         self._options = options
         self._server = BatchServer(options, key)
-        dialect = Dialect(options.extra)
-        self._wire = Wire(options.model, vllm=False, dialect=dialect, thinking=options.thinking)
+        self._dialect = Dialect(options.extra, options.unsupported)
+        self._wire = Wire(options.model, vllm=False, dialect=self._dialect, thinking=options.thinking)
         self._spending = Spending(options, self._server.place)
         #: The requests that are in no batch yet, by name: where they go, and their bodies.
         self._waiting: dict[str, tuple[str, Json]] = {}
@@ -48,6 +67,7 @@ class BatchEngine:
         self._answers: dict[str, Answer] = {}
         #: The batch that already has a request, by the request's name.
         self._known: dict[str, str] | None = None
+        self._answered = False  # has the server ever answered a request?
         self._arrived = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
         self._watching: set[asyncio.Task[None]] = set()
@@ -70,27 +90,69 @@ class BatchEngine:
         await self._server.close()
 
     async def _one(self, request: Request) -> Completion | EngineError:
-        reason, retryable = "", True
-        for _ in range(self._options.attempts):
-            path, body = self._wire.body(request)
-            line = await self._answer(path, body)
-            try:
-                answer = _body(line)
-                completion = self._wire.completion(request, answer)
-                return self._spending.priced(request, completion, answer.get("usage"))
-            except Trouble as trouble:
-                reason, retryable = trouble.reason, trouble.kind != "refused"
-                if trouble.kind == "stop":
-                    raise ModelError(f"{self._server.place}: {reason}") from None
-            except ODD_FORM as error:
-                reason = not_a_completion(error, line)
-            if not retryable:
-                break
-            self._forget(path, body)
-        return EngineError(f"request {request.id!r}: {self._server.place}: {reason}", retryable=retryable)
+        asked = Asked(request)
+        try:
+            completion = await self._completion(asked)
+        except EngineError as error:
+            error.spent = asked.wasted if asked.wasted.requests else None
+            return error
+        return replace(completion, wasted=asked.wasted if asked.wasted.requests else None)
 
-    async def _answer(self, path: str, body: Json) -> Json:
-        """Return the line of the results that answers a request. Equal requests share it."""
+    async def _completion(self, asked: Asked) -> Completion:
+        while True:
+            path, body = self._wire.body(asked.request)
+            result = await self._answer(path, body)
+            try:
+                return self._read(asked, result)
+            except Trouble as trouble:
+                if self._learns(trouble, body):
+                    continue
+                if trouble.kind != "refused" or result.again:
+                    self._forget(path, body)
+                if not result.again:
+                    self._count(trouble, asked)
+
+    def _read(self, asked: Asked, result: Result) -> Completion:
+        """Return the completion, and charge it or what there is in its place. Raises Trouble."""
+        answer: Json | None = None
+        shared, result.charged = result.charged, True
+        try:
+            answer = _body(result.said)
+            completion = self._wire.completion(asked.request, answer)
+        except Trouble as odd:
+            trouble = odd
+        except ODD_FORM as error:
+            trouble = Trouble("broken", not_a_completion(error, result.said if answer is None else answer))
+        else:
+            completion = self._spending.priced(asked.request, completion, answer.get("usage"))
+            return replace(completion, shared=shared)
+        usage = None if answer is None else answer.get("usage")
+        if isinstance(usage, dict) and not shared:
+            asked.wasted.add(self._spending.charged(asked.request, usage))
+        raise trouble
+
+    def _learns(self, trouble: Trouble, body: Json) -> bool:
+        """Whether the refusal of ``body`` says how to write it. Raises ModelError if it must not be so."""
+        try:
+            learned = self._dialect.learn(trouble, body)
+        except Trouble as stop:
+            raise ModelError(f"{self._server.place}: {stop.reason}") from None
+        if learned:
+            tell(f"{self._server.place}: {learned}")
+        return learned is not None
+
+    def _count(self, trouble: Trouble, asked: Asked) -> None:
+        """Count a failure. Raises EngineError after the last one, ModelError if it holds for all requests."""
+        reason = f"{self._server.place}: {trouble.reason}"
+        if trouble.kind == "stop" or holds_for_all(trouble, self._options.model, answered=self._answered):
+            raise ModelError(reason)
+        asked.failures += 1
+        refused = trouble.kind == "refused"
+        if refused or asked.failures >= self._options.attempts:
+            raise EngineError(f"request {asked.request.id!r}: {reason}", retryable=not refused)
+
+    async def _answer(self, path: str, body: Json) -> Result:
+        """Return what a batch says of a request. Equal requests share it."""
         name = name_of(path, body)
         if name not in self._answers:
             self._answers[name] = asyncio.get_running_loop().create_future()
@@ -126,7 +188,7 @@ class BatchEngine:
         except GristmillError as error:
             self._fail(set(self._answers), error)
         except ODD_FORM as error:
-            self._fail(set(self._answers), self._odd(error))
+            self._fail(set(self._answers), Trouble("broken", not_a_completion(error)))
 
     async def _until_lull(self) -> None:
         while len(self._waiting) < self._options.batch:
@@ -144,15 +206,15 @@ class BatchEngine:
                 found.setdefault(self._known[name], set()).add(name)
                 del self._waiting[name]
         for batch, names in found.items():
-            self._watch(batch, names)
+            self._watch(batch, names, earlier=True)
 
-    def _watch(self, batch: str, names: set[str]) -> None:
-        task = asyncio.create_task(self._follow(batch, names))
+    def _watch(self, batch: str, names: set[str], *, earlier: bool = False) -> None:
+        task = asyncio.create_task(self._follow(batch, names, earlier))
         self._watching.add(task)
         task.add_done_callback(self._watching.discard)
 
-    async def _follow(self, batch: str, names: set[str]) -> None:
-        """Wait until a batch is over, and pass its results on."""
+    async def _follow(self, batch: str, names: set[str], earlier: bool) -> None:
+        """Wait until a batch is over, and pass its results on. ``earlier``: is it that of an earlier run?"""
         try:
             state = await self._server.state(batch)
             while state["status"] not in OVER:
@@ -160,31 +222,39 @@ class BatchEngine:
                 state = await self._server.state(batch)
             if state["status"] == "failed":
                 raise ModelError(f"{self._server.place}: the batch {batch} failed: {_why(state)}")
-            for line in await self._server.results(state):
-                name = line.get("custom_id")
-                answer = self._answers.get(name) if name in names else None
-                if answer is not None and not answer.done():
-                    answer.set_result(line)
-            left = {name for name in names if name in self._answers and not self._answers[name].done()}
-            over = f"{self._server.place}: the batch {batch} is {state['status']}, and has no answer to this"
-            self._fail(left, EngineError(over, retryable=True))
+            lines = await self._server.results(state)
+            self._answered |= any(_is_answer(line) for _, line in lines)
+            for name, line in lines:
+                answer = self._answers.get(name) if name is not None and name in names else None
+                if answer is None or answer.done():
+                    continue
+                if line is None:
+                    answer.set_result(Result(Trouble("refused", UNREADABLE)))
+                else:
+                    answer.set_result(Result(line, again=earlier and not _is_answer(line)))
+            over = f"no answer: the batch {batch} is {state['status']}, and has none to this"
+            unread = state["status"] == "completed" and any(
+                line is None and name not in names for name, line in lines
+            )
+            self._fail(names, Trouble("refused", UNREADABLE) if unread else Trouble("broken", over))
         except GristmillError as error:
             self._fail(names, error)
         except ODD_FORM as error:
-            self._fail(names, self._odd(error))
+            # The batch goes on: what is in it must not be paid twice.
+            self._fail(names, Trouble("refused", not_a_completion(error)))
 
-    def _odd(self, error: Exception) -> EngineError:
-        return EngineError(f"{self._server.place}: {not_a_completion(error)}", retryable=True)
-
-    def _fail(self, names: set[str], error: GristmillError) -> None:
+    def _fail(self, names: set[str], error: GristmillError | Trouble) -> None:
+        """End the requests that have no answer yet."""
         for name in names:
-            answer = self._answers.pop(name, None)
-            if answer is not None and not answer.done():
-                if isinstance(error, EngineError):
-                    answer.set_result({"custom_id": name, "error": {"message": error.message}})
-                else:
-                    answer.set_exception(error)
             self._waiting.pop(name, None)
+            answer = self._answers.get(name)
+            if answer is None or answer.done():
+                continue
+            if isinstance(error, Trouble):
+                answer.set_result(Result(error))
+            else:
+                del self._answers[name]
+                answer.set_exception(error)
 
 
 def name_of(path: str, body: Json) -> str:
@@ -193,11 +263,18 @@ def name_of(path: str, body: Json) -> str:
     return f"gristmill-{sha256(said.encode()).hexdigest()[:48]}"
 
 
-def _body(line: Json) -> Json:
+def _is_answer(line: Json | None) -> bool:
+    response = None if line is None else line.get("response")
+    return isinstance(response, dict) and response.get("status_code", 200) == 200
+
+
+def _body(said: Json | Trouble) -> Json:
     """Return the body of a result. Raises Trouble if it is an error."""
-    response = line.get("response")
+    if isinstance(said, Trouble):
+        raise said
+    response = said.get("response")
     if not isinstance(response, dict):
-        error = line.get("error")
+        error = said.get("error")
         told = error.get("message", error) if isinstance(error, dict) else error
         raise Trouble("broken", f"no answer: {told}")
     body, status = response.get("body"), int(response.get("status_code", 200))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -16,6 +17,10 @@ from .openai_trouble import Trouble, connection_trouble, read, response_trouble
 
 Json = dict[str, Any]
 T = TypeVar("T")
+#: The name of a line's request (None: it does not tell) and the line (None: it cannot be read).
+Line = tuple[str | None, Json | None]
+#: Finds the name in a line that is no JSON; within the texts of a line, quotes are escaped.
+_NAME = re.compile(r'"custom_id"\s*:\s*"([^"\\]+)"')
 #: Marks the batches that this program made, among others of the same account.
 MARK = "gristmill"
 
@@ -45,8 +50,9 @@ class BatchServer:
                 lines = _lines(await self._text(f"/files/{batch['input_file_id']}/content"))
             except ModelError:
                 continue  # the file was deleted
-            for line in lines:
-                found.setdefault(line["custom_id"], batch["id"])
+            for name, _ in lines:
+                if name is not None:
+                    found.setdefault(name, batch["id"])
         return found
 
     async def create(self, model: str, path: str, bodies: Mapping[str, Json]) -> str:
@@ -79,7 +85,7 @@ class BatchServer:
         """Return the record of a batch."""
         return await self._json("GET", f"/batches/{batch}")
 
-    async def results(self, state: Json) -> list[Json]:
+    async def results(self, state: Json) -> list[Line]:
         """Return the lines of a batch that is over: answers and errors."""
         files = [state.get("output_file_id"), state.get("error_file_id")]
         return [line for file in files if file for line in _lines(await self._text(f"/files/{file}/content"))]
@@ -151,5 +157,17 @@ def _text(answer: Any) -> str:
     return str(answer.text)
 
 
-def _lines(text: str) -> list[Json]:
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
+def _lines(text: str) -> list[Line]:
+    # A text in a line may hold other characters that Unicode counts as ends of lines.
+    return [_line(line) for line in text.split("\n") if line.strip()]
+
+
+def _line(text: str) -> Line:
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        line = None
+    if isinstance(line, dict) and isinstance(line.get("custom_id"), str):
+        return line["custom_id"], line
+    name = _NAME.search(text)
+    return (name[1] if name else None), None

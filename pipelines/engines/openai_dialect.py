@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from .openai_trouble import Trouble
+from .openai_trouble import Trouble, texts
 
 Json = dict[str, Any]
 
@@ -54,7 +54,7 @@ class Dialect:
         """
         if trouble.kind != "refused" or trouble.status not in (400, 422):
             return None
-        told = " ".join(_texts(trouble.said))
+        told = " ".join(texts(trouble.said))
         if "max_completion_tokens" in told and "max_tokens" in body:
             self._renames = True
             return ""
@@ -79,17 +79,3 @@ def _field(told: str, body: Json, names: tuple[str, ...]) -> str | None:
         if name in body and (place := re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", told))
     ]
     return min(found)[1] if found else None
-
-
-def _texts(said: object) -> Iterator[str]:
-    """Yield the message, the parameter and the places of an error, but not the input that it repeats."""
-    if isinstance(said, str):
-        yield said
-    elif isinstance(said, list):
-        for each in said:
-            yield from _texts(each)
-    elif isinstance(said, dict):
-        for name in ("error", "detail", "message", "param", "msg", "code"):
-            yield from _texts(said.get(name))
-        if isinstance(said.get("loc"), list):
-            yield ".".join(str(part) for part in said["loc"])

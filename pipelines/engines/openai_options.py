@@ -60,7 +60,7 @@ class OpenAIOptions(EngineOptions):
     sent."""
     also: tuple[OtherAddress, ...] = ()
     """Further addresses or keys of the same model, as `[{url: ...}, {key_env: ...}]`. Requests go to the one
-    with the most room."""
+    with the most room. Not with `mode: batch`."""
     flavor: Literal["openai", "vllm"] = "openai"
     """`vllm` for a vLLM server, which also takes regular expressions and prompt tokens, reports token ids and
     scores given text; `openai` for any other."""
@@ -136,6 +136,13 @@ class OpenAIOptions(EngineOptions):
                 "weights with vllm or transformers"
             )
         return supports
+
+    @field_validator("mode")
+    @classmethod
+    def _has_one_address(cls, mode: str, info: ValidationInfo) -> str:
+        if mode == "batch" and info.data.get("also"):
+            raise ValueError("batches go to one address with one key: leave out `also`")
+        return mode
 
     @field_validator("extra_body")
     @classmethod

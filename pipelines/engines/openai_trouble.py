@@ -31,12 +31,11 @@ _STOP = frozenset({401, 402, 404, 405, 301, 302, 303, 307, 308})
 _STOP_CODES = frozenset(
     {"insufficient_quota", "invalid_api_key", "model_not_found", "billing_hard_limit_reached"}
 )
-#: Servers that answer a wrong key or an unknown model with status 400.
-_STOP_WORDS = re.compile(
-    r"\bmodel\b.{0,80}\b(not exist|not found)|(unknown|invalid) model\b|api key (is )?(not valid|invalid)"
-    r"|(invalid|incorrect) api key",
-    re.I | re.S,
-)
+#: Servers that answer a wrong key with status 400.
+_KEY_WORDS = re.compile(r"api key (is )?(not valid|invalid)|(invalid|incorrect) api key", re.I)
+#: Servers that answer an unknown model so. A refusal of one request may have such words too.
+_UNKNOWN_MODEL = re.compile(r"\bmodel\b.{0,80}\b(not exist|not found)|(unknown|invalid) model\b", re.I | re.S)
+_MODEL_CODE = re.compile(r"(unknown|invalid)_?model$|model_?not", re.I)
 
 
 #: What reading an answer of another form raises.
@@ -127,8 +126,8 @@ def from_status(
     status: int, reason: str, said: object, headers: Mapping[str, str] = MappingProxyType({})
 ) -> Trouble:
     """Return what an error means. ``said``: its JSON."""
-    codes = _codes(said)
-    if status in _STOP or codes & _STOP_CODES or (status in (400, 422) and _STOP_WORDS.search(reason)):
+    codes, words = _codes(said), _message(reason, said)
+    if status in _STOP or codes & _STOP_CODES or (status in (400, 422) and _KEY_WORDS.search(words)):
         return Trouble("stop", reason)
     if status in _BUSY:
         return Trouble("busy", reason, pause=asked_pause(headers, said))
@@ -139,12 +138,60 @@ def from_status(
     return Trouble("refused", reason, status=status, said=said)
 
 
-def _codes(said: object) -> set[str]:
-    """Return the code and type of an error."""
+def holds_for_all(trouble: Trouble, model: str, *, answered: bool) -> bool:
+    """Whether a refusal is that of every request: the server forbids all, or does not know the ``model``.
+
+    ``answered``: has the server ever answered? Then only a refusal that names the model holds for all.
+    """
+    if trouble.status == 403:
+        return not answered
+    message = _message(trouble.reason, trouble.said)
+    if trouble.status not in (400, 422) or _UNKNOWN_MODEL.search(message) is None:
+        return False
+    error = _error(trouble.said)
+    named = error.get("param") == "model" or _MODEL_CODE.search(str(error.get("code")))
+    return not answered or bool(named) or _is_said_unknown(model, message)
+
+
+def _is_said_unknown(model: str, message: str) -> bool:
+    """Whether the words for an unknown model are next to its name, with at most one word in between."""
+    name, between = rf"(?<![\w-]){re.escape(model)}(?![\w-])", r"\W*(\w+\W+)?"
+    after = rf"{name}{between}(not exist|not found)"
+    before = rf"((unknown|invalid) model|not exist|not found)\b{between}{name}"
+    return re.search(f"{after}|{before}", message, re.I) is not None
+
+
+def _message(reason: str, said: object) -> str:
+    """Return what an error says, without the input that it repeats; else the ``reason``."""
+    return " ".join(texts(said)) or reason
+
+
+def texts(said: object) -> Iterator[str]:
+    """Yield the message, the parameter and the places of an error, but not the input that it repeats."""
+    left = [said]
+    while left:
+        each = left.pop()
+        if isinstance(each, str):
+            yield each
+        elif isinstance(each, list):
+            left += reversed(each)
+        elif isinstance(each, dict):
+            parts = [each.get(name) for name in ("error", "detail", "message", "param", "msg", "code")]
+            if isinstance(each.get("loc"), list):
+                parts.append(".".join(str(part) for part in each["loc"] if isinstance(part, str | int)))
+            left += reversed(parts)
+
+
+def _error(said: object) -> dict[str, Any]:
+    """Return the record of an error; empty if there is none."""
     inside = said[0] if isinstance(said, list) and said else said
     error = inside.get("error", inside) if isinstance(inside, dict) else None
-    if not isinstance(error, dict):
-        return set()
+    return error if isinstance(error, dict) else {}
+
+
+def _codes(said: object) -> set[str]:
+    """Return the code and type of an error."""
+    error = _error(said)
     return {value for name in ("code", "type") if isinstance(value := error.get(name), str)}
 
 

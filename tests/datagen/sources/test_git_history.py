@@ -126,6 +126,18 @@ def test_edits_of_files_and_what_may_be_changed(repository: Path) -> None:
     assert list(GitHistory(path=str(repository), unit="file", max_lines=2, max_changed=1).read(Here())) == []  # type: ignore[arg-type]
 
 
+def test_only_a_newline_ends_a_subject(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "-b", "main")
+    subject = "Count from one,\u2028not zero"
+    for number, message in enumerate(["The first commit of all", subject]):
+        (tmp_path / "a.py").write_text(ADD.replace("= 0", f"= {number}"))
+        git(tmp_path, "add", "-A")
+        git(tmp_path, "commit", "-q", "-m", message)
+    assert [row["subject"] for row in read(GitHistory(path=str(tmp_path)))] == [
+        "Count from one,\u2028not zero"
+    ]
+
+
 def test_ranges_and_how_many(repository: Path) -> None:
     path = str(repository)
     assert [row["subject"] for row in read(GitHistory(path=path, rev="one"))] == ["Count from one, not zero"]

@@ -112,6 +112,12 @@ def test_what_has_no_source_is_refused(name: str, message: str) -> None:
         PythonFunctions(package=name).content()
 
 
+def test_only_what_python_takes_for_ends_of_lines_ends_a_line() -> None:
+    source = '\x0c\ndef first():\n    return "\u2028\x1c"\n\x0c\ndef second():\n    return 2\n'
+    found = [each.source for each in functions(source.encode(), "m")]
+    assert found == ['def first():\n    return "\u2028\x1c"\n', "def second():\n    return 2\n"]
+
+
 def test_hostile_files_have_no_functions() -> None:
     for source in (b"\0", b"\xff\xfe", b"(" * 5000, b"# coding: nonsense\n", b""):
         assert list(functions(source, "m")) == []

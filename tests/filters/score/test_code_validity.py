@@ -70,6 +70,11 @@ def test_an_unknown_language_is_not_judged(context: Any) -> None:
         CodeValidity(language="pyton").inspect()
 
 
+def test_only_a_newline_ends_a_line_of_a_console_session(context: Any) -> None:
+    (found,) = judged(context, '```python\n>>> x = "a\u2028b"\n>>> len(x)\n3\n```')
+    assert found["code_valid"] is True
+
+
 def test_a_console_session_is_parsed_without_its_output(context: Any) -> None:
     session = "```python\n>>> for n in range(2):\n...     print(n)\n0\n1\n```\n"
     assert judged(context, session)[0]["code_valid"] is True

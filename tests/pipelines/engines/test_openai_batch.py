@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -15,7 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from gristmill.contracts.errors import EngineError, ModelError
-from gristmill.contracts.inference import Completion, Request
+from gristmill.contracts.inference import Completion, Request, Usage
+from gristmill.contracts.notices import listening
 from gristmill.pipelines.engines import openai_batch, openai_batch_server
 from gristmill.pipelines.engines.openai_batch import BatchEngine
 
@@ -37,6 +38,8 @@ class Office:
         self.lose_answer_to_batch = False
         self.hide_status = False
         self.results: str | None = None
+        self.reply: Callable[[Json], tuple[int, Json]] | None = None
+        self.mangled: dict[str, Callable[[str], str]] = {}  # what becomes of the line that answers a prompt
         self._lock = threading.Lock()
         office = self
 
@@ -123,18 +126,22 @@ class Office:
             prompt = asked["body"]["messages"][-1]["content"]
             self.paid[prompt] += 1
             status, said = 200, completion(f"you said {prompt}")
+            if self.reply is not None:
+                status, said = self.reply(asked["body"])
             if self.answers.get(prompt):
                 status, said = self.answers[prompt].pop(0)
             response = {"status_code": status, "body": said}
-            lines.append(json.dumps({"custom_id": asked["custom_id"], "response": response, "error": None}))
+            told = {"custom_id": asked["custom_id"], "response": response, "error": None}
+            text = json.dumps(told, ensure_ascii=False)
+            lines.append(self.mangled.get(prompt, str)(text))
         batch["status"] = "completed"
         batch["output_file_id"] = f"results-{batch['id']}"
         self.files[batch["output_file_id"]] = self.results or "\n".join(lines)
 
 
-def completion(text: str) -> Json:
+def completion(text: str, finish: str = "stop") -> Json:
     usage = {"prompt_tokens": 5, "completion_tokens": 2}
-    return {"choices": [{"message": {"content": text}, "finish_reason": "stop"}], "usage": usage}
+    return {"choices": [{"message": {"content": text}, "finish_reason": finish}], "usage": usage}
 
 
 @pytest.fixture
@@ -256,3 +263,130 @@ def test_a_server_that_takes_no_batches_stops_the_run_in_its_words(office: Offic
     office.refusal = (401, {"error": {"message": "Incorrect API key provided"}})
     with pytest.raises(ModelError, match="Incorrect API key provided"):
         calls(connect(office), some(0))
+
+
+def refuses(field: str, message: str) -> Callable[[Json], tuple[int, Json]]:
+    """A server that does not take a field."""
+
+    def reply(body: Json) -> tuple[int, Json]:
+        if field in body:
+            return 400, {"error": {"message": message, "param": field}}
+        return 200, completion(f"you said {body['messages'][-1]['content']}")
+
+    return reply
+
+
+RENAMED = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'."
+NO_TEMPERATURE = "Unsupported value: 'temperature' does not support 1.0 with this model."
+
+
+def test_max_tokens_is_renamed_and_later_runs_know_it_from_the_first_batch(office: Office) -> None:
+    office.reply = refuses("max_tokens", RENAMED)
+    for _ in range(2):
+        done = calls(connect(office, attempts=1), some(0, 1))
+        assert texts(done) == ["you said t0", "you said t1"]
+        assert len(office.batches) == 2
+    sent = office.files[office.batches[1]["input_file_id"]]
+    bodies = [json.loads(line)["body"] for line in sent.split("\n")]
+    assert [body["max_completion_tokens"] for body in bodies] == [16, 16]
+
+
+def test_a_refused_parameter_is_dropped_or_stops_the_run(office: Office) -> None:
+    office.reply = refuses("temperature", NO_TEMPERATURE)
+    with pytest.raises(ModelError, match=r"it does not take 'temperature' .*unsupported: drop"):
+        calls(connect(office), some(0, 1))
+    told: list[str] = []
+    with listening(told.append):
+        done = calls(connect(office, unsupported="drop"), some(0, 1))
+    assert texts(done) == ["you said t0", "you said t1"]
+    assert sum("does not take 'temperature'" in text for text in told) == 1
+    assert len(office.batches) == 2
+
+
+def test_batches_go_to_one_address(office: Office) -> None:
+    with pytest.raises(ModelError, match="batches go to one address with one key: leave out `also`"):
+        connect(office, also=[{"url": "http://localhost:1/v1"}])
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_what_was_refused_in_an_earlier_run_is_sent_again(office: Office, status: int) -> None:
+    office.answers = {"t1": [(status, {"error": {"message": "flagged"}})]}
+    if status == 400:
+        assert "flagged" in texts(calls(connect(office), some(0, 1)))[1]
+    else:
+        with pytest.raises(ModelError, match="flagged"):
+            calls(connect(office), some(0, 1))
+    done = calls(connect(office, attempts=1), [*some(0, 1), ask("t1", 1)])
+    assert texts(done) == ["you said t0", "you said t1", "you said t1"]
+    assert office.paid == {"t0": 1, "t1": 2}
+
+
+def test_only_a_newline_ends_a_line_of_the_results(office: Office) -> None:
+    odd = "a\u2028b\u2029c\x85d"
+    office.answers = {"t1": [(200, completion(odd))]}
+    assert texts(calls(connect(office), some(0, 1, 2))) == ["you said t0", odd, "you said t2"]
+    assert office.paid == {"t0": 1, "t1": 1, "t2": 1}
+
+
+@pytest.mark.parametrize(
+    "mangle",
+    [
+        lambda line: line[:-3],
+        lambda line: line[60:],
+        lambda line: f"[{line}]",
+        lambda line: line.replace("gristmill-", "\x01"),
+    ],
+    ids=["cut", "nameless", "list", "damaged name"],
+)
+def test_a_line_that_cannot_be_read_fails_its_request_alone_which_is_not_paid_again(
+    office: Office, mangle: Callable[[str], str]
+) -> None:
+    office.mangled = {"t1": mangle}
+    for _ in range(2):
+        done = calls(connect(office), some(0, 1, 2))
+        assert [type(answer) for answer in done] == [Completion, EngineError, Completion]
+        assert "its line in the results of the batch cannot be read" in str(done[1])
+    assert office.paid == {"t0": 1, "t1": 1, "t2": 1}
+
+
+def test_results_that_cannot_be_read_and_a_batch_in_an_odd_state_are_not_paid_again(office: Office) -> None:
+    office.results = "no JSON"
+    assert isinstance(calls(connect(office), some(0))[0], EngineError)
+    office.hide_status = True
+    assert isinstance(calls(connect(office), some(1))[0], EngineError)
+    office.finish()
+    assert office.paid == {"t0": 1, "t1": 1}
+
+
+def test_what_is_charged_for_answers_in_vain_is_counted(office: Office) -> None:
+    none = {**completion(""), "choices": []}
+    office.answers = {"t0": [(200, completion("", "content_filter"))], "t1": [(200, none)]}
+    withheld, second = calls(connect(office, price={"input": 1.0, "output": 10.0}), some(0, 1))
+    assert isinstance(withheld, EngineError)
+    assert withheld.spent == Usage(1, 5, 2, 0, pytest.approx(25e-6))
+    assert isinstance(second, Completion)
+    assert second.wasted == Usage(1, 5, 2, 0, pytest.approx(25e-6))
+
+
+def test_a_line_that_equal_requests_share_is_charged_once(office: Office) -> None:
+    office.answers = {"t1": [(200, completion("", "content_filter"))]}
+    done = calls(connect(office, price={"input": 1.0, "output": 10.0}), some(0, 1), [*some(0, 1), *some(0)])
+    usage = Usage()
+    for answer in done:
+        if isinstance(answer, Completion):
+            assert (answer.prompt_tokens, len(answer.tokens)) == (5, 2)
+            usage.count(answer)
+        elif answer.spent is not None:
+            usage.add(answer.spent)
+    assert usage == Usage(2, 10, 4, 0, pytest.approx(50e-6))
+
+
+def test_words_for_an_unknown_model_stop_the_run_only_if_the_server_has_never_answered(
+    office: Office,
+) -> None:
+    odd = (400, {"error": {"message": "messages[3]: unknown model role"}})
+    office.answers = {"t1": [odd]}
+    assert "unknown model role" in texts(calls(connect(office), some(0, 1)))[1]
+    office.answers = {"t2": [odd], "t3": [odd]}
+    with pytest.raises(ModelError, match="unknown model role"):
+        calls(connect(office), some(2, 3))

@@ -229,6 +229,46 @@ def test_status_403_after_answers_is_about_its_request_unless_it_goes_on(listen:
     assert isinstance(stop, ModelError)
 
 
+TOOL = "This model's tool call references function 'search' which was not found in tools"
+OWN: dict[str, Reply] = {
+    "tool": (400, {}, {"error": {"message": TOOL}}),
+    "image": (400, {}, {"error": {"message": "model output: image file not found"}}),
+    "role": (422, {}, {"error": {"message": "messages[3]: unknown model role"}}),
+    "code": (400, {}, {"error": {"message": "unknown model role", "code": "invalid_model_output"}}),
+    "other": (400, {}, {"error": {"message": "the model m-2 was not found in the trace"}}),
+}
+UNKNOWN: dict[str, Reply] = {
+    "name": (400, {}, {"error": {"message": "The model `m` does not exist"}}),
+    "after": (422, {}, {"error": {"message": "Unknown model: M"}}),
+    "param": (400, {}, {"error": {"message": "Model Not Exist", "param": "model"}}),
+    "code": (400, {}, {"error": {"message": "Model Not Exist", "code": "InvalidModel"}}),
+}
+
+
+@pytest.mark.parametrize("name", [*OWN, *(f"unknown {each}" for each in UNKNOWN)])
+def test_after_answers_only_a_refusal_that_names_the_model_stops_the_run(listen: Listen, name: str) -> None:
+    refusal = OWN[name] if name in OWN else UNKNOWN[name.removeprefix("unknown ")]
+    server = listen(lambda n, body: refusal if "bad" in prompt_of(body) else echo(n, body))
+    engine = connect(server)
+
+    async def calls() -> list[Any]:
+        await engine.generate([ask("good")])
+        return await engine.generate([ask("bad" if n < 10 else "good", n) for n in range(12)])
+
+    if name not in OWN:
+        with pytest.raises(ModelError, match="No more requests are sent"):
+            during(engine, calls)
+        return
+    assert [type(answer) for answer in during(engine, calls)] == [EngineError] * 10 + [Completion] * 2
+
+
+def test_the_input_that_a_refusal_repeats_does_not_stop_the_run(listen: Listen) -> None:
+    quoted = {"loc": ["body", "messages"], "msg": "too long", "input": "unknown model, invalid api key"}
+    server = listen(lambda n, body: (422, {}, {"detail": [quoted]}))
+    with pytest.raises(EngineError, match="too long"):
+        call(connect(server), ask("x"))
+
+
 Message = dict[str, Any]
 
 
