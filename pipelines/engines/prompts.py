@@ -153,7 +153,7 @@ class Prompts:
 
     @cached_property
     def _after_answer(self) -> list[int]:
-        return end_of_answer(self.tokenizer, self._ends)
+        return end_of_answer(self.tokenizer, self._ends, self._arguments)
 
     def _encode(self, chats: dict[str, Request]) -> dict[str, tuple[list[int], bool]]:
         """Return the tokens of each prompt, and whether it ends inside of a thought."""
@@ -179,7 +179,7 @@ class Prompts:
         turns = request.messages or ()
         try:
             if request.opening == "user":
-                return open_user_turn(self.tokenizer, turns, self._ends)
+                return open_user_turn(self.tokenizer, turns, self._ends, self._arguments)
             text: str = self.tokenizer.apply_chat_template(
                 [for_template(dict(turn)) for turn in turns],
                 tools=None if request.tools is None else json.loads(request.tools),
