@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from ...contracts.inference import Completion, Request
 from ...contracts.thinking_markers import Markers
 from .tool_calls import ReadCalls, numbered
+
+
+class Reader(Protocol):
+    """Takes the parts of a completion apart. ``begun``: the prompt opened a thought."""
+
+    def read(self, request: Request, completion: Completion, *, begun: bool = False) -> Completion: ...
 
 
 class AnswerReader:

@@ -11,7 +11,7 @@ from typing import TypeAlias, cast
 
 from ...contracts.errors import EngineError
 from ...contracts.inference import Completion, Request
-from .answers import AnswerReader
+from .answers import Reader
 from .prompts import RequestTokens
 
 Answer: TypeAlias = "asyncio.Future[list[Completion]]"
@@ -29,7 +29,7 @@ class RequestBatch:
         tokens: list[RequestTokens],
         loop: asyncio.AbstractEventLoop,
         future: Answer,
-        reader: AnswerReader | None = None,
+        reader: Reader | None = None,
     ) -> None:
         self.requests = requests
         self.tokens = tokens

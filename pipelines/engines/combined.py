@@ -75,6 +75,7 @@ def start(settings: EngineSettings, options: CombinedOptions) -> TransformersEng
         options,
         capabilities(options),
         options.draft,
+        beside=(base, *plus[1:], *minus),
     )
 
 

@@ -6,18 +6,22 @@ an answer with the token that opens the next turn (GLM's).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 #: Placeholder for the text of an answer.
 _MARK = "gristmill"
 
 
-def end_of_answer(tokenizer: Any, ends: frozenset[int]) -> list[int]:
-    """Return the tokens after an answer, up to the first of ``ends``; none if the template tells none."""
+def end_of_answer(tokenizer: Any, ends: frozenset[int], arguments: Mapping[str, Any]) -> list[int]:
+    """Return the tokens after an answer, up to the first of ``ends``; none if the template tells none.
+
+    ``arguments``: those of the template.
+    """
     answered = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": _MARK}]
     for turns in (answered, [*answered, {"role": "user", "content": "More."}]):
         try:
-            whole: str = tokenizer.apply_chat_template(turns, tokenize=False)
+            whole: str = tokenizer.apply_chat_template(turns, tokenize=False, **arguments)
         except Exception:  # a template may raise anything
             return []
         _, found, after = whole.rpartition(_MARK)

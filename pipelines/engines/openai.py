@@ -59,12 +59,12 @@ class OpenAIEngine:
             Endpoint(url, key, concurrency=options.concurrency, timeout=options.timeout)
             for (url, _), key in zip(options.places, keys, strict=True)
         ]
-        dialect = Dialect(options.extra, options.unsupported)
+        self._dialect = Dialect(options.extra, options.unsupported)
         self._wire = Wire(
-            options.model, vllm=options.flavor == "vllm", dialect=dialect, thinking=options.thinking
+            options.model, vllm=options.flavor == "vllm", dialect=self._dialect, thinking=options.thinking
         )
         self._spending = Spending(options, endpoints[0].place)
-        self._asking = Asking(options, endpoints, dialect, self._spending)
+        self._asking = Asking(options, endpoints, self._dialect, self._spending)
         self._first: asyncio.Event | None = None  # while the first call has no answer yet
 
     def __repr__(self) -> str:
@@ -158,7 +158,11 @@ class OpenAIEngine:
         request = asked.request
 
         async def post(address: str, body: Json) -> Json:
-            return await self._asking.ask(asked, lambda: (address, body), lambda answer: answer)
+            # Written anew for each attempt, as the server may have refused a field.
+            def write() -> tuple[str, Json]:
+                return address, self._dialect.scoring(body)
+
+            return await self._asking.ask(asked, write, lambda answer: answer)
 
         ask = rate if request.reward else score
         try:

@@ -41,7 +41,14 @@ class Dialect:
 
     def spoken(self, body: Json) -> Json:
         """Return the body as this server takes it."""
-        body = {name: value for name, value in {**body, **self._extra}.items() if name not in self._dropped}
+        return self._taken({**body, **self._extra})
+
+    def scoring(self, body: Json) -> Json:
+        """Return a body that has a text scored, whose own fields stay as they are: nothing is sampled."""
+        return self._taken({**self._extra, **body})
+
+    def _taken(self, body: Json) -> Json:
+        body = {name: value for name, value in body.items() if name not in self._dropped}
         if self._renames and "max_tokens" in body:
             body["max_completion_tokens"] = body.pop("max_tokens")
         return body

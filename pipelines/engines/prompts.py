@@ -45,6 +45,12 @@ def _config(path: Path) -> dict[str, Any]:
     return text
 
 
+def trained_template(adapter: Path | None) -> str | None:
+    """Return the chat template that an adapter was trained with; None if it has none of its own."""
+    file = None if adapter is None else adapter / "chat_template.jinja"
+    return file.read_text(encoding="utf-8") if file is not None and file.is_file() else None
+
+
 @dataclass(frozen=True, slots=True)
 class RequestTokens:
     """``prompt``: at least one token. ``given``: tokens of the request's continuation, if it has one.
@@ -80,9 +86,8 @@ class Prompts:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(str(path))
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"{path}: the tokenizer cannot be loaded: {error}") from None
-        trained = None if adapter is None else adapter / "chat_template.jinja"
-        if trained is not None and trained.is_file():
-            self.tokenizer.chat_template = trained.read_text(encoding="utf-8")
+        if (trained := trained_template(adapter)) is not None:
+            self.tokenizer.chat_template = trained
         told = template or ModelTemplate()
         self.markers = markers_of(told.thinking, self.tokenizer)
         self._arguments = {**template_switch(told.thinking, self.tokenizer), **told.arguments}
@@ -148,7 +153,7 @@ class Prompts:
 
     @cached_property
     def _after_answer(self) -> list[int]:
-        return end_of_answer(self.tokenizer, self._ends)
+        return end_of_answer(self.tokenizer, self._ends, self._arguments)
 
     def _encode(self, chats: dict[str, Request]) -> dict[str, tuple[list[int], bool]]:
         """Return the tokens of each prompt, and whether it ends inside of a thought."""
@@ -174,7 +179,7 @@ class Prompts:
         turns = request.messages or ()
         try:
             if request.opening == "user":
-                return open_user_turn(self.tokenizer, turns, self._ends)
+                return open_user_turn(self.tokenizer, turns, self._ends, self._arguments)
             text: str = self.tokenizer.apply_chat_template(
                 [for_template(dict(turn)) for turn in turns],
                 tools=None if request.tools is None else json.loads(request.tools),

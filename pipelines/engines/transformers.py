@@ -144,7 +144,7 @@ class TransformersEngine:
     """One model (with its adapter merged in memory), decoded by a dedicated thread.
 
     ``load``: loads the model, or several as one. ``weights``: whose tokenizer and chat template are used.
-    ``draft``: tokens that are drafted at a time (see :mod:`.drafting`).
+    ``draft``: tokens that are drafted at a time (see :mod:`.drafting`). ``beside``: the others of several.
     """
 
     def __init__(
@@ -154,14 +154,13 @@ class TransformersEngine:
         options: DecodingOptions,
         offered: frozenset[Capability],
         draft: int = 0,
+        beside: Sequence[ModelWeights] = (),
     ) -> None:
         self.capabilities = offered
-        self._prompts = Prompts(
-            weights.path,
-            context_length(weights.path, options.max_model_len, default=2048),
-            weights.adapter,
-            options.template(),
+        context = min(
+            context_length(each.path, options.max_model_len, default=2048) for each in (weights, *beside)
         )
+        self._prompts = Prompts(weights.path, context, weights.adapter, options.template())
         calls = None if options.tool_parser is None else _READERS[options.tool_parser]
         self._reader = AnswerReader(self._prompts.tokenizer, self._prompts.markers, calls)
         self._inbox: queue.SimpleQueue[RequestBatch | None] = queue.SimpleQueue()

@@ -7,7 +7,7 @@ Xu et al., "Magpie: Alignment Data Synthesis from Scratch by Prompting Aligned L
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,10 @@ def end_tokens(path: Path, tokenizer: Any) -> frozenset[int]:
     return frozenset(token for token in ends if token is not None)
 
 
-def open_user_turn(tokenizer: Any, turns: Sequence[Message], ends: frozenset[int]) -> str:
-    """Render ``turns`` with the chat template, up to where the user's next text begins.
+def open_user_turn(
+    tokenizer: Any, turns: Sequence[Message], ends: frozenset[int], arguments: Mapping[str, Any]
+) -> str:
+    """Render ``turns`` with the chat template and its ``arguments``, up to where the user's next text begins.
 
     Raises ValueError if the template does not print that text, or does not close it with a token of
     ``ends``: the model would then continue and answer itself.
@@ -39,6 +41,7 @@ def open_user_turn(tokenizer: Any, turns: Sequence[Message], ends: frozenset[int
         [*(dict(turn) for turn in turns), {"role": "user", "content": _MARK}],
         add_generation_prompt=False,
         tokenize=False,
+        **arguments,
     )
     before, found, after = whole.rpartition(_MARK)
     if not found:

@@ -19,8 +19,8 @@ from ...contracts.errors import ModelError
 from ...contracts.inference import Capability, Completion, EngineSettings, ModelWeights, Request
 from ...contracts.number_formats import default_format
 from ...contracts.thinking_markers import Markers
-from .answers import AnswerReader
 from .batch import RequestBatch
+from .chats import Chats
 from .options import ChatOptions
 from .peft_adapters import adapter_rank
 from .prompts import Prompts, context_length, vocabulary
@@ -182,19 +182,22 @@ def check_engine_args(given: Mapping[str, object]) -> None:
 
 
 class VllmEngine:
-    """One model (and at most one adapter) on vLLM, stepped by a dedicated thread."""
+    """One model, and its adapters, on vLLM, stepped by a dedicated thread."""
 
     def __init__(self, weights: ModelWeights, options: VllmOptions) -> None:
         self.capabilities = capabilities(options)
         context = context_length(weights.path, options.max_model_len, default=2048)
         prepare_environment()
-        self._prompts = Prompts(weights.path, context, weights.adapter, options.template())
-        markers, tokenizer = self._prompts.markers, self._prompts.tokenizer
-        calls = None if options.tool_parser is None else tool_parser(options.tool_parser, tokenizer)
-        self._reader = AnswerReader(tokenizer, markers, calls)
+        parser = options.tool_parser
+        self._chats = Chats(
+            lambda adapter: Prompts(weights.path, context, adapter, options.template()),
+            weights.adapter,
+            lambda tokenizer: None if parser is None else tool_parser(parser, tokenizer),
+            alike=options.thinking_tokens is not None,
+        )
         self.vocab_size: int | None = vocabulary(weights.path)
         self._thread = VllmThread(
-            _engine_args(weights, options, context, markers),
+            _engine_args(weights, options, context, self._chats.own.prompts.markers),
             weights.adapter,
             resident=options.resident,
             thinking_tokens=options.thinking_tokens,
@@ -217,9 +220,9 @@ class VllmEngine:
         check(requests, self.capabilities, "vllm")
         if not requests:
             return []
-        tokens = await asyncio.to_thread(self._prompts.tokens, requests)
+        tokens = await asyncio.to_thread(self._chats.tokens, requests)
         loop = asyncio.get_running_loop()
-        batch = RequestBatch(requests, tokens, loop, loop.create_future(), self._reader)
+        batch = RequestBatch(requests, tokens, loop, loop.create_future(), self._chats)
         self._thread.submit(batch)
         try:
             return await batch.future

@@ -10,20 +10,50 @@ from pathlib import Path
 from ...contracts.errors import ModelError
 
 
-def check_same_tokens(models: Mapping[str, Path]) -> None:
-    """Compare the tokenizers of models by name. ``models``: their directories; the first is the measure.
+def check_files(models: Mapping[str, Path]) -> None:
+    """Compare the tokenizers of models by name, without loading any. ``models``: their directories.
 
-    Those without a readable ``tokenizer.json`` are passed over. Raises ModelError.
+    Those without a readable ``tokenizer.json`` are passed over. Raises ModelError if two differ.
     """
+    _compare(_read_all(models))
+
+
+def check_same_tokens(models: Mapping[str, Path]) -> None:
+    """Compare the tokenizers of all models by name: by their files or, where one has none, as they load.
+
+    ``models``: their directories. Raises ModelError if two differ, or if one cannot be loaded.
+    """
+    found = _read_all(models)
+    if len(found) < len(models):
+        # All of them, since loading may add tokens that a file leaves out.
+        found = {name: _loaded(name, path) for name, path in models.items()}
+    _compare(found)
+
+
+def _compare(models: Mapping[str, dict[str, int]]) -> None:
+    """Compare the ids of tokens. The first model is the measure."""
     first: tuple[str, dict[str, int]] | None = None
-    for name, path in models.items():
-        tokens = _tokens(path)
-        if tokens is None:
-            continue
+    for name, tokens in models.items():
         if first is None:
             first = name, tokens
         elif tokens != first[1]:
             raise ModelError(_told(*first, name, tokens))
+
+
+def _loaded(name: str, path: Path) -> dict[str, int]:
+    from transformers import AutoTokenizer
+
+    try:
+        tokens: dict[str, int] = AutoTokenizer.from_pretrained(str(path)).get_vocab()
+    except Exception as error:  # libraries raise anything about files that they do not know
+        raise ModelError(
+            f"the tokenizer of {name!r} ({path}) cannot be loaded, so its tokens cannot be compared: {error}"
+        ) from None
+    return tokens
+
+
+def _read_all(models: Mapping[str, Path]) -> dict[str, dict[str, int]]:
+    return {name: tokens for name, path in models.items() if (tokens := _tokens(path)) is not None}
 
 
 def _tokens(path: Path) -> dict[str, int] | None:

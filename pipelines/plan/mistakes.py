@@ -17,7 +17,7 @@ from ...contracts.evaluation import Evaluate
 from ...contracts.exchanges import MESSAGES, VIEWED, viewed
 from ...contracts.mistakes import ColumnError, at, single
 from ...contracts.nearest import suggestion
-from ..engines.vocabularies import check_same_tokens
+from ..engines.vocabularies import check_files
 from ..file import when
 from ..file.earlier import step_of
 from ..file.load import texts
@@ -160,7 +160,7 @@ def _other_tokens(spec: PipelineSpec) -> Iterator[SpecProblem]:
     for name, model in spec.models.items():
         paths = {each: path for each in members(model) if (path := _on_this_machine(each, spec)) is not None}
         try:
-            check_same_tokens(paths)
+            check_files(paths)
         except ModelError as error:
             yield spec.problem(("models", name), str(error))
 

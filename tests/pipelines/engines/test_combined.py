@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -307,12 +308,53 @@ def test_directions_reach_every_corner_of_the_weights() -> None:
     assert len(directions(3, 4)) == 15
 
 
+def without_file(path: Path) -> Path:
+    """Save a tokenizer in the older form, without a ``tokenizer.json``. Returns the file of its tokens."""
+    saved = json.loads((path / "tokenizer.json").read_text())
+    (path / "tokenizer.json").unlink()
+    tokens = {**saved["model"]["vocab"], **{each["content"]: each["id"] for each in saved["added_tokens"]}}
+    (path / "vocab.json").write_text(json.dumps(tokens))
+    (path / "merges.txt").write_text("#version: 0.2\n")
+    file = path / "tokenizer_config.json"
+    special = dict.fromkeys(("bos_token", "eos_token", "unk_token", "pad_token"), "<|end|>")
+    file.write_text(
+        json.dumps({**json.loads(file.read_text()), **special, "tokenizer_class": "GPT2Tokenizer"})
+    )
+    return path / "vocab.json"
+
+
 def test_models_with_other_tokens_are_refused(family: Family, save_tokenizer: Callable[..., None]) -> None:
     save_tokenizer(family.weights["tuned"].path, more=["<|think|>"])
     with pytest.raises(
         ModelError, match=r"'large' and 'tuned' have different tokenizers \(258 and 259 tokens; "
     ):
         family.combine()
+
+
+@pytest.mark.parametrize("name", ["large", "tuned", "small"])
+def test_a_tokenizer_without_a_file_of_its_tokens_is_compared_too(
+    family: Family, save_tokenizer: Callable[..., None], name: str
+) -> None:
+    file = without_file(family.weights[name].path)
+    family.combine()
+    file.write_text(json.dumps({**json.loads(file.read_text()), "two": 258}))
+    with pytest.raises(ModelError, match=r"have different tokenizers \(25[89] and 25[89] tokens; "):
+        family.combine()
+
+
+def test_a_member_without_a_tokenizer_is_refused(family: Family) -> None:
+    (family.weights["small"].path / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelError, match=r"the tokenizer of 'small' .* its tokens cannot be compared"):
+        family.combine()
+
+
+@pytest.mark.parametrize("name", ["large", "tuned", "small"])
+def test_the_context_is_that_of_the_member_with_the_least(family: Family, name: str) -> None:
+    file = family.weights[name].path / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "max_position_embeddings": 64}))
+    engine = family.combine(max_model_len=None)
+    with pytest.raises(EngineError, match="exceed the context of 64 tokens"):
+        answers(engine, ask(PROMPTS[0], max_tokens=64))
 
 
 def test_an_answer_is_asked_for_as_of_any_engine(family: Family) -> None:

@@ -17,6 +17,7 @@ from gristmill.contracts.inference import Request, Sampling
 from gristmill.pipelines.engines import openai_scores
 from gristmill.pipelines.engines.end_of_turn import end_of_answer
 from gristmill.pipelines.engines.prompts import Prompts
+from gristmill.pipelines.engines.thinking import ModelTemplate
 from gristmill.trainer.data.chat import ChatEncoder
 from gristmill.trainer.data.chat_template import TemplateOptions
 
@@ -65,7 +66,7 @@ def test_the_end_of_a_scored_answer_is_that_of_a_trained_one(
     path = tokenizer(name)
     encoder = ChatEncoder(path, options=TemplateOptions(str(template(name))))
     ids = encoder.encode(TALK).ids  # type: ignore[arg-type]
-    end = end_of_answer(AutoTokenizer.from_pretrained(path), encoder.stops)
+    end = end_of_answer(AutoTokenizer.from_pretrained(path), encoder.stops, {})
     if name.startswith(PICTURES):
         assert not end
         return
@@ -81,6 +82,14 @@ def test_a_request_is_closed_with_it(name: str, tokenizer: Callable[[str], Path]
     prompts = Prompts(tokenizer(name), 1000)
     (tokens,) = prompts.tokens([request])
     assert prompts.tokenizer.decode(tokens.given) == "a1" + {"glm4moe": "<|user|>"}.get(name, "<|im_end|>")
+
+
+def test_the_end_may_depend_on_the_template_s_arguments(tmp_path: Path, save_tokenizer: Any) -> None:
+    end = "{% if brief %}.{% endif %}<|end|>"
+    save_tokenizer(tmp_path, template=f"{{% for m in messages %}}{{{{ m['content'] }}}}{end}{{% endfor %}}")
+    prompts = Prompts(tmp_path, 1000, template=ModelTemplate(arguments={"brief": True}))
+    (tokens,) = prompts.tokens([closed(TALK[0], "a1")])
+    assert prompts.tokenizer.decode(tokens.given) == "a1.<|end|>"
 
 
 def test_a_template_without_an_end_is_refused_by_name(tmp_path: Path, save_tokenizer: Any) -> None:

@@ -14,6 +14,7 @@ from gristmill.contracts.inference import Message, ModelWeights, Request, Sampli
 from gristmill.pipelines.engines import capabilities_of
 from gristmill.pipelines.engines.prompts import Prompts
 from gristmill.pipelines.engines.requests import check
+from gristmill.pipelines.engines.thinking import ModelTemplate
 
 from .conftest import answers, serve
 
@@ -80,6 +81,13 @@ def test_a_turn_that_decoding_would_run_past_is_refused(
     silent = "{% for m in messages %}{{ m['content'] | upper | replace('-', '') }}<|end|>{% endfor %}"
     with pytest.raises(EngineError, match="does not print a user's text"):
         model_with(tmp_path / "b", save_tokenizer, silent).tokens([opened()])
+
+
+def test_the_template_is_given_its_arguments(tmp_path: Path, save_tokenizer: Callable[..., None]) -> None:
+    turns = "{% for m in messages %}<|start|>{{ m['role'] }}\n{{ m['content'] }}<|end|>{% endfor %}"
+    save_tokenizer(tmp_path, "{{ mood }}" + turns)
+    prompts = Prompts(tmp_path, 512, template=ModelTemplate(arguments={"mood": "calm"}))
+    assert text_of(prompts, opened()) == "calm<|start|>user\n"
 
 
 def test_ends_named_by_the_generation_config_count(

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -258,6 +259,9 @@ def test_one_engine_serves_its_model_and_adapters_that_it_learns_of_later(
     tuned = [done.tokens for done in answers(adapted_vllm, *asked)]
     assert tuned != alone
     resident = serve("vllm", weights, max_model_len=512, resident=True, max_lora_rank=8, dtype="float32")
+    assert adapted.adapter is not None
+    brief = Path(shutil.copytree(adapted.adapter, tmp_path / "brief"))
+    (brief / "chat_template.jinja").write_text("{{ messages[0].content }}")
 
     async def mixed() -> list[object]:
         adapters = [replace(request, adapter=adapted.adapter) for request in asked]
@@ -265,12 +269,14 @@ def test_one_engine_serves_its_model_and_adapters_that_it_learns_of_later(
         both = await resident.generate([*adapters, *asked])
         missing = replace(asked[0], adapter=tmp_path / "none")
         failed = await asyncio.gather(resident.generate([missing]), return_exceptions=True)
-        return [first, both, failed[0], await resident.generate(adapters)]
+        told = await resident.generate([replace(asked[0], adapter=brief)])
+        return [first, both, failed[0], await resident.generate(adapters), told[0].prompt_tokens]
 
-    first, both, failed, again = during(resident, mixed)
+    first, both, failed, again, told = during(resident, mixed)
     assert [done.tokens for done in first] == alone  # type: ignore[attr-defined]
     assert [done.tokens for done in both] == [*tuned, *alone]  # type: ignore[attr-defined]
     assert isinstance(failed, EngineError)
     assert "adapter" in str(failed)
     assert not failed.retryable
     assert [done.tokens for done in again] == tuned  # type: ignore[attr-defined]
+    assert told < first[0].prompt_tokens, "the student's own template writes nothing else"  # type: ignore[index]

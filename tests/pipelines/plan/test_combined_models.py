@@ -81,6 +81,9 @@ def test_a_change_of_any_member_runs_its_steps_again(plan_of: Planner) -> None:
     assert changed("models.up.scale=0.5") == {"answers"}
     assert changed("models.up.minus=large") == {"answers"}
     assert changed("models.up.batch_size=16", "models.up.plus=[student]") == set(), "the same, in other words"
+    assert changed("models.up.batch_size=7", "models.up.draft=4") == set(), "only the speed is another"
+    # Each device draws other random numbers from a seed.
+    assert changed("models.up.device=cpu") == {"answers"}
     # How a member is served by itself is not how it is loaded here.
     assert changed("models.large.max_model_len=99") == {"plain"}
 

@@ -71,6 +71,7 @@ def test_why_a_step_differs(
 #: Options that affect only the speed, with one that changes the rows.
 PACE = {
     "vllm": ("max_num_seqs=7", "replicas=3", "gpu_memory_utilization=0.5", "max_lora_rank=64"),
+    "transformers": ("batch_size=7", "replicas=3"),
     "openai": ("concurrency=7", "timeout=9", "attempts=9", "key_env=KEY"),
     "synthetic": ("latency=0.5", "max_num_seqs=7", "replicas=3"),
 }
@@ -85,6 +86,7 @@ steps:
 """
 MODEL = {
     "vllm": "{path: smollm2-135m-instruct, max_model_len: 1024}",
+    "transformers": "{engine: transformers, path: smollm2-135m-instruct, max_model_len: 1024}",
     "openai": "{engine: openai, url: 'http://localhost:1/v1', model: m}",
     "synthetic": "{engine: synthetic}",
 }
