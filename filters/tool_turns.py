@@ -52,6 +52,7 @@ class ToolTurns(Map):
         turns: {unfold: tool_turns, from: trajectories, key_weight: 3}
     """
 
+    version: ClassVar[int] = 2
     makes_rows: ClassVar[bool] = True
 
     key_weight: float = Field(default=2.0, ge=0)
