@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
@@ -12,7 +13,7 @@ from pydantic import Field, field_validator
 from ..contracts.operators import Apply, Estimate, Map
 from ..contracts.outcomes import Failed, Filtered, Kept, Outcome
 from ..contracts.rows import Row
-from ..contracts.turns import turns_from
+from ..contracts.turns import Turn, turns_from
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,15 +25,17 @@ _NAME = re.compile(r'"name"\s*:\s*"((?:[^"\\]|\\.)*)"')
 _ARGUMENTS = re.compile(r'"(?:arguments|parameters)"\s*:')
 #: A text that is no key, a number, or another value of JSON.
 _VALUE = re.compile(r'"((?:[^"\\]|\\.)+)"(?!\s*:)|"(?:[^"\\]|\\.)*"|(-?\d[\d.eE+-]*|true|false|null)')
+#: An entry of JSON that says of its key that there is none.
+_NONE = re.compile(r'"(?P<key>(?:[^"\\]|\\.)*)"\s*:\s*(?:null|false|""|0(?![\d.eE])|\[\s*\]|\{\s*\})')
 
 
 class ToolTurns(Map):
     """Makes one row per turn of the assistant: the conversation up to it, with weights of its key tokens.
 
-    These are the rows of TL-Training (Ye et al., arXiv 2412.15495). A turn whose tool answers with an error
-    is not trained on, but stays in the conversations of later turns. Of the calls in a turn, written as JSON
-    with `name` and `arguments` (or `parameters`), the name and the values of the arguments have another
-    weight, as `span_weights` of `train: sft` with `train_on: last`.
+    These are the rows of TL-Training (Ye et al., arXiv 2412.15495). A turn is not trained on if one of the
+    tools' turns right after it is an error, but stays in the conversations of later turns. Of the calls in a
+    turn, written as JSON with `name` and `arguments` (or `parameters`), the name and the values of the
+    arguments have another weight, as `span_weights` of `train: sft` with `train_on: last`.
 
     Reads:
         messages (list of turns): conversation with turns of `user`, `assistant` and `tool`.
@@ -43,18 +46,20 @@ class ToolTurns(Map):
         span_weights (list of {start, end, weight}): character ranges of the turn's text, end excluded.
 
     Filters:
-        error: the tool's answer to the turn is an error.
+        error: one of the tools' answers to the turn is an error.
 
     Example:
         turns: {unfold: tool_turns, from: trajectories, key_weight: 3}
     """
 
+    version: ClassVar[int] = 2
     makes_rows: ClassVar[bool] = True
 
     key_weight: float = Field(default=2.0, ge=0)
     """Weight of the tool's name and of the values of arguments. All other tokens have the weight 1."""
     errors: str = r"(?i)\berror\b|\bexception\b|\bfailed\b|\binvalid\b|Traceback"
-    """Regular expression for answers of a tool that are errors. So are those whose turn has `is_error`."""
+    """Regular expression for answers of a tool that are errors. So are those whose turn has `is_error`. A key
+    of JSON that matches is none if its value is null, false, 0 or empty (`"error": null`)."""
 
     @field_validator("errors")
     @classmethod
@@ -101,10 +106,17 @@ class ToolTurns(Map):
                 {"start": start, "end": end, "weight": self.key_weight} for start, end in key_spans(text)
             ]
             made: Row = {"messages": messages[: number + 1], "turn": number, "span_weights": spans}
-            answered = messages[number + 1] if number + 1 < len(messages) else {}
-            said = str(answered.get("content"))
-            wrong = answered.get("role") == "tool" and (answered.get("is_error") or failing.search(said))
+            answers = takewhile(lambda each: each.get("role") == "tool", messages[number + 1 :])
+            wrong = any(_is_error(each, failing) for each in answers)
             yield Filtered("error", row=made) if wrong else Kept(made)
+
+
+def _is_error(answer: Turn, failing: re.Pattern[str]) -> bool:
+    """Whether a tool's turn says that the call failed."""
+    if answer.get("is_error"):
+        return True
+    said = _NONE.sub(lambda each: "" if failing.search(each["key"]) else each[0], str(answer.get("content")))
+    return failing.search(said) is not None
 
 
 def key_spans(text: str) -> list[tuple[int, int]]:

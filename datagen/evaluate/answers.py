@@ -79,10 +79,6 @@ class EvaluateAnswers(Comparison):
             max_tokens=self.max_tokens,
         )
 
-    def lacks(self, record: Row) -> bool:
-        parsed = self.parser.types()
-        return any(name in parsed and record.get(name) is None for name in self.check.operator.uses_columns())
-
     def judged(self, trials: Sequence[Trial]) -> Row:
         column = next(iter(self.parser.types()))
         texts = (trial.value(column) for trial in trials)

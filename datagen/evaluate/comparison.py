@@ -16,7 +16,7 @@ from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ..generate.generator import Generator
 from ..generate.sampling_loop import SamplingPlan, sample_rows
-from ..generate.sampling_policies import Trial
+from ..generate.sampling_policies import Trial, without_verdict
 from .paired import PairedEvaluation
 
 
@@ -44,10 +44,6 @@ class Comparison(PairedEvaluation):
     @abstractmethod
     def judged(self, trials: Sequence[Trial]) -> Row:
         """Return the columns of an item, from one model's answers to it (at least one)."""
-
-    def lacks(self, record: Row) -> bool:
-        """Whether a record could not be judged because the answer itself lacks what is judged."""
-        return False
 
     def asked_columns(self) -> Iterable[str]:
         return self.asking().names_columns()
@@ -82,7 +78,14 @@ class Comparison(PairedEvaluation):
         measured = self.measured(context)
         plans = {
             name: SamplingPlan(
-                context.engine(name), context.seed, asking.policy(), request, asking.read, judge, whole=True
+                context.engine(name),
+                context.seed,
+                asking.policy(),
+                request,
+                asking.read,
+                asking.lacks,
+                judge,
+                whole=True,
             )
             for name in dict.fromkeys(self.models().values())
             if name not in measured
@@ -105,7 +108,4 @@ class Comparison(PairedEvaluation):
             refused = next(trial for trial in trials if not trial.answered).outcomes[0]
             assert isinstance(refused, Failed)
             return Failed(refused.error)
-        for unjudged in (each for trial in trials for each in trial.unjudged):
-            if not self.lacks(unjudged.row):
-                return Failed(unjudged.error)
-        return Kept(self.judged(trials))
+        return without_verdict(trials) or Kept(self.judged(trials))

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ...contracts.operators import Estimate
 from ...contracts.outcomes import Failed, Kept, Outcome
-from .sampling_policies import Trial
+from .sampling_policies import Trial, without_verdict
 from .template import Template
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ class Attempts(Template):
 
     The model is asked as in ``generate: template``, but no new rows are made. Two such steps, one with a hint
     and one without, measure what the hint is worth. An attempt that does not parse counts as not passed. A
-    row fails if no attempt could be made.
+    row fails if no attempt could be made, or if one could not be judged, such as with a reference that cannot
+    be read.
 
     Adds:
         attempt (text): the parser's first column, from the first attempt that passed, or from the first that
@@ -43,6 +44,7 @@ class Attempts(Template):
           check: {verify: tests, code: attempt}
     """
 
+    version: ClassVar[int] = 2
     makes_rows: ClassVar[bool] = False
 
     name: str = Field(default="attempt", pattern=r"^[A-Za-z]\w*$")
@@ -75,6 +77,8 @@ class Attempts(Template):
             first = trials[0].outcomes[0]
             assert isinstance(first, Failed)
             return [Failed(first.error)]
+        if (unjudged := without_verdict(trials)) is not None:
+            return [unjudged]
         passed = [trial for trial in trials if trial.passed]
         column = next(iter(self.parser.types()))
         texts = (trial.value(column) for trial in [*passed, *made])

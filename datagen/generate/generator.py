@@ -72,6 +72,10 @@ class Generator(SamplingParameters, Map):
     def read(self, row: Row, answer: Answer) -> list[Outcome]:
         """Convert one answer to outcomes: at least one, each with the index of the ``sample``."""
 
+    def lacks(self, record: Row) -> bool:
+        """Whether a record could not be judged because the answer itself lacks what is judged."""
+        return False
+
     def made(self) -> Mapping[str, pa.DataType]:
         """Arrow types of the columns that :meth:`read` adds."""
         return {}
@@ -119,6 +123,7 @@ class Generator(SamplingParameters, Map):
             self.policy(),
             self.request(context),
             self.read,
+            self.lacks,
             None if self.check is None else self.check.open(context),
             self.reads_whole,
         )

@@ -70,6 +70,7 @@ ToOutcomes = Callable[[Row, Answer], list[Outcome]]
 class SamplingPlan:
     """Everything that :func:`sample_rows` needs except the rows.
 
+    ``lacks``: whether a record could not be judged because the answer itself lacks what is judged.
     ``whole``: ``read`` also gets completions without a text: calls of tools, and thoughts that were cut.
     """
 
@@ -78,6 +79,7 @@ class SamplingPlan:
     policy: Policy
     request: ToRequest
     read: ToOutcomes
+    lacks: Callable[[Row], bool]
     judge: AnswerJudge | None = None
     whole: bool = False
 
@@ -114,21 +116,25 @@ async def sample_rows(plan: SamplingPlan, rows: Sequence[Row]) -> list[list[Tria
         if plan.judge is not None:
             judged = await plan.judge([rows[index] for index, _ in wave], made)
         for (index, _), read, outcomes, answer in zip(wave, made, judged, answers, strict=True):
-            unjudged = _unjudged(read, outcomes)
-            # A retry might judge it. The number of passes, and so of samples to request, is then unknown.
+            unjudged = _unjudged(plan, read, outcomes)
+            if unjudged:
+                # The number of passes, and so of samples to request, is unknown.
+                requests.pop(index, None)
+            # A retry might judge it.
             if (later := next((each for each in unjudged if each.retryable), None)) is not None:
                 failed[index] = Failed(later.error, retryable=True)
-                requests.pop(index, None)
             trials[index].append(Trial(tuple(outcomes), not isinstance(answer, EngineError), unjudged))
     return [failed[index] if index in failed else trials[index] for index in range(len(rows))]
 
 
-def _unjudged(read: Sequence[Outcome], judged: Sequence[Outcome]) -> tuple[Failed, ...]:
-    """The failures of the check: of records that were read of an answer."""
+def _unjudged(plan: SamplingPlan, read: Sequence[Outcome], judged: Sequence[Outcome]) -> tuple[Failed, ...]:
+    """The failures of the check: of records that were read of an answer, and have what is judged."""
     return tuple(
         after
         for before, after in zip(read, judged, strict=True)
-        if isinstance(before, Kept) and isinstance(after, Failed)
+        if isinstance(before, Kept)
+        and isinstance(after, Failed)
+        and (after.retryable or not plan.lacks(after.row))
     )
 
 

@@ -26,7 +26,8 @@ class Trial:
     """One judged sample of a row.
 
     ``outcomes``: one row per record in its text, or why there is none. ``answered``: false if the engine
-    could not serve the request. ``unjudged``: those of the outcomes that were records until the check failed.
+    could not serve the request. ``unjudged``: those of the outcomes that were records until the check failed,
+    unless the answer itself lacked what is judged.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -41,6 +42,12 @@ class Trial:
         """Return ``column`` of the first record, as text."""
         found = next((each.row.get(column) for each in self.outcomes if isinstance(each, Kept)), None)
         return None if found is None else str(found)
+
+
+def without_verdict(trials: Sequence[Trial]) -> Failed | None:
+    """Return why the first answer that could not be judged was not; None if all were."""
+    found = next((each for trial in trials for each in trial.unjudged), None)
+    return None if found is None else Failed(found.error)
 
 
 class Policy(Frozen):

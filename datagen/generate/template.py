@@ -204,6 +204,11 @@ class Template(Generator):
             outcomes.append(Kept({**told, "sample": answer.ordinal, "item": item}))
         return outcomes
 
+    def lacks(self, record: Row) -> bool:
+        parsed = self.parser.types()
+        judged = () if self.check is None else self.check.operator.uses_columns()
+        return any(name in parsed and record.get(name) is None for name in judged)
+
     def _continued(self, row: Row, answer: Answer) -> list[Message]:
         """Return the row's conversation, its turns with all that they have, and the turns of this step."""
         asked, given = answer.request.messages or (), continued(row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import PositiveInt
 
@@ -27,7 +27,9 @@ class VerifySoundTests(ByRunning):
 
     A model that writes many tests gets some wrong. AceCoder (Zeng et al., arXiv 2502.01718) filters them by a
     solution, and drops questions with too few remaining tests. A test is a statement of the suite (an assert,
-    a ``test_*`` function) or a method of a test class. The remaining tests are run again, and must pass.
+    a ``test_*`` function) or a method of a test class. A function that fails with some of its parameters is
+    removed as a whole, and so is a class of which nothing is left. The remaining tests are run again, and
+    must pass.
 
     Adds:
         tests (text): the remaining tests; unchanged if `passed` is false.
@@ -42,6 +44,8 @@ class VerifySoundTests(ByRunning):
     Example:
         sound: {verify: sound_tests, from: problems, code: solution, min_tests: 5}
     """
+
+    version: ClassVar[int] = 4
 
     code: str = "solution"
     """Column with the solution."""
@@ -88,18 +92,20 @@ class VerifySoundTests(ByRunning):
             return self._told(tests, 0, len(first.tests), f"{first.status.value}: {first.message}", [first])
         failed = first.failed_tests
         left = without(tests, failed) if failed else tests
-        kept = len(first.tests) - len(failed)
+        gone = {_written(name) for name in failed}
+        kept = sum(_written(test.name) not in gone for test in first.tests)
+        dropped = len(first.tests) - kept
         if kept < self.min_tests:
-            return self._told(tests, kept, len(failed), f"{kept} of {len(first.tests)} tests pass", [first])
+            return self._told(tests, kept, dropped, f"{kept} of {len(first.tests)} tests pass", [first])
         runs = [first]
         if failed:
             again = await run(RunTests(program, left))
             runs.append(again)
             if not again.passed or len(again.tests) != kept:
                 return self._told(
-                    tests, kept, len(failed), f"the remaining tests do not pass: {_said(again)}", runs
+                    tests, kept, dropped, f"the remaining tests do not pass: {_said(again)}", runs
                 )
-        return self._told(left, kept, len(failed), None, runs)
+        return self._told(left, kept, dropped, None, runs)
 
     def _told(
         self, tests: str, kept: int, dropped: int, reason: str | None, runs: Sequence[JobResult]
@@ -126,24 +132,31 @@ def without(tests: str, failed: Collection[str]) -> str:
 
     The suite must parse, which it does once it was run.
     """
-    names = {name.split("[")[0] for name in failed}
-    tree = parse_python(tests)
-    gone = [
-        node
-        for statement in tree.body
-        for name, node in _tests(statement)
-        if name in names or f"line {statement.lineno}" in names
-    ]
-    lines = tests.split("\n")
-    for node in sorted(gone, key=lambda node: -node.lineno):
-        start = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))])
-        lines[start - 1 : node.end_lineno] = []
-    return "\n".join(lines)
+    names = {_written(name) for name in failed}
+    gone = {
+        line
+        for statement in parse_python(tests).body
+        for node in _tests(statement, names)
+        for line in _lines(node)
+    }
+    return "\n".join(line for number, line in enumerate(tests.split("\n"), 1) if number not in gone)
 
 
-def _tests(statement: ast.stmt) -> list[tuple[str, ast.stmt]]:
-    """Yield (name, statement) of what can be removed from a top-level statement: itself, or its methods."""
+def _written(name: str) -> str:
+    """Return the name of the statement that a test is written as, which has many with parameters."""
+    return name.split("[")[0]
+
+
+def _tests(statement: ast.stmt, names: Collection[str], owner: str = "") -> list[ast.stmt]:
+    """Return the tests of these names in a statement: itself, or methods of a class."""
+    name = owner + getattr(statement, "name", "")
     if isinstance(statement, ast.ClassDef):
-        named = [each for each in statement.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))]
-        return [(f"{statement.name}.{each.name}", each) for each in named]
-    return [(getattr(statement, "name", ""), statement)]
+        found = [gone for each in statement.body for gone in _tests(each, names, f"{name}.")]
+        return [statement] if all(each in found for each in statement.body) else found
+    named = name in names or (not owner and f"line {statement.lineno}" in names)
+    return [statement] if named else []
+
+
+def _lines(node: ast.stmt) -> range:
+    first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))])
+    return range(first, (node.end_lineno or node.lineno) + 1)

@@ -56,6 +56,40 @@ def test_a_turn_is_left_out_if_its_tool_answers_with_an_error(context) -> None:
     assert {span["weight"] for span in first.row["span_weights"]} == {2.0}
 
 
+def test_a_turn_is_left_out_if_any_of_the_tools_that_it_calls_answers_with_an_error(context: Any) -> None:
+    said = ["5", "Error: no such city"]
+    messages = [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": "Both."},
+        *({"role": "tool", "content": each} for each in said),
+        {"role": "assistant", "content": "One again."},
+        {"role": "tool", "content": said[0]},
+        {"role": "user", "content": "Thanks."},
+        {"role": "tool", "content": said[1]},
+    ]
+    assert [type(each) for each in outcomes(messages, context)] == [Filtered, Kept]
+
+
+@pytest.mark.parametrize(
+    ("said", "wrong"),
+    [
+        ('{"error": null, "temperature": 5}', False),
+        ('[{"error" : false}, {"error": ""}, {"failed": 0}]', False),
+        ('{"result": {"error": []}, "exception": {}}', False),
+        ('{"error": "null", "temperature": 5}', True),
+        ('{"error": 0.5}', True),
+        ('{"error": null, "reason": "the query failed"}', True),
+        ('{"ok": false}', True),
+        ("error: null", True),
+    ],
+)
+def test_an_error_of_nothing_is_none(context: Any, said: str, wrong: bool) -> None:
+    messages = [{"role": "assistant", "content": "Now."}, {"role": "tool", "content": said}]
+    errors = ToolTurns().errors + '|"ok": false'
+    (found,) = outcomes(messages, context, errors=errors)
+    assert isinstance(found, Filtered if wrong else Kept)
+
+
 def test_a_row_without_turns_fails_alone_and_a_wrong_pattern_is_refused(context) -> None:
     for messages in (None, "text", [1]):
         (found,) = outcomes(messages, context)

@@ -155,6 +155,38 @@ def test_attempts_fold_into_the_row_and_what_does_not_parse_has_not_passed(conte
     assert found[1][0].error == "too long"
 
 
+NUMBER = {"verify": "number", "answer": "gold"}
+OPTIONAL = {"kind": "json", "fields": {"response": "text"}, "optional": ["response"]}
+
+
+def test_a_row_whose_attempts_cannot_be_judged_fails(context: Any) -> None:
+    said = ['{"response": "1"}', '{"response": null}', "no object", '{"response": "1"}']
+    context.engines["m"] = Counting(lambda _, sample: said[sample])
+    operator = Attempts(model="m", template="{{ prompt }}", parser=OPTIONAL, check=NUMBER, samples=4)
+    rows = [{"_id": "a", "prompt": "x", "gold": "none"}, {"_id": "b", "prompt": "x", "gold": 1}]
+    (bad,), (good,) = asyncio.run(operator.open(context)(rows))
+    assert bad == Failed("column 'gold' holds text without a number; a number is required")
+    assert isinstance(good, Kept)
+    assert (good.row["attempt_pass_rate"], good.row["attempt_trials"]) == (0.5, 4)
+
+
+@pytest.mark.parametrize("kind", ["until_passed", "by_difficulty"])
+def test_a_row_that_cannot_be_judged_gets_no_more_samples(context: Any, kind: str) -> None:
+    """An answer that lacks what is judged is a failed one, and more are drawn."""
+    first = {"until_passed": 1, "by_difficulty": 4}[kind]
+    context.engines["m"] = Counting(lambda prompt, _: prompt)
+    operator = Template(
+        model="m", template="{{ prompt }}", parser=OPTIONAL, check=NUMBER, trials={"kind": kind, "at_most": 8}
+    )
+    rows = [
+        {"_id": "a", "prompt": '{"response": "1"}', "gold": "none"},
+        {"_id": "b", "prompt": '{"response": null}', "gold": 1},
+    ]
+    found = asyncio.run(operator.open(context)(rows))
+    assert [len(outcomes) for outcomes in found] == [first, 8]
+    assert all(isinstance(each, Failed) for outcomes in found for each in outcomes)
+
+
 def test_held_out_tasks_decide_between_two_models(context: Any) -> None:
     context.engines["new"] = Counting(lambda prompt, _: code(1))
     context.engines["old"] = Counting(lambda prompt, _: code(int(prompt == "easy")))

@@ -57,6 +57,32 @@ def test_functions_methods_and_statements_of_several_lines() -> None:
     assert [test.name for test in again.tests] == ["test_b", "TestC.test_e"]
 
 
+CLASS = "class Test{}:\n    def test_d(self):\n        assert double(2) == {}\n\n"
+MARK = "@pytest.mark.parametrize('x', [{}, 2])\n"
+PARAMETRIZED = MARK + "def test_{}(x):\n    assert double(x) in (2, 4)\n\n"
+
+
+def test_a_class_without_a_right_test_goes_as_a_whole() -> None:
+    nested = "class TestN:\n    class TestO:\n        def test_e(self):\n            assert not double(2)\n\n"
+    right = CLASS.format("B", 4)
+    row = judged(CLASS.format("A", 3) + nested + right, min_tests=1)
+    assert (row["tests"].strip(), row["reason"]) == (right.strip(), None)
+    assert (row["passed"], row["tests_kept"], row["tests_dropped"]) == (True, 1, 2)
+
+
+def test_a_function_that_fails_with_some_parameters_goes_as_a_whole() -> None:
+    right = PARAMETRIZED.format(1, "b")
+    row = judged("import pytest\n\n" + PARAMETRIZED.format(7, "a") + right, min_tests=2)
+    assert (row["tests"], row["reason"]) == ("import pytest\n\n\n" + right, None)
+    assert (row["passed"], row["tests_kept"], row["tests_dropped"]) == (True, 2, 2)
+
+
+def test_two_tests_in_a_line_go_together_and_the_next_line_stays() -> None:
+    tests = "assert double(1) == 3; assert double(1) == 4\nassert double(2) == 4\n"
+    row = judged(tests, min_tests=1)
+    assert (row["tests"], row["passed"]) == ("assert double(2) == 4\n", True)
+
+
 @pytest.mark.parametrize(
     ("tests", "code", "reason"),
     [

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from gristmill.contracts import registry
@@ -113,3 +116,45 @@ def test_flawed_code_counts_where_it_fails_the_tests_of_the_right_code_or_costs_
     assert [(row.row["passed"], row.row["kind"]) for [row] in found] == [
         (True, "improvement"), (True, "fix"), (False, None),
     ]  # fmt: skip
+
+
+def test_edits_say_which_function_they_were_made_from(recipe: Any) -> None:
+    source = 'def plus(x):\n    """\n    >>> plus(2)\n    3\n    """\n    return x + 1\n'
+    run = recipe(
+        "code_edit", lambda prompt, seed: "", {"package": "colorsys"},
+        until="injected_edits", functions=[{"source": source, "module_source": ""}],
+    )  # fmt: skip
+    made = [row for row in run["injected_edits"].to_arrow().to_pylist() if "plus" in row["after"]]
+    assert made
+    assert {row["source"] for row in made} == {source}
+    assert "source" in load(RECIPE).steps["dataset"].operator.columns  # type: ignore[attr-defined]
+
+
+def code(draw: random.Random) -> str:
+    numbers = [draw.randrange(10**6) for _ in range(20)]
+    return "def f(x):\n" + "".join(f"    x = x * {n} + {n + 1}\n" for n in numbers) + "    return x\n"
+
+
+def test_a_student_of_edits_is_judged_on_other_functions(recipe: Any, tmp_path: Path) -> None:
+    """Two functions have the same flawed code, and each has two edits of it."""
+    draw = random.Random(17)
+    edits = [
+        {"instruction": "Repair it.", "source": source, "before": before, "after": code(draw), "tests": "",
+         "prelude": ""}
+        for before in [code(draw) for _ in range(40)]
+        for source in (code(draw), code(draw))
+        for _ in range(2)
+    ]  # fmt: skip
+    (tmp_path / "edits").mkdir()
+    pq.write_table(pa.Table.from_pylist(edits), tmp_path / "edits" / "rows.parquet")
+    run = recipe(
+        "edit_student", lambda prompt, seed: "", {"edits": str(tmp_path / "edits"), "longest": 2000},
+        until="clean", model=None,
+    )  # fmt: skip
+    rows = {step: run[step].to_arrow().to_pylist() for step in ("folded", "held_out", "clean")}
+    folds = {(row["source"], row["fold"]) for row in rows["folded"]}
+    assert len(rows["folded"]) == len(edits) == 2 * len(folds)
+    held_out = {row["before"] for row in rows["held_out"]}
+    assert {row["before"] for row in rows["folded"] if row["fold"]} & held_out
+    assert rows["clean"]
+    assert not {row["before"] for row in rows["clean"]} & held_out

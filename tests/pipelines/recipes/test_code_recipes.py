@@ -271,6 +271,20 @@ def test_iad(made: Callable[..., Any], tmp_path: Path) -> None:
     assert rows(run, "best_3")[0]["passed_fraction"] == pytest.approx(0.6)
 
 
+def test_iad_prefers_a_program_that_passes_to_a_vacuous_one(made: Callable[..., Any], tmp_path: Path) -> None:
+    """All tests pass on both, and on the mutants of the first."""
+    problems = tmp_path / "problems.jsonl"
+    tests = "assert plus1(2) == plus1(2)\nassert plus1(3) == plus1(3)"
+    problems.write_text(json.dumps({"prompt": "Write `plus1(x)`.", "tests": tests}) + "\n")
+
+    def teacher(prompt: str) -> str:
+        return fenced("plus1 = (1).__add__" if "best answer so far" in prompt else plus(1, "x + 1"))
+
+    run = made("iad", f"vars.problems={problems}", "vars.samples=1", teacher=teacher)
+    assert [row["verdict"] for row in rows(run, "best_1")] == ["vacuous"]
+    assert [(row["program"], row["turn"]) for row in rows(run, "unique")] == [("plus1 = (1).__add__", 2)]
+
+
 def test_llm_code_cleaning(made: Callable[..., Any], box: Sandbox, tmp_path: Path) -> None:
     """A step that breaks the code is tried again; code that never works is dropped.
 

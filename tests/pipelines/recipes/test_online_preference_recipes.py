@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gristmill.pipelines.file.load import load
 from gristmill.pipelines.file.locate import recipes
 
@@ -149,6 +151,32 @@ def test_itool_pairs_the_right_call_with_the_wrong_one_that_is_nearest_to_it(
     (pair,) = rows(run, "pairs_1")
     assert (pair["prompt"], pair["chosen"], pair["rejected"]) == ("Missed?", json.dumps(CALL), near)
     assert asked == {"Known?": 1, "Missed?": 4}, "only what is deficient is searched"
+
+
+@pytest.mark.parametrize(
+    ("right", "said", "sound"),
+    [
+        ({"n": 5}, {"n": "5"}, False),
+        ({"x": "true"}, {"x": True}, False),
+        ({"x": 1}, {"x": True}, False),
+        ({"x": 1, "y": None}, {"x": 1}, False),
+        ({"o": {"b": 2, "a": 1}}, {"o": {"a": 1, "b": 2}}, True),
+        ({"x": 1}, {"x": 1.0}, True),
+    ],
+)
+def test_itool_compares_arguments_as_json(
+    recipe: Any, tmp_path: Path, right: dict[str, Any], said: dict[str, Any], sound: bool
+) -> None:
+    text = recipes()["itool"].read_text().replace("\nmodels:\n", "\nmodels:\n  said: {engine: synthetic}\n")
+    (tmp_path / "itool.yaml").write_text(text)
+    calls = [json.dumps({"name": "f", "arguments": arguments}) for arguments in (right, said)]
+    run = recipe(
+        "itool.yaml", lambda prompt, seed: calls[1] if prompt == "Asked?" else "None.",
+        {"turns": 1}, "steps.tried_1.model=said", until="deficient_1", model="said",
+        calls=[{"prompt": prompt, "call": calls[0], "difficulty": 1} for prompt in ("Asked?", "Wrong?")],
+    )  # fmt: skip
+    deficient = {row["prompt"] for row in rows(run, "deficient_1")}
+    assert deficient == ({"Wrong?"} if sound else {"Asked?", "Wrong?"})
 
 
 def test_itool_warms_up_from_easy_to_hard(recipe: Any) -> None:

@@ -68,8 +68,11 @@ QUESTIONS = [{"question": f"What is {n} and 1?", "answer": f"#### {n + 1}"} for 
 
 @pytest.mark.parametrize("checked", [False, True])
 def test_a_rationale_and_its_label_are_two_tasks(recipe: Any, exported: Exported, checked: bool) -> None:
+    solution = "I add one.\nThat makes \\boxed{2}."
+
     def teacher(prompt: str, seed: int) -> str:
-        return "I add one.\nThat is all.\n#### 2"
+        assert "within \\boxed{}" in prompt
+        return solution
 
     recipe(
         "distilling_step_by_step",
@@ -81,7 +84,7 @@ def test_a_rationale_and_its_label_are_two_tasks(recipe: Any, exported: Exported
     rows = {(row["prompt"], row["response"], row["weight"]) for row in exported("dataset")}
     asked = [row["question"] for row in QUESTIONS][: 1 if checked else 2]
     assert rows == {(f"[label] {each}", "2", 1.0) for each in asked} | {
-        (f"[rationale] {each}", "I add one.\nThat is all.", 0.3) for each in asked
+        (f"[rationale] {each}", solution, 0.3) for each in asked
     }
 
 

@@ -225,6 +225,24 @@ def test_eef_learns_the_fewest_expert_actions_after_which_the_student_succeeds(r
     assert not any("x = 0" in text for text in said), "the action that went wrong is not learnt"
 
 
+def test_eef_defines_the_names_of_all_expert_actions_before_a_state(recipe: Any) -> None:
+    turns = ["What is 4 + 10?", fenced("x = 4"), "Output:\n```\n\n```", fenced("y = x + 10"),
+             "Output:\n```\n\n```", "The answer is 0."]  # fmt: skip
+    roles = ["user", "assistant"] * 3
+    messages = [{"role": role, "content": text} for role, text in zip(roles, turns, strict=True)]
+
+    def act(messages: list[dict[str, str]], seed: int) -> str:
+        if len(messages) > 1 and "I print." in messages[-2]["content"]:
+            return f"The answer is {messages[-1]['content'].split()[2]}."
+        return "I print.\n\n```python\ny\n```" if len(messages) == 5 else "The answer is 0."
+
+    run = recipe("eef", act, {"states": 12, "most": 2}, until="dataset", model="policy", talk=True,
+                 failures=[{"messages": messages, "answer": "14"}])  # fmt: skip
+    (chosen,) = rows(run, "chosen")
+    assert chosen["helped"] == 2
+    assert chosen["messages"][-2]["content"] == "Output:\n```\n14\n```"
+
+
 def test_trans_lora_teaches_with_prompts_that_the_discriminator_takes_for_the_tasks(
     recipe: Any, tmp_path: Path, teach: Any
 ) -> None:
