@@ -215,6 +215,29 @@ def test_decimals_round_where_that_is_asked() -> None:
         (r"First \boxed{1}. After some more work we find \boxed{2}.", "2"),
         ("Final answer: The volume of $ABC$ is 120. I hope it is correct.", "120"),
         ("Answer: Jane has seen 3 of them.", "3"),
+        ("The answer is 5, not 6.", "5"),
+        ("The answer is 18, which is 9 times 2.", "18"),
+        ("The answer is 18 dollars, as she sells 9 eggs at 2 dollars each.", "18 dollars"),
+        ("The answer is 18 dollars that she makes with 9 eggs.", "18 dollars"),
+        ("The answer is 18 dollars each day from 9 eggs.", "18"),
+        ("The answer is 5 if x is 3.", "5"),
+        ("The final answer is 42 (6 times 7).", "42"),
+        ("#### 18 (9 eggs at 2 dollars)", "18"),
+        ("The answer is 3 + 4 = 7 apples for her, not 9.", "7"),
+        ("The answer is 2x + 1 for any x.", "2x + 1"),
+        ("The answer is 2 sin x.", "2 sin x"),
+        ("The answer is $5, as she has $6.", "$5"),
+        ("Answer: x = 5, because 6 is even", "x = 5"),
+        ("Answer: the volume, which is 9 times 2, is 18.", "18"),
+        ("Answer: f(x) is 2x + 1", "2x + 1"),
+        ("Answer: So she needs 40 / 10 = 4 packs of 10 cakes.", "4"),
+        ("Answer: Evelyn, because she is the tallest", "Evelyn"),
+        ("The answer is (1, 2), since 2 is the larger.", "(1, 2)"),
+        ("The answers are 2 and 3.", "2, 3"),
+        ("The answers are 1, 2, and 3, since 4 is none.", "1, 2, 3"),
+        ("The answers are $2$ and $3$.", "2, 3"),
+        ("The answer is $2$ and $x$ is 3.", "2"),
+        ("The answer is 5. I hope that both answers are clear.", "5"),
         (r"so \boxed{\frac{1}{2", None),
         (r"\boxed{}", None),
         ("I do not know the result", None),
@@ -227,6 +250,7 @@ def test_where_the_answer_is(text: str, found: str | None) -> None:
 def test_a_reference_may_be_bare_or_a_solution() -> None:
     assert bare_answer("x = 5") == "x = 5"
     assert bare_answer(r"We get $\boxed{5\pi}$ at the end of it.") == r"5\pi"
+    assert bare_answer("6 * 7 = 42 (eggs)\n#### 42 (6 times 7)") == "42"
     assert final_answer("First $1$, then $2$.", "marked") is None
 
 
