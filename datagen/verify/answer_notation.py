@@ -25,7 +25,7 @@ _LETTER_AFTER = re.compile(
     r"|\d*\s*\\[dt]?frac\s*(?:\d\d|\{\s*\d+\s*\}\s*\{\s*\d+\s*\})))\s+([mglLsh])" + _POWER
 )
 #: A number with its base as a subscript.
-_BASED = re.compile(r"(?<![\w^.\\])(\d[\d,]*(?:\.\d+)?)_(\d{1,2}(?!\d)|\{(?:[^{}]|\{[^{}]*\})*\})")
+_BASED = re.compile(r"(?<![\w^.\\])(\d(?:[\dA-F,]*\d)?(?:\.\d+)?)_(\d{1,2}(?!\d)|\{(?:[^{}]|\{[^{}]*\})*\})")
 _BASES = {
     "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
     "ten": "10", "eleven": "11", "twelve": "12", "sixteen": "16",
