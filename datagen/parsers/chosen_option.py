@@ -27,6 +27,16 @@ _LINE = re.compile(
     r"[(*_$\[ ]{0,6}(?P<letter>[A-Z])[)*_$\]. :]{0,6}$"
     r"|[(*]{0,3}(?P<listed>[A-Z])[*]{0,2}[).:]\s*\S.*$"
 )
+#: What goes on after an option, and not after an article: words that begin no noun phrase, and those that
+#: do ("a given number", "a for loop") only before a determiner or a letter.
+_GOES_ON = (
+    r"[ \t]+(?:(?:because|since|as|but|is|which|that|from|in|on|at|due to|rather than|instead of)\b(?!-)"
+    r"|(?:for|given|if|when|where|while|with|by|not|over)\s+"
+    r"(?:the|that|this|these|those|its?|we|you|all|an|[A-Za-z])\b"
+    r"|and\s+[a-z]{2,}\b)"
+)
+_NOUN = re.compile(rf"(?!{_GOES_ON})[ \t]+[a-z]")
+_CLOSED = re.compile(rf"[)\]}}*_`'$]{{0,4}}(?:[.,;:!?]?[ \t]*(?:\n|\Z)|[.,;:!?](?=\s)|{_GOES_ON})")
 _NEGATED = re.compile(r"(?:\bnot|n['’]t)(?:\s+(?:think|believe|say))?(?:\s+that)?\s*$", re.IGNORECASE)
 
 
@@ -57,14 +67,13 @@ def chosen_option(text: str, letters: str) -> str | None:
 
 def _lost(text: str, match: re.Match[str]) -> bool:
     """Whether the letter is a word ("the answer is a dog"), or the phrase denies it."""
-    letter = match["letter"]
+    letter, after = match["letter"], match.end("letter")
     before = text[: match.start("letter")]
-    article = letter == "a" or (
-        letter in "AI" and re.match(r" [a-z]", text[match.end("letter") :]) is not None
-    )
     if _NEGATED.search(text[: match.start()]):
         return True
-    return article and not before.endswith(("(", "{", "*"))
+    # In lower case, it is an option only where the phrase ends, or goes on as after one.
+    word = _NOUN.match(text, after) if letter in "AI" else letter in "ai" and not _CLOSED.match(text, after)
+    return bool(word) and not before.endswith(("(", "{", "*"))
 
 
 def _lists(lines: list[str], letters: str) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
-from .final_number import Find, final_number
+from .final_number import Find, final_number, first_number
 
 _MARK = re.compile(
     r"(?P<boxed>\\f?boxed\s*\{)|(?P<hash>(?<!#)####(?!#))"
-    r"|(?P<said>\banswer\b[*_` ]{0,4}(?:is|are)\b[ :]*|\banswer\b[*_` ]{0,4}[:=])",
+    r"|(?P<said>\banswer\b[*_` ]{0,4}(?:is|are)\b[ :]*|\banswer\b[*_` ]{0,4}[:=]"
+    r"|\banswers\b[*_` ]{0,4}(?:are\b|:)(?=[\s*_`:]{0,9}[-+$\\(\[{\d]))",
     re.IGNORECASE,
 )
 _MATH = re.compile(
@@ -17,13 +18,27 @@ _MATH = re.compile(
     re.DOTALL,
 )
 _SENTENCE_END = re.compile(r"[.!?;](?=\s|$)|\n")
-_VERB = re.compile(r"\b(?:is|are|equals)\b:?", re.IGNORECASE)
+_VERB = re.compile(r"(?<!\bwhich )(?<!\bwho )\b(?:is|are|equals)\b:?", re.IGNORECASE)
+_WHICH_IS = re.compile(r"\b(?:which|who) (?:is|are|equals)\b:?", re.IGNORECASE)
+_REASON = re.compile(r"(?<=\w)(?:,?\s+(?:because|since)|,\s+(?:as|for|while|not))\b")
+_NUMBER_FIRST = re.compile(r"[-+\u2212$€£¥₹(\[{\s]{0,9}(?:\.?\d|\\(?:[dt]?frac|sqrt|pi|begin|\$|\{))")
+_FORMULA_FIRST = re.compile(r"\s*(?:\\(?!text|mathrm|mbox)|[A-Za-z]\s?[-+*/^_=<>(])")
+#: Where words take over after mathematics. They may only name its unit.
+_WORDS_BEGIN = re.compile(
+    r"[,:]?\s+(?:not|as|because|since|which|so|for|when|if|where|while|with|that|but|after|before|given"
+    r"|is|are|equals)\b"
+    r"|,\s+(?!(?:and|or)\s+(?![A-Za-z]{2}))(?=[A-Za-z]{2})|\s+(?:and|or)\s+(?=[A-Za-z]{2})"
+    r"|\s*\((?=[^()]*(?<![\\A-Za-z{])[A-Za-z]{3})|\s+[-–—]{1,3}\s+(?=[A-Za-z]{2})"
+)
+_AND = re.compile(r",?\s+(?:and|or)\s+(?=[^\s}])")
+_NEXT = re.compile(r"\s*[,;]\s*(?:(?:and|or)\s+)?|\s+(?:and|or)\s+")
+_STATED = re.compile(r"[ \t]*(?:[.,;:!?*_`\n]|\Z)")
 _WORD_COMMAND = re.compile(r"\\(?:text|textbf|textnormal|textrm|mathrm|mbox)\s*\{[^{}]*\}")
 #: What stands between the boxes of one list.
 _BETWEEN = re.compile(
     r"(?:[\s,;$]|\\[,;:!()\[\] ]|\\q?quad|\b(?:and|or)\b|\\text\s*\{\s*,?\s*(?:and|or)\s*\})*"
 )
-_PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{3,}")
+_PROSE = re.compile(r"(?<![\\A-Za-z{])(?!(?:sin|cos|tan|log|exp|sqrt)\b)[A-Za-z]{3,}")
 #: Longer texts are not answers, and slow to parse.
 LONGEST = 400
 
@@ -32,9 +47,10 @@ def final_answer(text: str, find: Find = "last") -> str | None:
     """Return the text of the final answer without its mark and dollar signs; None if there is none.
 
     It is what the last ``\\boxed{}`` holds (the last ones, as a list, if only "and" or a comma is between
-    them); else what follows the last ``####`` or "answer is". With
-    ``find="last"`` the fallback is a text that holds nothing else, then the last mathematics in dollar
-    signs, then the last number. A box that is never closed was cut off, and is no answer.
+    them); else what follows the last ``####`` or "answer is", without the words after it: the first
+    mathematics or number there, if there is one. With ``find="last"`` the fallback is a text that holds
+    nothing else, then the last mathematics in dollar signs, then the last number. A box that is never closed
+    was cut off, and is no answer.
     """
     marks = list(_MARK.finditer(text[-100_000:]))
     text = text[-100_000:]
@@ -60,23 +76,57 @@ def _unmarked(text: str) -> str | None:
         return _short(text)
     spans = list(_MATH.finditer(text))
     if spans:
-        return _short(next(part for part in spans[-1].groups() if part is not None))
+        return _short(_within(spans[-1]))
     number = final_number(text)
     return None if number is None else number.text
 
 
 def _first(said: str) -> str:
-    """Return the mathematics that a sentence begins with, else the sentence."""
-    span = _MATH.match(said)
-    if span:
-        return next(part for part in span.groups() if part is not None)
+    """Return the first mathematics or number of a sentence, or of what it states after a verb; else words."""
+    said = said[: 10 * LONGEST]
     end = _SENTENCE_END.search(said)
-    sentence = said[: end.start()] if end else said
-    told = _VERB.split(sentence)[-1]
+    told, sentence = said[: end.start()] if end else said, ""
+    if not _MATH.match(said) and not _NUMBER_FIRST.match(told):
+        sentence = _REASON.split(told, maxsplit=1)[0]
+        said = told = (_VERB.split(sentence)[1:] or _WHICH_IS.split(sentence))[-1].lstrip()
+    if _MATH.match(said):
+        return _spans(said)
+    if _NUMBER_FIRST.match(told) or _FORMULA_FIRST.match(told):
+        told = _without_words(told)
+        joined = _AND.sub(", ", told)
+        if joined != told:
+            return joined
     if not _PROSE.search(_WORD_COMMAND.sub("", told)) or len(told.split()) < 3:
         return told
-    number = final_number(told)
-    return told if number is None else number.text
+    told = sentence if "=" in sentence else told
+    span = next((each for each in _MATH.finditer(told) if re.search(r"\d", each[0])), None)
+    number = first_number(told[: span.start()] if span else told)
+    return number.text if number else _within(span) if span else told
+
+
+def _spans(said: str) -> str:
+    """Return the mathematics that a text begins with: of one span, or of the spans of a list."""
+    parts: list[str] = []
+    place = end = 0
+    while span := _MATH.match(said, place):
+        parts.append(_within(span))
+        end = span.end()
+        further = _NEXT.match(said, end)
+        place = further.end() if further else len(said)
+    return ", ".join(parts) if _STATED.match(said, end) else parts[0]
+
+
+def _within(span: re.Match[str]) -> str:
+    return next(part for part in span.groups() if part is not None)
+
+
+def _without_words(told: str) -> str:
+    """Return a statement up to its first words that stand in no brackets."""
+    for words in _WORDS_BEGIN.finditer(told):
+        before = told[: words.start()]
+        if before.strip() and sum(map(before.count, "([{")) == sum(map(before.count, ")]}")):
+            return before
+    return told
 
 
 def _last_boxes(text: str, boxed: list[re.Match[str]]) -> str:
@@ -105,6 +155,6 @@ def _short(text: str) -> str | None:
     plain = text.strip().strip("*_`").strip()
     span = _MATH.fullmatch(plain)
     if span:
-        plain = next(part for part in span.groups() if part is not None).strip()
+        plain = _within(span).strip()
     plain = plain.rstrip(".").strip()
     return plain if 0 < len(plain) <= LONGEST else None

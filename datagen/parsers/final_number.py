@@ -22,9 +22,11 @@ _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?|\.[0-9]
 # A sign counts unless an operand precedes it: in "5-3" it subtracts.
 _SIGN = r"(?P<sign>(?:(?<![\w)\]}.])[-\u2212])?)"
 _CURRENCY = r"(?:\\?[$€£¥₹])?"
+_PART = rf"(?(whole)|[-\u2212]?)(?:{_DIGITS})"
 _NUMBER = re.compile(
     rf"(?<![\w.]){_SIGN}{_CURRENCY}(?P<late>[-\u2212]?)"
-    rf"(?:(?P<whole>{_DIGITS})?+ ?\\[dt]?frac ?\{{(?P<upper>{_DIGITS})\}} ?\{{(?P<lower>{_DIGITS})\}}"
+    # The parts of a fraction have signs of their own, but not in a mixed number.
+    rf"(?:(?P<whole>{_DIGITS})?+ ?\\[dt]?frac ?\{{(?P<upper>{_PART})\}} ?\{{(?P<lower>{_PART})\}}"
     rf"|(?P<mixed>[0-9]{{1,9}}) (?P<over>[0-9]{{1,9}})/(?P<under>[0-9]{{1,9}})(?![0-9/])"
     rf"|(?P<plain>{_DIGITS})"
     rf"(?: ?/ ?(?P<divisor>{_DIGITS}))?"
@@ -38,14 +40,19 @@ _MARK = re.compile(
 )
 #: A number on a line of ``####`` may be followed by a unit. A sentence makes it a heading ("#### 2. Add").
 _UNIT = re.compile(r"[^\w\n]{0,8}(?:\w{1,24}[^\w\n]{0,8})?$")
-_SENTENCE_END = re.compile(r"[.!?](?=\s)")
+_LEADING = re.compile(r"\A(?:[ \t\r\n*_`:$]|\\[(\[])+")
+_SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)")
 #: What makes a number part of an expression (5\pi, 2x, x^2, \sqrt{2}, (1, 2)), which is not a number.
-_VARIABLE = r"[A-Za-z](?![A-Za-z])"
+#: "2 p.m." and "18/hour" are none. A minus sign after a space is a dash if words and more follow.
+_VARIABLE = r"(?![apAP]\.[mM]\b)[A-Za-z](?![A-Za-z])"
+_FUNCTION = r"\\|\(|[A-Za-z]{1,2}(?![A-Za-z])|(?:sin|cos|tan|log|exp|sqrt)\b|[A-Za-z]+[(^]"
 _GOES_ON = re.compile(
     rf" ?\\(?:pi|sqrt|[dt]?frac|cdot|times|log|ln|sin|cos|tan|theta|alpha|beta|pm|cup)"
-    rf"|{_VARIABLE}| [xyznkpq](?![A-Za-z])"
-    rf"|\^(?!\s*\{{?\s*\\circ)|_| ?[+*] ?[\w\\(]|\(|/ ?[A-Za-z\\(]|[-\u2212] ?(?:\d|\\|{_VARIABLE})"
+    rf"|{_VARIABLE}| (?![pP]\.[mM]\b)[xyznkpq](?![A-Za-z])"
+    rf"|\^(?!\s*\{{?\s*\\circ)|_| ?[+*] ?[\w\\(]|\(| ?/ ?(?:{_FUNCTION})|[-\u2212] ?(?:\d|\\|{_VARIABLE})"
+    r"| [-\u2212] ?(?:[\d\\]|\([\d\\]|[xyznkpq](?![A-Za-z]))(?!.*(?<![\\A-Za-z])[A-Za-z]{2,}+.*\w)"
 )
+_FACTORIAL = re.compile(r"!(?![*_!])")
 _STARTED = re.compile(r"(?:\\[a-z]+ ?\{?|[\w)}\]] ?[-+*^_/\u2212] ?[{(]?|^[-\u2212] )$")
 _LISTED = re.compile(r" ?, ?[-\u2212\d\\]")
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
@@ -93,15 +100,19 @@ def final_number(text: str, find: Find = "last") -> Number | None:
     return next((number for match in reversed(last) if (number := _read(match))), None)
 
 
+def first_number(sentence: str) -> Number | None:
+    """Return the first number of a sentence, of an equation's last side; None within an expression."""
+    return None if _is_expression(sentence) else _last_side(sentence)
+
+
 def _marked(text: str, mark: re.Match[str]) -> Number | None:
     scope = text[mark.end() : mark.end() + _SCOPE]
     if mark["boxed"]:
         return _last_side(_braced(scope))
-    line = scope.lstrip(" \t\r\n*_`:$\\[(").split("\n", 1)[0] if mark["said"] else scope.split("\n", 1)[0]
     if mark["said"]:
         # The answer of an equation is its right side; that of a sentence is its first number.
-        return _last_side(_SENTENCE_END.split(line, maxsplit=1)[0])
-    line = _LAYOUT.sub(_plain_layout, line).strip()
+        return _last_side(_sentence(scope))
+    line = _LAYOUT.sub(_plain_layout, scope.split("\n", 1)[0]).strip()
     number = _NUMBER.match(line)
     return _read(number) if number and _UNIT.match(line, number.end()) else None
 
@@ -114,7 +125,12 @@ def _stated(text: str) -> str:
     scope = text[mark.end() : mark.end() + _SCOPE]
     if mark["boxed"]:
         return _braced(scope)
-    return _SENTENCE_END.split(scope.lstrip(" \t\r\n*_`:").split("\n", 1)[0], maxsplit=1)[0]
+    return _sentence(scope)
+
+
+def _sentence(scope: str) -> str:
+    """Return the first sentence of a line, without what surrounds its mathematics at the front."""
+    return _SENTENCE_END.split(_LEADING.sub("", scope).split("\n", 1)[0], maxsplit=1)[0]
 
 
 def _is_expression(stated: str) -> bool:
@@ -124,7 +140,9 @@ def _is_expression(stated: str) -> bool:
     if number is None:
         return False
     goes_on = _GOES_ON.match(side, number.end()) or _LISTED.match(side, number.end())
-    return bool(goes_on or _STARTED.search(side[: number.start()]))
+    # Within a sentence, "!" ends it.
+    factorial = number.start() == 0 and _FACTORIAL.match(side, number.end())
+    return bool(goes_on or factorial or _STARTED.search(side[: number.start()]))
 
 
 def _last_side(line: str) -> Number | None:
@@ -162,7 +180,8 @@ def _read(match: re.Match[str]) -> Number | None:
         return None
     try:
         if match["upper"] is not None:
-            value = _exact(match["whole"] or "0") + _exact(match["upper"]) / _exact(match["lower"])
+            fraction = _exact(match["upper"]) / _exact(match["lower"])
+            value = _exact(match["whole"] or "0") + fraction
         elif match["mixed"] is not None:
             value = int(match["mixed"]) + Fraction(int(match["over"]), int(match["under"]))
         else:
@@ -174,7 +193,7 @@ def _read(match: re.Match[str]) -> Number | None:
 
 
 def _exact(digits: str) -> Fraction:
-    return Fraction(digits.replace(",", ""))
+    return Fraction(digits.replace(",", "").replace("\u2212", "-"))
 
 
 def _power(written: str | None) -> Fraction:

@@ -19,6 +19,17 @@ _TEXT_AFTER = re.compile(
     r"\s*\\(?:text|textbf|textnormal|textrm|mathrm|mbox)\s*\{\s*([A-Za-z. ]+?)\s*\}" + _POWER
 )
 _WORDS_AFTER = re.compile(r"(?<=[\d})\s])((?<!\\)[A-Za-z]{2,}\.?(?: [A-Za-z]{2,}\.?)*)" + _POWER)
+#: A number, a space, and a letter that may be its unit. "12m" is a product.
+_LETTER_AFTER = re.compile(
+    r"((?:[A-Za-z]\s*=\s*)?[-+]?\s*(?:\\?\$)?(?:[\d,.]*\d|(?:\d+\s+)?\d+\s*/\s*\d+"
+    r"|\d*\s*\\[dt]?frac\s*(?:\d\d|\{\s*\d+\s*\}\s*\{\s*\d+\s*\})))\s+([mglLsh])" + _POWER
+)
+#: A number with its base as a subscript.
+_BASED = re.compile(r"(?<![\w^.\\])(\d(?:[\dA-F,]*\d)?(?:\.\d+)?)_(\d{1,2}(?!\d)|\{(?:[^{}]|\{[^{}]*\})*\})")
+_BASES = {
+    "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
+    "ten": "10", "eleven": "11", "twelve": "12", "sixteen": "16",
+}  # fmt: skip
 _DEGREES = re.compile(r"(?:\^\s*(?:\\circ|\{\s*\\circ\s*\})\s*([CF])?|°\s*([CF])?|\\degree)\s*$")
 _INEQUALITY = re.compile(r"[<>≤≥]|\\[lg](?:eq?|t)(?:slant)?(?![a-z])")
 _WORDS = re.compile(r"[(\[]?[A-Za-z]+(?:[ '\-][A-Za-z]+)*[)\]]?")
@@ -65,7 +76,7 @@ class Notation:
 
     ``brackets``: the kinds of the outermost pair of a list, "()" for a point; "" for a plain value or a set.
     ``unit``: a unit of measure, or what is counted; None if there is none. ``percent``: whether it ends
-    with a percent sign.
+    with a percent sign. ``bases``: those that its numbers have as subscripts.
     """
 
     text: str
@@ -73,6 +84,7 @@ class Notation:
     brackets: str
     unit: str | None
     percent: bool
+    bases: tuple[str, ...]
 
     @property
     def letters(self) -> str:
@@ -84,12 +96,19 @@ class Notation:
         return _INEQUALITY.search(self.text) is not None
 
 
-def notation(answer: str) -> Notation:
-    """Take an answer apart."""
+def notations(answer: str) -> list[Notation]:
+    """Take an answer apart; in two ways if a letter after a number may be its unit or a variable."""
+    return list(dict.fromkeys(_notation(answer, letters) for letters in (True, False)))
+
+
+def _notation(answer: str, letters: bool) -> Notation:
+    """``letters``: a single letter after a number and a space is a unit, if it can be one."""
     text = answer.replace("{,}", ",").replace("\u2212", "-").replace("\\left", "").replace("\\right", "")
     text = _SPACES.sub(" ", re.sub(r",\\!\s*", ",", text)).strip().strip("$").strip()
     words = _words(text)
-    unit, text = _unit(text)
+    bases = tuple(_base(found[2]) for found in _BASED.finditer(text))
+    text = _BASED.sub(r"\1", text)
+    unit, text = _unit(text, letters)
     percent = _PERCENT.search(text)
     text = text[: percent.start()] if percent else text
     text = re.sub(r"\\?\$|[€£¥₹]", "", text).strip()
@@ -97,7 +116,7 @@ def notation(answer: str) -> Notation:
     text = text.replace(",", "") if _THOUSANDS.fullmatch(text) else text
     text = _MIXED_PLAIN.sub(r"\1(\2+\\frac{\3}{\4})", text)
     text = _MIXED.sub(r"(\1+\\frac{\2}{\3})", text)
-    return Notation(text, words, _brackets(text), unit, percent is not None)
+    return Notation(text, words, _brackets(text), unit, percent is not None, bases)
 
 
 def _words(text: str) -> str | None:
@@ -110,11 +129,19 @@ def _words(text: str) -> str | None:
     return None
 
 
-def _unit(text: str) -> tuple[str | None, str]:
+def _base(written: str) -> str:
+    name = "".join(_TEXT.sub(r"\1", written).strip("{}").split()).casefold()
+    return _BASES.get(name, name)
+
+
+def _unit(text: str, letters: bool) -> tuple[str | None, str]:
     """Return the unit of measure after a value, and the text without it and without other words."""
     degrees = _DEGREES.search(text)
     if degrees and degrees.start():
         return f"degree{degrees[1] or degrees[2] or ''}", text[: degrees.start()]
+    letter = _LETTER_AFTER.fullmatch(text) if letters else None
+    if letter:
+        return _MEASURES[letter[2].casefold()] + (letter[3] or ""), letter[1]
     after = _TEXT_AFTER.search(text) or _WORDS_AFTER.search(text)
     if after is None or not text[: after.start()].strip():
         return None, text

@@ -17,13 +17,14 @@ from .answer_verifier import AnswerVerifier
 class VerifyMath(AnswerVerifier):
     """Compares the final answer of a worked solution with the correct one, as mathematics.
 
-    The answer is what the last ``\\boxed{}`` holds, else what follows the last ``####`` or "answer is". It is
-    parsed by math-verify (Kydlíček, Hugging Face 2025) and compared by sympy: numbers, expressions,
-    equations, inequalities, intervals, sets, points and matrices, in any equivalent form. Answers in words
-    are equal if they have the same words. Decimal numbers are exact: 0.33 is not 1/3. Units of measure must
-    agree if both are written, and a point, an interval and a set differ. An answer that cannot be parsed, or
-    takes too long to compare, does not pass. A row fails without text to judge, or with a reference that
-    cannot be parsed. Use `verify: number` for word problems, whose answers are plain numbers.
+    The answer is what the last ``\\boxed{}`` holds, else the mathematics or number after the last ``####`` or
+    "answer is". It is parsed by math-verify (Kydlíček, Hugging Face 2025) and compared by sympy: numbers,
+    expressions, equations, inequalities, intervals, sets, points and matrices, in any equivalent form.
+    Answers in words are equal if they have the same words. Decimal numbers are exact: 0.33 is not 1/3. Units
+    of measure, and bases of numbers, must agree if both are written, and a point, an interval and a set
+    differ. An answer that cannot be parsed, or takes too long to compare, does not pass. A row fails without
+    text to judge, or with a reference that cannot be parsed. Use `verify: number` for word problems, whose
+    answers are plain numbers.
 
     Adds:
         passed (bool): whether the two answers are equal.

@@ -24,8 +24,9 @@ class VerifyQuote(Map):
 
     The words must stand there in this order, whole and without others between them. Case, spaces, line
     breaks, the form of quotation marks and dashes, formatting of Markdown, and words that are divided at the
-    end of a line make no difference. Where a quotation leaves something out ("…") or has several lines, each
-    part must stand there. A row fails without text in one of the columns.
+    end of a line make no difference; a word or a number is not cut. Where a quotation leaves something out
+    ("…"), each part must stand there after the one before; where it has several lines, each must stand there.
+    A row fails without text in one of the columns.
 
     Adds:
         passed (bool): whether all of it stands in the text.

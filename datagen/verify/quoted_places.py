@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,8 +18,10 @@ _SAME = {
 _NOTHING = frozenset("*`\u00ad\u200b\u200c\u200d\u2060\ufeff")
 #: A word that is divided at the end of a line.
 _DIVIDED = re.compile(r"(?<=[^\W\d_])[-\u2010]\s*\n\s*(?=[^\W\d_])")
-#: Where a quotation leaves something out, or ends before the next one.
-_BREAK = re.compile(r"\s*(?:\[\s*(?:\.\.\.|…)\s*\]|\.\.\.|…|\n)\s*")
+#: Where a quotation leaves something out.
+_LEFT_OUT = re.compile(r"\s*(?:\[\s*(?:\.\.\.|…)\s*\]|\.\.\.|…)\s*")
+#: A number that goes on past its point or comma.
+_LONG_NUMBER = re.compile(r"\d[.,]\d")
 #: What a quotation may begin and end with beyond the text.
 _OUTER = " \"'.,;:"
 
@@ -53,9 +56,9 @@ class Normal:
                     places.append(place)
         return cls("".join(made), tuple(places))
 
-    def find(self, quote: str) -> QuotePlace | None:
-        """The first place of a quotation in normal form that does not cut a word."""
-        start = self.text.find(quote) if quote else -1
+    def find(self, quote: str, after: int) -> QuotePlace | None:
+        """The first place of a quotation in normal form that cuts no word or number, from ``after`` on."""
+        start = self.text.find(quote, bisect_left(self.places, after)) if quote else -1
         while start >= 0:
             end = start + len(quote)
             if not (_cuts(self.text, start) or _cuts(self.text, end)):
@@ -75,29 +78,46 @@ def _normal(letter: str) -> str:
 
 
 def _cuts(text: str, place: int) -> bool:
-    return 0 < place < len(text) and text[place - 1].isalnum() and text[place].isalnum()
+    """Whether a word or a number goes on at a place."""
+    if not 0 < place < len(text):
+        return False
+    word = text[place - 1].isalnum() and text[place].isalnum()
+    return word or _LONG_NUMBER.search(text[max(place - 2, 0) : place + 2]) is not None
 
 
 def quoted_places(quote: str, text: str, min_words: int) -> list[QuotePlace] | str:
-    """The places of a quotation, or of its parts if it leaves something out, or why the text lacks it."""
+    """The places of a quotation, or of its parts if it leaves something out, or why the text lacks it.
+
+    Each line is a quotation. The parts of one that leaves something out stand in its order.
+    """
     within = [Normal.of(text), Normal.of(text, join=True)]
-    whole = _place(quote, within, min_words)
+    whole = _place(quote, within, min_words, 0)
     if isinstance(whole, QuotePlace):
         return [whole]
-    parts = [part for part in _BREAK.split(quote) if _as_quote(part)]
-    if len(parts) < 2:
+    lines = [[part for part in _LEFT_OUT.split(line) if _as_quote(part)] for line in quote.split("\n")]
+    if sum(map(len, lines)) < 2:
         return whole
-    found = [_place(part, within, min_words) for part in parts]
-    missing = next((place for place in found if isinstance(place, str)), None)
-    return missing or [place for place in found if isinstance(place, QuotePlace)]
+    found: list[QuotePlace] = []
+    for parts in lines:
+        after = 0
+        for part in parts:
+            place = _place(part, within, min_words, after)
+            if isinstance(place, str):
+                return place
+            found.append(place)
+            after = place.stop
+    return found
 
 
-def _place(quote: str, within: Sequence[Normal], min_words: int) -> QuotePlace | str:
+def _place(quote: str, within: Sequence[Normal], min_words: int, after: int) -> QuotePlace | str:
     words = _as_quote(quote)
     if len(re.findall(r"\w+", words)) < min_words:
         return f"the quotation {_shown(quote)} has fewer than {min_words} words"
-    places = (text.find(words) for text in within)
-    return next((place for place in places if place is not None), None) or f"the text lacks {_shown(quote)}"
+    places = [place for text in within if (place := text.find(words, after)) is not None]
+    if places:
+        return min(places, key=lambda place: place.start)
+    earlier = any(text.find(words, 0) for text in within)
+    return f"the text lacks {_shown(quote)}{' after the part before it' if earlier else ''}"
 
 
 def _as_quote(part: str) -> str:

@@ -1,14 +1,15 @@
 """Whether two answers are the same mathematics, by math-verify and sympy. Runs in a limited process.
 
 math-verify (Kydlíček, Hugging Face 2025) is made to accept whatever a model may have meant. Where this makes
-equal what is not, the comparison is narrowed here: decimal numbers are exact, brackets and units must agree,
-and what sympy knows to be unequal is not equal.
+equal what is not, the comparison is narrowed here: decimal numbers are exact, brackets, units and bases must
+agree, and what sympy knows to be unequal is not equal.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+from itertools import product
 from typing import Any
 
 import sympy
@@ -18,7 +19,7 @@ from math_verify.parser import should_treat_as_complex
 from sympy.core.traversal import bottom_up
 from sympy.logic.boolalg import Boolean
 
-from .answer_notation import Notation, notation
+from .answer_notation import Notation, notations
 
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 
@@ -35,20 +36,24 @@ def compare(answer: str, reference: str, decimals: int | None) -> dict[str, Any]
     ``readable``: whether the reference can be parsed. ``decimals``: if given, decimal numbers are equal if
     they are when rounded to it.
     """
-    own, gold = notation(answer), notation(reference)
+    owns = [(each, _parsed(each.text, decimals)) for each in notations(answer)]
+    golds = [(each, _parsed(each.text, decimals)) for each in notations(reference)]
+    (own, found), (gold, expected) = owns[0], golds[0]
     if gold.words is not None or own.words is not None:
-        readable = gold.words is not None or _parsed(gold.text, decimals) is not None
-        found = own.words or _shown(_parsed(own.text, decimals))
-        return {"passed": readable and own.letters == gold.letters, "found": found, "readable": readable}
-    expected = _parsed(gold.text, decimals)
-    found = _parsed(own.text, decimals)
-    passed = (
+        readable = gold.words is not None or expected is not None
+        passed = readable and own.letters == gold.letters
+        return {"passed": passed, "found": own.words or _shown(found), "readable": readable}
+    passed = any(_passes(*one, *other, decimals) for one, other in product(owns, golds))
+    return {"passed": passed, "found": _shown(found), "readable": expected is not None}
+
+
+def _passes(own: Notation, found: Any, gold: Notation, expected: Any, decimals: int | None) -> bool:
+    return (
         expected is not None
         and found is not None
         and _compatible(own, gold)
         and _equal(found, expected, own, gold, decimals)
     )
-    return {"passed": passed, "found": _shown(found), "readable": expected is not None}
 
 
 def _parsed(text: str, decimals: int | None) -> Any:
@@ -80,9 +85,10 @@ def _exact(found: Any) -> Any:
 
 
 def _compatible(own: Notation, gold: Notation) -> bool:
-    """Whether brackets and units of measure agree. A missing unit agrees with any."""
+    """Whether brackets, units of measure and bases agree. A missing unit or base agrees with any."""
     units = own.unit is None or gold.unit is None or own.unit == gold.unit
-    return units and (own.brackets == gold.brackets or own.is_inequality != gold.is_inequality)
+    bases = not own.bases or not gold.bases or own.bases == gold.bases
+    return units and bases and (own.brackets == gold.brackets or own.is_inequality != gold.is_inequality)
 
 
 def _equal(found: Any, expected: Any, own: Notation, gold: Notation, decimals: int | None) -> bool:

@@ -66,6 +66,40 @@ def test_no_option_is_chosen(text: str) -> None:
     assert chosen_option(text, "ABCD") is None
 
 
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("The answer is {} because it is red.", True),
+        ("The correct answer is {} since x", True),
+        ("I choose {} as it is best", True),
+        ("the answer is {} and not C", True),
+        ("The answer is {}, because it is red.", True),
+        ("The answer is {} given the data", True),
+        ("The answer is {} and that is all.", True),
+        ("The answer is {}.", True),
+        ("The answer is {}", True),
+        ("Option {} is correct.", True),
+        ("The answer is {} dog", False),
+        ("The answer is {} given number", False),
+        ("Answer: {} for loop", False),
+        ("Answer: {} while loop", False),
+        ("The answer is {} by-product", False),
+    ],
+)
+def test_an_option_a_is_told_from_the_article(text: str, chosen: bool) -> None:
+    assert chosen_option(text.format("B"), "ABCD") == "B"
+    assert chosen_option(text.format("A"), "ABCD") == ("A" if chosen else None)
+    if not text.startswith("Option"):
+        assert chosen_option(text.format("a"), "ABCD") == ("A" if chosen else None)
+
+
+def test_an_option_i_is_told_from_the_pronoun() -> None:
+    letters = "ABCDEFGHI"
+    assert chosen_option("The answer is I because it is red.", letters) == "I"
+    assert chosen_option("The answer is I think it is red.", letters) is None
+    assert chosen_option("The answer is i think", letters) is None
+
+
 def test_rows() -> None:
     def judged(operator: VerifyChoice, **row: Any) -> Any:
         [[outcome]] = asyncio.run(operator.open(None)([{"_id": "r", **row}]))  # type: ignore[arg-type]

@@ -59,6 +59,19 @@ def verified(operator: VerifyNumber, *rows: dict[str, Any]) -> list[Any]:
         ("water is H2O and v1", None),
         ("\\boxed{12 m}", "12"),
         ("\\boxed{x = 5}", "5"),
+        ("\\boxed{\\frac{-1}{2}}", "-0.5"),
+        ("-\\frac{1}{\u22122}", "0.5"),
+        ("The answer is \\frac{1}{2}.", "0.5"),
+        ("Final answer:\n\\[\n5\n\\]\nThat is 1 more.", "5"),
+        ("The answer is 18/hour", "18"),
+        ("The answer is $18/hour", "18"),
+        ("The answer is 18 / hour.", "18"),
+        ("The answer is 2 p.m.", "2"),
+        ("The answer is 2p.m. on Monday.", "2"),
+        ("The answer is 10!", "10"),
+        ("The answer is **10!**", "10"),
+        ("So it is 10!", "10"),
+        ("The answer is 18 - 9 eggs at 2 dollars.", "18"),
         ("7/0", None),
         ("no number", None),
         ("", None),
@@ -109,7 +122,12 @@ def test_numbers_are_compared_exactly(response: str, answer: Any, passed: bool) 
         "(1, 2)",
         "1, 2",
         "10-4",
+        "20 - 2",
+        "20 - 2x",
         "- 5",
+        "18/x",
+        "18 / x",
+        "2\\frac{-1}{3}",
         "\\frac{1}{x}",
     ],
 )
@@ -118,6 +136,17 @@ def test_a_number_within_an_expression_is_no_answer(text: str) -> None:
         assert final_number(form.format(text)) is None, form
     [unlike] = verified(VerifyNumber(), {"response": "5", "answer": text})
     assert unlike.error == "column 'answer' holds text without a number; a number is required"
+
+
+@pytest.mark.parametrize("text", ["20 - 2 apples", "5 - 6 days", "18/sqrt(2)", "18/sin x", "\\sqrt{2}"])
+def test_words_make_an_expression_no_sentence(text: str) -> None:
+    for form in ("\\boxed{{{}}}", "The answer is {}."):
+        assert final_number(form.format(text)) is None, form
+
+
+@pytest.mark.parametrize("text", ["10!", "\\boxed{10!}", "\\boxed{x = 10!}", "The answer is $10!$."])
+def test_a_factorial_is_an_expression(text: str) -> None:
+    assert final_number(text) is None
 
 
 def test_what_a_row_is_told() -> None:

@@ -77,6 +77,42 @@ def test_parts_of_a_quotation() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("quote", "text", "stands"),
+    [
+        ("The fee is 1", "The fee is 1,200 dollars.", False),
+        ("The fee is 3.", "The fee is 3.50 dollars.", False),
+        ("200 dollars are due", "Here 1,200 dollars are due.", False),
+        ("50 dollars are due", "Here 3.50 dollars are due.", False),
+        ("The fee is 1,200", "The fee is 1,200 dollars.", True),
+        ("The fee is 3.", "The fee is 3. It is due.", True),
+        ("The fee is 3", "The fee is 3, not 4.", True),
+        ("2 of them are due", "1,2 of them are due. Of these, 2 of them are due.", True),
+    ],
+)
+def test_a_number_is_not_cut(quote: str, text: str, stands: bool) -> None:
+    found = quoted_places(quote, text, 3)
+    assert isinstance(found, list) is stands
+    if quote.startswith("2 of"):
+        assert found == [QuotePlace(text.rindex(quote), len(text) - 1)]
+
+
+def test_parts_around_what_is_left_out_stand_in_their_order() -> None:
+    turned = "flour leaves at the rim … The millstone turns"
+    told = "the text lacks 'The millstone turns' after the part before it"
+    assert quoted_places(turned, TEXT, 3) == told
+    assert len(quoted_places(turned, TEXT + " The millstone turns.", 3)) == 2
+    assert len(quoted_places(turned.replace(" … ", "\n"), TEXT, 3)) == 2
+    twice = quoted_places("Grain falls through … Grain falls through", TEXT, 3)
+    assert isinstance(twice, str)
+    divided = "A mill-\nstone turns here. Flour leaves it. A millstone turns here."
+    found = quoted_places("A millstone turns here … Flour leaves it", divided, 3)
+    assert [divided[place.start : place.stop] for place in found if isinstance(place, QuotePlace)] == [
+        "A mill-\nstone turns here",
+        "Flour leaves it",
+    ]
+
+
 def test_rows(context: Any) -> None:
     row = {"_id": "r", "text": TEXT, "quote": "Grain falls through"}
     place = TEXT.index("Grain")
