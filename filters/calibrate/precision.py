@@ -104,7 +104,8 @@ def _groups(table: pa.Table) -> NDArray[np.int64] | None:
     if GROUP not in table.column_names:
         return None
     known = table.column(GROUP).combine_chunks().dictionary_encode(null_encoding="encode")
-    return known.indices.to_numpy().astype(np.int64)
+    groups: NDArray[np.int64] = known.indices.to_numpy().astype(np.int64)
+    return groups
 
 
 def _figures(
