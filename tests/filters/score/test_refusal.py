@@ -33,6 +33,7 @@ DISCLAIMED = [
     "Good question! I am an AI language model trained on books.",
     "My name is Ada. I'm just an AI.",
     "Being an AI assistant, I like puzzles.",
+    "As an AI-powered assistant, I like puzzles.",
 ]
 NEAR_MISSES = [
     "I can't believe it works! The trick was to sort the list first.",
