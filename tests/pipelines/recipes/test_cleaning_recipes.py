@@ -110,12 +110,14 @@ def test_a_preference_is_its_rejected_answer_too(run: Any, exported: Any, tmp_pa
     other = pair("Nobody knows, because the mill was sold long ago to a man who never opened its door again.")
     again = pair(f"{wrong['rejected']} It does!")
     others = [
-        "steps.unlike={dedup: exact, columns: [prompt_text, clean_answers], from: apart}",
+        "steps.unlike={dedup: exact, columns: [clean_text], from: apart}",
         "steps.chosen={compute: {cluster: '0'}, from: unseen}",
     ]
     evals = [{"question": HELD_OUT, "answer": "120"}]
     run("clean", {}, *others, data=[wrong, other, again, pair(f"That is easy. {HELD_OUT}")], evals=evals)
     assert went(tmp_path / "run") == {"apart": 1, "unseen": 1}
+    told = gristmill.open_run(tmp_path / "run")["joined"].to_arrow()["clean_text"][0].as_py()
+    assert told == f"{wrong['rejected']}\n{wrong['prompt']}\n{LONG}"  # not cut off by an embedder's window
     assert {row["rejected"] for row in exported("dataset")} == {again["rejected"], other["rejected"]}
 
 
