@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -12,10 +12,12 @@ from pydantic import BeforeValidator, Field
 from ...contracts.context import Context
 from ...contracts.counting import counted
 from ...contracts.errors import DataError
+from ...contracts.inference import derive_seed
 from ...contracts.operators import FilledStepRef, WholeTable, check_names
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
 from ..columns import number_column
+from ..select.groups import group_labels
 from ..select.random import draw
 from .fit import Method, cross_fitted, fit, resolved
 from .labels import Labels, read_labels
@@ -32,6 +34,7 @@ FOLDS = 5
 #: Largest magnitude of a score: its square is a number, too.
 LARGEST = 1e150
 CONFIDENCE, LABEL, HALF = "confidence", "confidence_label", "confidence_half"
+GROUP = "confidence_group"
 
 
 def _as_tuple(value: object) -> object:
@@ -51,6 +54,7 @@ class Calibrate(WholeTable):
         confidence (float64): probability that the row is right, 0 to 1.
         confidence_label (bool): label of the row that was used; null without one.
         confidence_half (text): `fit` or `held_out`; null without a label.
+        confidence_group (int64): number of the row's group; only with `group`.
 
     Example:
         rated: {calibrate: [mean_logprob, self_certainty], label: passed, group: prompt, from: scored}
@@ -58,6 +62,7 @@ class Calibrate(WholeTable):
 
     value_field: ClassVar[str | None] = "calibrate"
     seeded: ClassVar[bool] = True
+    version: ClassVar[int] = 2
 
     calibrate: Annotated[
         tuple[str, ...],
@@ -77,7 +82,8 @@ class Calibrate(WholeTable):
     """With `labels_from`: columns that a row and its label have in common."""
     group: str | None = None
     """Column with equal values for rows that are not independent, such as several answers to one `prompt`.
-    Rows of a group lie in the same half, and one row of each held-out group is measured."""
+    Rows of a group lie in the same half, and at most one row of each held-out group is measured. Groups are
+    drawn in proportion to their labels, so that each labelled row has the same chance."""
     method: Method = "auto"
     """How scores become probabilities: `platt` (logistic), `isotonic`, or `auto`: isotonic from 1,000 fitted
     labels. Several scores are first combined by logistic regression."""
@@ -95,7 +101,8 @@ class Calibrate(WholeTable):
         check_names((self.label, *self.key), columns, f"the step '{step}' (`labels_from`)")
 
     def makes_columns(self, columns: Sequence[str] | None) -> Sequence[str] | None:
-        return None if columns is None else [*columns, CONFIDENCE, LABEL, HALF]
+        grouped = [GROUP] if self.group is not None else []
+        return None if columns is None else [*columns, CONFIDENCE, LABEL, HALF, *grouped]
 
     def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Fit on the labelled rows, and judge all.
@@ -122,8 +129,11 @@ class Calibrate(WholeTable):
             name: raw_reliability(slice_.scores[held_out, column], right[held_out])
             for column, name in enumerate(self.calibrate)
         }
+        columns = _columns(confidence, right, fitted, held_out)
+        if self.group is not None:
+            columns[GROUP] = group_labels(rows, [self.group], _WHO)
         return TableResult(
-            columns=_columns(confidence, right, fitted, held_out),
+            columns=columns,
             errors=self._errors(slice_.scores, finite),
             summary={
                 "method": method,
@@ -163,13 +173,16 @@ class Calibrate(WholeTable):
         import numpy as np
 
         own, of_group = draw(slice_.ids, seed), draw(slice_.groups, seed)
-        place = np.cumsum(slice_.labels >= 0) - 1
-        own, of_group = own[place[labelled]], of_group[place[labelled]]
-        order = np.lexsort((own, of_group))
-        labelled, of_group = labelled[order], of_group[order]
-        to_fit = of_group < self.fit_share
-        first = np.diff(of_group, prepend=-1.0) != 0
-        return labelled[to_fit], labelled[~to_fit & first]
+        by_size = draw(slice_.groups, derive_seed(seed, "measured"))
+        place = (np.cumsum(slice_.labels >= 0) - 1)[labelled]
+        order = np.lexsort((own[place], of_group[place]))
+        labelled, place = labelled[order], place[order]
+        to_fit = of_group[place] < self.fit_share
+        _, first, sizes = np.unique(of_group[place], return_index=True, return_counts=True)
+        # One row per group would count the rows of large groups less than they are kept.
+        measured = np.zeros(len(labelled), bool)
+        measured[first] = by_size[place[first]] * sizes.max(initial=1) < sizes
+        return labelled[to_fit], labelled[~to_fit & measured]
 
     def _check(
         self,
@@ -181,11 +194,14 @@ class Calibrate(WholeTable):
         source = f"'{self.label}'" + (f" of '{self.labels_from}'" if self.labels_from else "")
         to_fit = int(slice_.numbered(fitted)[-1]) + 1 if len(fitted) else 0
         if to_fit < FEWEST or len(held_out) < FEWEST:
-            what = f"labelled groups (of '{self.group}')" if self.group else "labelled rows"
+            what, remedy = "labelled rows", "label more rows"
+            if self.group is not None:
+                what = f"labelled groups (of '{self.group}')"
+                remedy += ". Groups are held out in proportion to their labels: limit those of large ones"
             raise DataError(
                 f"{_WHO} needs at least {FEWEST} {what} to fit on and {FEWEST} held out: found "
                 f"{counted(len(labelled), 'label')} in {source} of rows with all scores, which gives "
-                f"{to_fit} and {len(held_out)}; label more rows"
+                f"{to_fit} and {len(held_out)}; {remedy}"
             )
         right = slice_.labels[fitted] == 1
         if right.all() or not right.any():
@@ -245,7 +261,7 @@ def _columns(
     right: NDArray[np.bool_],
     fitted: NDArray[np.int64],
     held_out: NDArray[np.int64],
-) -> Mapping[str, Any]:
+) -> dict[str, Any]:
     import numpy as np
     import pyarrow as pa
 

@@ -21,7 +21,8 @@ FEWEST = 20
 class Evidence:
     """Confidences and labels: of the rows to fit on, of the held-out rows, and of rows without a label.
 
-    Confidences: float64; labels: bool of the same length.
+    Confidences: float64; labels: bool of the same length. ``groups``: int64, the number of each unlabelled
+    row's group; None if all rows are independent.
     """
 
     fitted: NDArray[np.float64]
@@ -29,6 +30,20 @@ class Evidence:
     held_out: NDArray[np.float64]
     held_out_right: NDArray[np.bool_]
     unlabelled: NDArray[np.float64]
+    groups: NDArray[np.int64] | None = None
+
+    def at_hand(self, cutoff: float) -> int:
+        """Return how many unlabelled rows lie at or above the cutoff.
+
+        Of groups, how many of the size of the largest would make up these rows: each may be right or wrong
+        as a whole, and smaller ones vary less in sum.
+        """
+        import numpy as np
+
+        above = self.unlabelled >= cutoff
+        rows = int(above.sum())
+        largest = 1 if self.groups is None or not rows else int(np.bincount(self.groups[above]).max())
+        return rows // largest
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +65,14 @@ def find_cutoff(evidence: Evidence, target: float, level: float) -> Cutoff | Non
     With the probability ``level`` the rows at or above it are right with that precision: rows like the
     held-out ones in general, and the unlabelled rows at hand. The cutoffs are tested from a high one down,
     and the first that fails ends the search. So the guarantee holds after the choice (fixed sequence testing
-    in Learn then Test, Angelopoulos et al., arXiv 2110.01052). Each test is exact: binomial for the rows in
-    general, hypergeometric for the rows at hand. Where to start depends on the rows that the calibrator was
+    in Learn then Test, Angelopoulos et al., arXiv 2110.01052). Each test is exact for independent rows:
+    binomial for the rows in general, hypergeometric for the rows at hand. Of groups, the first is exact if
+    the held-out rows are of different ones, each drawn in proportion to its size, and the second is that of
+    groups that are right or wrong as a whole. Where to start depends on the rows that the calibrator was
     fitted on, the cutoffs themselves on no label.
     """
     grid = cutoffs(evidence)
-    unlabelled = [int((evidence.unlabelled >= each).sum()) for each in grid]
+    unlabelled = [evidence.at_hand(each) for each in grid]
     tested = [_counted(each, evidence.held_out, evidence.held_out_right) for each in grid]
     learned = [_counted(each, evidence.fitted, evidence.fitted_right) for each in grid]
     chance = []

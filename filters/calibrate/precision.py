@@ -11,7 +11,7 @@ from ...contracts.errors import DataError
 from ...contracts.nearest import did_you_mean
 from ..expressions.condition import Decision
 from .bounds import interval, lower_bound
-from .calibrate import CONFIDENCE, HALF, LABEL
+from .calibrate import CONFIDENCE, GROUP, HALF, LABEL
 from .cutoff import Cutoff, Evidence, best_cutoff, find_cutoff, labels_needed
 
 if TYPE_CHECKING:
@@ -68,12 +68,14 @@ def keep_by_precision(table: pa.Table, target: float, level: float) -> Decision:
         for name in ("fit", "held_out")
     }
     unlabelled = ~half["fit"] & ~half["held_out"] & np.isfinite(confidence)
+    groups = _groups(table)
     evidence = Evidence(
         confidence[half["fit"]],
         right[half["fit"]],
         confidence[half["held_out"]],
         right[half["held_out"]],
         confidence[unlabelled],
+        None if groups is None else groups[unlabelled],
     )
     if not len(evidence.held_out):
         raise DataError(
@@ -88,6 +90,22 @@ def keep_by_precision(table: pa.Table, target: float, level: float) -> Decision:
     names = np.where(np.isnan(confidence), "null", rule).tolist()
     rules = [None if good else name for good, name in zip(kept.tolist(), names)]
     return Decision(kept, rules, {"expression": rule, **_figures(cutoff, evidence, kept, target, level)})
+
+
+def columns_for(columns: Sequence[str]) -> Sequence[str]:
+    """The columns of ``calibrate`` that a decision needs, of those that the rows have."""
+    return (*COLUMNS, GROUP) if GROUP in columns else COLUMNS
+
+
+def _groups(table: pa.Table) -> NDArray[np.int64] | None:
+    """The number of each row's group; None if `calibrate` had no `group`."""
+    import numpy as np
+
+    if GROUP not in table.column_names:
+        return None
+    known = table.column(GROUP).combine_chunks().dictionary_encode(null_encoding="encode")
+    groups: NDArray[np.int64] = known.indices.to_numpy().astype(np.int64)
+    return groups
 
 
 def _figures(

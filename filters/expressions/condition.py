@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
+from math import isnan
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ...contracts.counting import counted
@@ -255,7 +256,8 @@ class _Thresholds:
                 f"keep: quantile takes a number from 0 to 1: found {share} in '{self.expression}'"
             )
         value = self._value(measured, f"SELECT quantile_cont(({{}})::DOUBLE, {share!r}) FROM {TABLE}")
-        literal = "NULL" if value is None else f"'{float(value)!r}'"
+        # Between -inf and inf it is NaN, which DuckDB sorts above all numbers.
+        literal = "NULL" if value is None or isnan(value) else f"'{float(value)!r}'"
         statement = serialize(self.database, f"SELECT CAST({literal} AS DOUBLE)", self.expression, "keep")
         constant: Node = statement["node"]["select_list"][0]
         return constant

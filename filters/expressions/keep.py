@@ -56,9 +56,10 @@ class Keep(WholeTable):
 
     def judge(self, rows: StoredRows, context: Context) -> TableResult:
         """Judge all rows. Raises DataError if the expression does not fit the table."""
-        target = precision.promised(self.keep, rows.column_names)
-        used = columns_of(self.keep, rows.column_names) if target is None else precision.COLUMNS
-        table = rows.table(used or ["_id"])  # of no column, the number of rows would be lost
+        names = rows.column_names
+        target = precision.promised(self.keep, names)
+        needed = columns_of(self.keep, names) if target is None else precision.columns_for(names)
+        table = rows.table(needed or ["_id"])  # of no column, the number of rows would be lost
         decision = decide(table, self.keep, self.level, context.check)
         score = None if target is None else table.column(CONFIDENCE).cast("float64").to_numpy()
         return TableResult(

@@ -51,18 +51,26 @@ class Apart:
 def best_worst(scores: Sequence[float], apart: Apart) -> Iterator[tuple[int, int]]:
     """Pair the best with the worst, the second best with the second worst, and so on."""
     lowest = [
-        place for place in range(len(scores)) if apart.rejected is None or scores[place] >= apart.rejected
+        place for place in _worst_first(scores) if apart.rejected is None or scores[place] >= apart.rejected
     ]
-    pairs = zip(range(len(scores)), reversed(lowest), strict=False)
+    pairs = zip(range(len(scores)), lowest, strict=False)
     # The margins decrease from pair to pair.
     return takewhile(lambda pair: apart(scores[pair[0]], scores[pair[1]]), pairs)
 
 
 def every(scores: Sequence[float], apart: Apart) -> Iterator[tuple[int, int]]:
     """Yield all pairs: those of the best score first, in order of falling margin."""
-    return (
-        (better, worse) for better in range(len(scores)) for worse in reversed(apart.worse(scores, better))
-    )
+    order = _worst_first(scores)
+    for better in range(len(scores)):
+        worse = apart.worse(scores, better)
+        # Equal scores are all within this span or none, so that it is one of `order`, too.
+        for place in range(len(scores) - worse.stop, len(scores) - worse.start):
+            yield better, order[place]
+
+
+def _worst_first(scores: Sequence[float]) -> list[int]:
+    """The positions in ascending order of their scores. Ties go to the earlier one."""
+    return sorted(range(len(scores)), key=scores.__getitem__)
 
 
 def drawn(scores: Sequence[float], apart: Apart, pairs: int | None, seed: int) -> Iterator[tuple[int, int]]:

@@ -56,6 +56,7 @@ class PreferencePairs(WholeTable):
     """
 
     seeded: ClassVar[bool] = True
+    version: ClassVar[int] = 2
 
     by: str
     """Column with the score, a number; higher is better."""

@@ -83,6 +83,8 @@ class CodeValidity(TextScore):
         kept:   {keep: "coalesce(code_valid, true)", from: parsed}
     """
 
+    version: ClassVar[int] = 2
+
     adds: ClassVar[tuple[str, ...]] = ("code_blocks", "code_valid", "code_languages", "code_error")
 
     language: str | None = None

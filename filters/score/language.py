@@ -41,6 +41,8 @@ class Language(TextScore):
         spoken: {score: language, from: answers, column: response}
     """
 
+    version: ClassVar[int] = 2
+
     adds: ClassVar[tuple[str, ...]] = ("language", "language_confidence")
 
     among: tuple[str, ...] | None = None

@@ -34,10 +34,14 @@ _LINES = (
     _NAME + r"(?:, *" + _NAME + r")*(?: *: *[\w\[\], .|]+)? *(?:[-+*/%&|^]|//|\*\*|<<|>>)?= *\S.*",
     _NAME + r"\(.*\)?,?",
     r"</?[A-Za-z!][^>\n]*>.*",
-    r"(?:>>>|\.\.\.|\$|//|/\*|\*/|--|@)[ \t]?\S.*",
+    r"(?:>>>|//|/\*|\*/)[ \t]?\S.*",
+    r"\$ [a-z./~].*",
+    r"@[A-Za-z_][\w.]*(?:\(.*\))?",
     r"['\"][\w -]+['\"] *:.*",
 )
-_CODE_LINES = r"(?m)^[ \t]*(?:" + "|".join(_LINES) + r")[ \t]*\r?$"
+#: Code beside a line of code; of prose, an attribution or an omission.
+_BESIDE = r"[ \t]*(?:\.\.\.|--).*"
+_CODE_LINES = rf"(?m)(?:^{_BESIDE}\n)*^[ \t]*(?:{'|'.join(_LINES)})[ \t]*\r?$(?:\n{_BESIDE}$)*"
 
 
 def prose(texts: pa.ChunkedArray) -> pa.ChunkedArray:

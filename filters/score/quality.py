@@ -66,6 +66,8 @@ class Quality(TextScore):
         good:  {keep: "coalesce(gopher AND gopher_repetition, true) AND words >= 3", from: rated}
     """
 
+    version: ClassVar[int] = 2
+
     adds: ClassVar[tuple[str, ...]] = ("words", *_FLOATS, "gopher", "gopher_repetition", "c4", "fineweb")
 
     def scorer(self, context: Context) -> TextScorer:

@@ -36,7 +36,7 @@ class Refusal(TextScore):
         helpful: {keep: "NOT refusal AND NOT disclaimer", from: judged}
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     adds: ClassVar[tuple[str, ...]] = ("refusal", "disclaimer", "refusal_pattern")
 

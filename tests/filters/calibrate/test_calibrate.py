@@ -114,6 +114,28 @@ def test_rows_of_a_group_share_a_half_and_one_is_measured(context: Any, rows: An
     assert result.summary["held_out"] == (half == "held_out").sum() > 30
 
 
+def test_each_labelled_row_is_measured_with_the_same_chance(context: Any, rows: Any) -> None:
+    """One row per group would measure the 600 rows of small groups three times as often as the others."""
+    sizes = [1] * 600 + [4] * 150
+    prompts = [f"p{group}" for group, size in enumerate(sizes) for _ in range(size)]
+    table = scored(rows, len(prompts), labelled=1.0).append_column("prompt", pa.array(prompts))
+    result = judged(table, context, group="prompt")
+    held_out = np.array(result.columns["confidence_half"].to_pylist()) == "held_out"
+    small, large = held_out[:600].sum(), held_out[600:].sum()
+    assert small + large == result.summary["held_out"]
+    assert 55 < small < 95
+    assert 55 < large < 95
+    assert max(np.bincount(result.columns["confidence_group"][held_out])) == 1
+    assert result.columns["confidence_group"].tolist() == [int(each[1:]) for each in prompts]
+
+
+def test_a_group_with_most_of_the_labels_is_an_error_that_says_so(context: Any, rows: Any) -> None:
+    prompts = [f"p{each}" for each in range(200)] + ["none"] * 100
+    table = scored(rows, 300, labelled=1.0).append_column("prompt", pa.array(prompts))
+    with pytest.raises(DataError, match="in proportion to their labels: limit those of large ones"):
+        judged(table, context, group="prompt")
+
+
 def test_labels_of_another_step_are_joined_by_a_key(context: Any, rows: Any) -> None:
     table = scored(rows, 300, labelled=1.0)
     context.tables["labels"] = table.select(["_id", "truth"]).slice(0, 120)
@@ -171,7 +193,9 @@ def test_columns_are_known_when_planning() -> None:
     step = Calibrate(calibrate=["a", "b"], group="g")
     assert list(step.uses_columns()) == ["a", "b", "passed", "g"]
     assert list(Calibrate(calibrate="a", labels_from="x", key=["k"]).uses_columns()) == ["a", "k"]
-    assert step.makes_columns(["a"]) == ["a", "confidence", "confidence_label", "confidence_half"]
+    added = ["confidence", "confidence_label", "confidence_half"]
+    assert Calibrate(calibrate="a").makes_columns(["a"]) == ["a", *added]
+    assert step.makes_columns(["a"]) == ["a", *added, "confidence_group"]
     with pytest.raises(DataError, match="no column 'b'"):
         step.check_columns(["a", "passed", "g"])
 

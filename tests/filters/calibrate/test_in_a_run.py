@@ -21,6 +21,7 @@ steps:
   labels: {source: jsonl, path: labels.jsonl}
   rated:  {calibrate: [score], label: right, labels_from: labels, key: [prompt], from: rows}
   sure:   {keep: "precision >= TARGET", from: rated}
+  right:  {keep: "confidence_label IS DISTINCT FROM false", from: sure}
 """
 
 
@@ -54,6 +55,12 @@ def test_a_pipeline_keeps_what_is_right_with_a_precision(
     assert "Reliability of rated" in page
     assert "held-out labels. Before: score (scaled to 0..1) ECE" in page
     assert len(sure) > what_if(run.directory, "sure", "precision >= 0.9").then > 0
+
+    # Known wrong rows are kept by the promise, and dropped after it.
+    assert False in sure["confidence_label"].to_pylist()
+    right = run["right"].to_arrow()
+    assert None in right["confidence_label"].to_pylist()
+    assert len(right) == sum(each is not False for each in sure["confidence_label"].to_pylist())
 
     # Fewer labels than it takes: the run stops with how many would settle it, and calibration is kept.
     file.write_text(FILE.replace("TARGET", "0.999"))

@@ -15,6 +15,7 @@ from gristmill.filters.calibrate.bounds import (
     lower_bound,
     rows_needed,
 )
+from gristmill.filters.calibrate.calibrate import Calibrate
 from gristmill.filters.calibrate.cutoff import Evidence, find_cutoff, most_wrong
 from gristmill.filters.expressions.keep import Keep
 
@@ -59,6 +60,50 @@ def test_the_promise_is_kept_on_unseen_rows(target: float) -> None:
             broken += unseen[evidence.unlabelled >= found.confidence].mean() < target
     assert promised > 50
     assert broken <= 11
+
+
+Groups = list[tuple[int, int, float]]
+
+
+@pytest.mark.parametrize(
+    ("labelled", "unlabelled", "target", "found"),
+    [
+        # 90 % of the prompts, and 50 % of the rows, are right: hard prompts have more answers.
+        ([(900, 1, 1.0), (100, 10, 0.05)], [(900, 1, 1.0), (100, 10, 0.05)], 0.85, 0),
+        # One wrong prompt of eight breaks the promise, and at 93 % there is mostly one.
+        ([(800, 1, 0.93)], [(8, 50, 0.93)], 0.9, 0),
+        ([(600, 1, 0.97), (100, 3, 0.97)], [(300, 3, 0.97)], 0.9, 16),
+    ],
+)
+def test_the_promise_is_kept_on_rows_of_groups(
+    context: Any, rows: Any, labelled: Groups, unlabelled: Groups, target: float, found: int
+) -> None:
+    """Of groups that are right or wrong as a whole, by a score that says nothing. Over 4 of 20 broken
+    promises have a chance of 0.3 %. ``labelled``, ``unlabelled``: groups, rows of each, share right.
+    """
+    broken = promised = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        kinds = [*((kind, True) for kind in labelled), *((kind, False) for kind in unlabelled)]
+        sizes = np.concatenate([np.full(count, size) for (count, size, _), _ in kinds])
+        right = np.concatenate([rng.random(count) < share for (count, _, share), _ in kinds]).repeat(sizes)
+        known = np.concatenate([np.full(count, each) for (count, _, _), each in kinds]).repeat(sizes)
+        table = rows(
+            score=np.ones(len(right)),
+            passed=pa.array(right, mask=~known),
+            prompt=[f"{seed}-{group}" for group in np.arange(len(sizes)).repeat(sizes)],
+        )
+        judged = Calibrate(calibrate="score", group="prompt").judge(TableRows(table), context)
+        for name, column in judged.columns.items():
+            table = table.append_column(name, pa.array(column))
+        try:
+            kept = Keep(keep=f"precision >= {target}").judge(TableRows(table), context).kept & ~known
+        except DataError:
+            continue
+        promised += 1
+        broken += right[kept].mean() < target
+    assert promised >= found
+    assert broken <= 4
 
 
 @pytest.mark.parametrize(
@@ -120,6 +165,14 @@ def test_few_unlabelled_rows_need_more_certainty() -> None:
     assert find_cutoff(at_hand, 0.95, 0.95) is not None
     at_hand = Evidence(held, right, held, right, np.full(19, 0.9))
     assert find_cutoff(at_hand, 0.95, 0.95) is None
+
+
+def test_groups_at_hand_count_by_the_largest_above_the_cutoff() -> None:
+    none, no = np.zeros(0), np.zeros(0, bool)
+    unlabelled, groups = np.array([0.9] * 6 + [0.1] * 9), np.array([0, 0, 1, 1, 2, 3] + [4] * 9)
+    evidence = Evidence(none, no, none, no, unlabelled, groups)
+    assert [evidence.at_hand(cutoff) for cutoff in (0.95, 0.9, 0.1)] == [0, 3, 1]
+    assert Evidence(none, no, none, no, unlabelled).at_hand(0.9) == 6
 
 
 def table(rows: Any, share: Any, n: int = 300, seed: int = 1) -> pa.Table:

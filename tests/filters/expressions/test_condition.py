@@ -170,6 +170,13 @@ def test_quantiles_agree_with_numpy(values: list[float | None], share: float) ->
     assert [rule is None for rule in decision.rules] == wanted
 
 
+@pytest.mark.parametrize("expression", ["x < quantile(0.5)", "x <= quantile(0.5)", "x > quantile(0.5)"])
+def test_a_quantile_between_infinities_is_null(expression: str) -> None:
+    decision = evaluate_expression(pa.table({"x": [float("-inf"), float("inf")]}), expression)
+    assert decision.rules == ["null", "null"]
+    assert decision.summary["bounds"] == []
+
+
 def test_an_empty_table_is_judged_too() -> None:
     decision = evaluate_expression(TABLE.slice(0, 0), "passed AND score > quantile(0.2)")
     assert len(decision.mask) == 0

@@ -63,6 +63,13 @@ def test_draws_are_among_all_without_repetition(
     assert found == list(drawn(values, apart, pairs, seed))
 
 
+def test_ties_go_to_the_earlier_row() -> None:
+    assert next(best_worst([1, 0, 0], Apart())) == (0, 1)
+    assert list(best_worst([2, 1, 1, 0, 0], Apart())) == [(0, 3), (1, 4)]
+    assert list(every([1, 0.5, 0, 0], Apart())) == [(0, 2), (0, 3), (0, 1), (1, 2), (1, 3)]
+    assert list(every([1, 0.5, 0.5, 0], Apart(rejected=0.5))) == [(0, 1), (0, 2)]
+
+
 def test_each_pair_is_drawn_as_often() -> None:
     values = [1.0, 0.8, 0.4, 0.0]
     counted = Counter(pair for seed in range(3000) for pair in drawn(values, Apart(0.4), 1, seed))

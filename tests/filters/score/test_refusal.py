@@ -19,12 +19,21 @@ REFUSED = [
     "I must respectfully decline. This would hurt people.",
     "That request goes against my guidelines, so let us talk about something else.",
     "I will not help you harass someone.",
+    "We're sorry, but we cannot help you with that.",
+    "It would not be right for me to write that.",
+    "It would not be safe or ethical to promote that.",
+    "As a large language model (LLM), I cannot browse the web.",
+    "As an AI I can't do that.",
     "I'm  sorry, but I\u00a0can't\thelp   with\u3000that.",
 ]
 DISCLAIMED = [
     "Paris has many museums. As an AI assistant, I recommend that you check their hours.",
     "Here is a poem about spring. My knowledge cutoff is September 2021.",
     "Both teams are good. I don't have personal opinions.",
+    "Good question! I am an AI language model trained on books.",
+    "My name is Ada. I'm just an AI.",
+    "Being an AI assistant, I like puzzles.",
+    "As an AI-powered assistant, I like puzzles.",
 ]
 NEAR_MISSES = [
     "I can't believe it works! The trick was to sort the list first.",
@@ -39,6 +48,13 @@ NEAR_MISSES = [
     "if (denied) {\n    return 'I am sorry, but I cannot help you with that.';\n}",
     "```\nprint('As an AI language model, I cannot do that')\n```",
     "You should not share your password.",
+    "It is not safe to create a file in /tmp without a random name.",
+    "It is not legal to share this music.",
+    "We cannot determine x uniquely, since there is only one equation.",
+    "We cannot write 2 as a sum of two odd primes. We can't predict the next digit.",
+    "Unfortunately we can't see the moon from here tonight, since it is new.",
+    "As an AI researcher, you should learn linear algebra.",
+    "I am an AI system administrator, and I do not sleep much.",
     "",
 ]
 

@@ -100,6 +100,27 @@ def test_every_row_goes_where_it_should_and_none_is_lost(cleaned: Any, exported:
     assert went(tmp_path / "run") == dropped
 
 
+def test_a_preference_is_its_rejected_answer_too(run: Any, exported: Any, tmp_path: Path) -> None:
+    """Rows that differ in it alone are no duplicates, and it may hold an evaluation item."""
+
+    def pair(rejected: str) -> dict[str, Any]:
+        return {"prompt": "What does the mill do?", "chosen": LONG, "rejected": rejected}
+
+    wrong = pair("It bakes bread for the king, his three daughters and the whole court, twelve hours a day.")
+    other = pair("Nobody knows, because the mill was sold long ago to a man who never opened its door again.")
+    again = pair(f"{wrong['rejected']} It does!")
+    others = [
+        "steps.unlike={dedup: exact, columns: [clean_text], from: apart}",
+        "steps.chosen={compute: {cluster: '0'}, from: unseen}",
+    ]
+    evals = [{"question": HELD_OUT, "answer": "120"}]
+    run("clean", {}, *others, data=[wrong, other, again, pair(f"That is easy. {HELD_OUT}")], evals=evals)
+    assert went(tmp_path / "run") == {"apart": 1, "unseen": 1}
+    told = gristmill.open_run(tmp_path / "run")["joined"].to_arrow()["clean_text"][0].as_py()
+    assert told == f"{wrong['rejected']}\n{wrong['prompt']}\n{LONG}"  # not cut off by an embedder's window
+    assert {row["rejected"] for row in exported("dataset")} == {again["rejected"], other["rejected"]}
+
+
 @pytest.mark.parametrize("name", ["cluster", "clean_words", "layout", "prompt_text"])
 def test_a_column_that_a_step_would_replace_is_refused_by_the_plan(cleaned: Any, name: str) -> None:
     with pytest.raises(SpecError, match=f"already have a column '{name}'.*rename: {{{name}:"):
