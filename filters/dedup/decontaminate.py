@@ -196,6 +196,7 @@ class Decontaminate(WholeTable):
                 "contaminated_items": len(set(matched.item[bad].tolist())),
                 "ignored_ngrams": items.index.ignored,
                 "unseen_items": items.index.unseen,
+                "only_whole_items": items.index.only_whole,
                 "kinds": {name: int((bad & (matched.kind == kind)).sum()) for kind, name in enumerate(KINDS)},
                 "sets": {
                     step: {

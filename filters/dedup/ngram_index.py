@@ -9,6 +9,7 @@ from sys import byteorder
 from typing import TYPE_CHECKING
 
 from .ngrams import Words, eight_words, hash_words, ngrams_at, places_of
+from .words import signs_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,9 +31,9 @@ class NgramIndex:
     ``columns``: the texts of the items, one text per item and column (or None). A text of at least n words is
     indexed by its n-grams. A text of 8 to n - 1 words is indexed as one n-gram of its own length. If the
     column may match as a whole, its texts are also indexed as a whole, and a row's share of their n-grams
-    counts by itself, so that no long answer hides a question. n-grams in more than
-    ``max_document_frequency`` items are left out: ``ignored`` counts them. ``unseen``: the items that nothing
-    is indexed of.
+    counts by itself, so that no long answer hides a question. Signs between words count in whole texts only.
+    n-grams in more than ``max_document_frequency`` items are left out: ``ignored`` counts them. ``unseen``:
+    the items that nothing is indexed of. ``only_whole``: those of which no n-gram is.
     """
 
     def __init__(self, columns: Sequence[Column], n: int, max_document_frequency: int | None = None) -> None:
@@ -42,6 +43,8 @@ class NgramIndex:
         self.whole: dict[bytes, int] = {}
         self.items = len(columns[0][0]) if columns else 0
         self.lengths: set[int] = set()
+        self._words: set[bytes] = set()
+        has_whole = np.zeros(self.items, dtype=bool)
         hashes, owners = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
         firsts = [np.zeros(0, np.uint64)]
         # An owner is an item with all its texts, or, after these, with those of one column.
@@ -63,9 +66,11 @@ class NgramIndex:
                     firsts.append(starts[places[mine]])
             groups += alone
             if whole:
-                for item, key in enumerate(_wholes(words)):
+                for item, (key, text) in enumerate(zip(_wholes(words), texts)):
                     if key:
-                        self.whole.setdefault(key, item)
+                        has_whole[item] = True
+                        self._words.add(key)
+                        self.whole.setdefault(key + _signs(text), item)
         pairs = np.unique(
             np.stack((np.concatenate(hashes), np.concatenate(owners).view(np.uint64)), axis=1), axis=0
         )
@@ -80,10 +85,9 @@ class NgramIndex:
         # start[g] : start[g] + size[g].
         self.grams, self.start, self.size = grams[~common], first[~common], size[~common]
         self.grams_of = np.bincount(self.owner[np.repeat(~common, size)], minlength=groups * self.items)
-        found_whole = np.zeros(self.items, dtype=bool)
-        found_whole[list(self.whole.values())] = True
-        self.unseen = int(((self.grams_of[: self.items] == 0) & ~found_whole).sum())
-        self._whole_starts = np.array([int.from_bytes(key[:8], byteorder) for key in self.whole], np.uint64)
+        no_gram = self.grams_of[: self.items] == 0
+        self.unseen, self.only_whole = int((no_gram & ~has_whole).sum()), int((no_gram & has_whole).sum())
+        self._whole_starts = np.array([int.from_bytes(key[:8], byteorder) for key in self._words], np.uint64)
         bits = max(10, (SLOTS * sum(map(len, firsts))).bit_length())
         self._shift = np.uint64(64 - bits)
         self._starts = np.zeros(1 << bits, dtype=bool)
@@ -121,7 +125,7 @@ class NgramIndex:
             words = hash_words(texts)
             held += self._held(words)
             if whole and self.whole:
-                self._match_wholes(words, share, best)
+                self._match_wholes(texts, words, share, best)
         equal = best >= 0
         row, gram = np.unique(np.concatenate(held), axis=0).T
         # Each (row, n-gram) expands to one (row, owner) per owner of that n-gram.
@@ -157,14 +161,20 @@ class NgramIndex:
             found.append(np.stack((row[inside][hit], gram[hit]), axis=1))
         return found
 
-    def _match_wholes(self, words: Words, share: NDArray[np.float64], best: NDArray[np.int64]) -> None:
+    def _match_wholes(
+        self,
+        texts: Sequence[str | None] | pa.ChunkedArray,
+        words: Words,
+        share: NDArray[np.float64],
+        best: NDArray[np.int64],
+    ) -> None:
         import numpy as np
 
         filled = np.flatnonzero(words.lengths)
         starts = words.offsets[filled]
         for place in filled[np.isin(words.hashes[starts], self._whole_starts)].tolist():
             key = words.hashes[words.offsets[place] : words.offsets[place + 1]].tobytes()
-            if key in self.whole:
+            if key in self._words and (key := key + _signs(texts[place])) in self.whole:
                 share[place], best[place] = 1.0, self.whole[key]
 
 
@@ -172,3 +182,7 @@ def _wholes(words: Words) -> list[bytes]:
     """Return the words of each text as one key; empty for a text without words."""
     edges = words.offsets.tolist()
     return [words.hashes[start:stop].tobytes() for start, stop in pairwise(edges)]
+
+
+def _signs(text: str | pa.Scalar) -> bytes:
+    return signs_of(text if isinstance(text, str) else text.as_py()).encode()
