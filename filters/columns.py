@@ -107,7 +107,8 @@ def joined_texts(table: pa.Table, columns: Sequence[str], who: str) -> list[str 
 def number_column(table: pa.Table, column: str, who: str) -> NDArray[np.float64]:
     """Return the numbers (or booleans) of a column as float64, with minus infinity for null and NaN.
 
-    Raises DataError if the column is missing or does not hold numbers.
+    Integers beyond 2**53 become the nearest float64. Raises DataError if the column is missing or does not
+    hold numbers.
     """
     import numpy as np
     import pyarrow as pa
@@ -123,7 +124,7 @@ def number_column(table: pa.Table, column: str, who: str) -> NDArray[np.float64]
         values = values.cast(pa.int8())
     elif not holds_numbers(kind):
         raise DataError(f"{who} needs numbers; the column '{column}' holds {kind}")
-    numbers = values.cast(pa.float64()).to_numpy().astype(np.float64)
+    numbers = values.cast(pa.float64(), safe=False).to_numpy().astype(np.float64)
     return np.where(np.isnan(numbers), -np.inf, numbers)
 
 

@@ -40,11 +40,11 @@ class Decontaminate(WholeTable):
     Texts are compared by their word n-grams, ignoring case and punctuation, as in appendix C of GPT-3 (Brown
     et al., 2020). An evaluation text of 8 to n - 1 words counts as one n-gram of its own length. A shorter
     one counts only if it equals the whole prompt or question (or first of `columns`) of a row. Equal texts
-    always match. The score of a row is its overlap: the share of an item's n-grams that the row contains, for
-    the item with the largest share. Python functions match if they differ only in names, comments and layout.
-    With `semantic`, texts match if their embeddings are close; the score is then the cosine. The row names
-    the item. The summary has both texts of the first 100 hits, and counts per evaluation set. If ``against``
-    has no rows, all rows are kept.
+    always match. The score of a row is its overlap: the share of an item's n-grams that the row contains, or
+    of its prompt's or question's alone, for the item with the largest share. Python functions match if they
+    differ only in names, comments and layout. With `semantic`, texts match if their embeddings are close; the
+    score is then the cosine. The row names the item. The summary has both texts of the first 100 hits, and
+    counts per evaluation set. If ``against`` has no rows, all rows are kept.
 
     Adds:
         contaminated_by (text): step of the item and kind of the match, with `store_hits`; null for kept rows.
@@ -59,7 +59,7 @@ class Decontaminate(WholeTable):
     """
 
     value_field: ClassVar[str | None] = "against"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     against: Annotated[
         tuple[StepRef, ...],
@@ -196,6 +196,7 @@ class Decontaminate(WholeTable):
                 "contaminated_items": len(set(matched.item[bad].tolist())),
                 "ignored_ngrams": items.index.ignored,
                 "unseen_items": items.index.unseen,
+                "only_whole_items": items.index.only_whole,
                 "kinds": {name: int((bad & (matched.kind == kind)).sum()) for kind, name in enumerate(KINDS)},
                 "sets": {
                     step: {

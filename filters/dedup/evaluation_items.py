@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from ...contracts.printable import shown
 from .code_shape import function_shapes
 from .ngram_index import Column, NgramIndex
-from .ngrams import words_of
+from .words import word_pattern, words_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +24,6 @@ KINDS = ("exact", "ngram", "code", "semantic")
 EXACT, NGRAM, CODE, SEMANTIC = range(4)
 #: Most characters of a passage.
 PASSAGE = 240
-_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +133,7 @@ class Passages:
 
 def _starts(text: str, length: int) -> dict[tuple[str, ...], int]:
     """n-gram -> where it starts in the text."""
-    places = [(word.casefold(), found.start()) for found in _WORD.finditer(text) for word in [found[0]]]
+    places = [(found[0].casefold(), found.start()) for found in word_pattern(text).finditer(text)]
     found: dict[tuple[str, ...], int] = {}
     for start in range(len(places) - length + 1):
         found.setdefault(tuple(word for word, _ in places[start : start + length]), places[start][1])

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WHO = "dedup: minhash"
-#: Raised when the same parameters begin to make other sketches.
-_SKETCH_VERSION = 1
+#: Raised when the same parameters begin to make other sketches, of these shingles.
+_SKETCH_VERSIONS: dict[Shingles, int] = {"words": 2, "characters": 1}
 #: Raised when they are stored in other columns.
 _LAYOUT = 2
 
@@ -58,6 +58,8 @@ class MinHashDedup(WholeTable):
         unique: {dedup: minhash, from: exact, columns: [response], threshold: 0.8}
     """
 
+    version: ClassVar[int] = 2
+
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.7
     """Smallest Jaccard similarity that makes two rows near-duplicates, up to 1. A lower value drops more
     rows."""
@@ -65,7 +67,8 @@ class MinHashDedup(WholeTable):
     """Columns to compare, joined by line breaks."""
     shingles: Shingles = "words"
     """`words` or `characters`: what a shingle consists of. Case and white space are ignored, with `words`
-    punctuation too. Languages without spaces between words need `characters`."""
+    punctuation too, but for signs of arithmetic between numbers or names of one character. Each character of
+    a language without spaces between words is a word."""
     ngram: Annotated[int, Field(ge=1)] | None = None
     """Words or characters per shingle. By default 3 words or 5 characters."""
     permutations: Annotated[int, Field(ge=8, le=1024)] = 128
@@ -237,7 +240,7 @@ class MinHashDedup(WholeTable):
 
     def _made_by(self) -> dict[str, object]:
         return {
-            "version": _SKETCH_VERSION,
+            "version": _SKETCH_VERSIONS[self.shingles],
             "columns": list(self.columns),
             "threshold": self.threshold,
             **asdict(self.sketching),

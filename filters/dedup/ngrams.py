@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
+
+from .words import words_of
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
-_WORD = re.compile(r"\w+")
 _PRIME = 0x9E37_79B9_7F4A_7C15
 #: Odd, so that its powers can be divided by, modulo 2**64.
 _BASE = 0xD6E8_FEB8_6659_FD93
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text: runs of letters, digits and underscores, NFKC and case folded."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    return _WORD.findall(text.casefold())
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +141,7 @@ def _is_word() -> NDArray[np.bool_]:
     """Whether a byte is part of a word: letters, digits, underscores, and all of what is not ASCII."""
     import numpy as np
 
-    return np.array([code >= 128 or bool(_WORD.fullmatch(chr(code))) for code in range(256)])
+    return np.array([code >= 128 or chr(code).isalnum() or code == ord("_") for code in range(256)])
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -29,6 +29,8 @@ class RougeDedup(WholeTable):
     Example:
         fresh: {dedup: rouge, from: tasks, threshold: 0.7}
     """
+
+    version: ClassVar[int] = 2
 
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.7
     """Smallest ROUGE-L (F-measure of the longest common subsequence of words) that makes a row a duplicate,

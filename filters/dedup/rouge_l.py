@@ -6,24 +6,25 @@ Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004. Self-Instru
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING
+
+from .words import word_pattern
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_WORD = re.compile(r"\w+")
 #: Number of bins in which words are counted. Words that share a bin only loosen the bound.
 _BOXES = 256
 _EVERY = 1024
 
 
 def words(text: str) -> list[str]:
-    """Return the runs of letters, digits and underscores, in lower case."""
-    return _WORD.findall(text.lower())
+    """Return the words of the text (of :func:`word_pattern`) in lower case."""
+    text = text.lower()
+    return word_pattern(text).findall(text)
 
 
 class WordNumbers:

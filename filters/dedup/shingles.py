@@ -11,9 +11,10 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from string import ascii_letters, digits
 from typing import TYPE_CHECKING, Literal
 
-from .ngrams import words_of
+from .words import SIGN, SIGNS, sign_between, words_and_signs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +33,8 @@ BLOCK_BYTES = 1 << 18
 PRIME = 0x9E37_79B9_7F4A_7C15
 _INVERSE = pow(PRIME, -1, 1 << 64)
 _SPACE = 32
+#: What signs become among the bytes of words.
+_SIGN = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +65,9 @@ class Sets:
 def shingle_sets(texts: pa.LargeStringArray, kind: Shingles, n: int) -> Sets:
     """Return the set of shingles of each text. No text may be null.
 
-    Words are runs of letters, digits and underscores, NFKC and case folded. Characters are case folded too,
-    with white space as one space. A text with fewer than ``n`` of them gets two hashes of the exact text:
-    such texts are equal or have nothing in common.
+    Words are those of :func:`words_and_signs`, of which a sign belongs to the word after it. Characters are
+    NFKC and case folded too, with white space as one space. A text with fewer than ``n`` of them gets two
+    hashes of the exact text: such texts are equal or have nothing in common.
     """
     import numpy as np
 
@@ -138,23 +141,72 @@ def _words(texts: pa.LargeStringArray) -> tuple[NDArray[np.uint64], NDArray[np.i
 
     plain = pc.string_is_ascii(texts)
     if not pc.all(plain).as_py():
-        folded = [" ".join(words_of(text)) for text in texts.filter(pc.invert(plain)).to_pylist()]
+        folded = [" ".join(words_and_signs(text)) for text in texts.filter(pc.invert(plain)).to_pylist()]
         texts = pc.replace_with_mask(texts, pc.invert(plain), pa.array(folded, pa.large_string()))
     edges = _offsets(texts)
-    raw = memoryview(texts.buffers()[2] or b"")[edges[0] : edges[-1]]
+    raw = bytes(memoryview(texts.buffers()[2] or b"")[edges[0] : edges[-1]])
     edges = edges - edges[0]
-    letters = np.frombuffer(bytes(raw).translate(_word_bytes()), np.uint8)
+    letters = np.frombuffer(raw.translate(_word_bytes()), np.uint8)
     if not len(letters):
         return np.zeros(0, np.uint64), np.zeros(len(texts) + 1, np.int64)
     # A word begins where a letter follows no letter of the same text; it ends likewise.
-    inside = letters != _SPACE
+    inside = letters > _SPACE
     begins, ends = inside.copy(), inside.copy()
     begins[1:] &= ~inside[:-1]
     ends[:-1] &= ~inside[1:]
     first, last = edges[:-1][np.diff(edges) > 0], edges[1:][np.diff(edges) > 0] - 1
     begins[first], ends[last] = inside[first], inside[last]
     start, stop = np.flatnonzero(begins), np.flatnonzero(ends) + 1
-    return _hash_spans(letters, start, stop), np.searchsorted(start, edges)
+    hashes, offsets = _hash_spans(letters, start, stop), np.searchsorted(start, edges)
+    _add_signs(hashes, raw, letters, start, stop, offsets)
+    signs = letters[start] == SIGN.encode()[0]  # of texts that are not ASCII
+    hashes[1:][signs[:-1]] ^= hashes[:-1][signs[:-1]]
+    return hashes[~signs], offsets - np.concatenate(([0], np.cumsum(signs)))[offsets]
+
+
+def _add_signs(
+    hashes: NDArray[np.uint64],
+    raw: bytes,
+    letters: NDArray[np.uint8],
+    start: NDArray[np.int64],
+    stop: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+) -> None:
+    """Change the hashes of the words, from ``start`` to ``stop``, that stand after a sign in a text of ASCII.
+    ``offsets``: of the texts in them.
+    """
+    import numpy as np
+
+    after = np.searchsorted(start, np.flatnonzero(letters == _SIGN))
+    begins_text = np.zeros(len(start) + 1, bool)
+    begins_text[offsets] = True  # no sign stands before the first word of a text, or after its last
+    after = after[(np.diff(after, prepend=-1) > 0) & ~begins_text[after]]
+    operands = (stop - start == 1) | (letters[start] <= ord("9"))
+    after = after[operands[after - 1] & operands[after]]
+    kinds = raw.translate(_KINDS)
+    gaps = zip((stop[after - 1] - 1).tolist(), (start[after] + 1).tolist())
+    hashes[after] ^= np.fromiter((_HASHES[kinds[first:last]] for first, last in gaps), np.uint64, len(after))
+
+
+class _Hashes(dict[bytes, int]):
+    """The hash of the sign in each gap between two words, as :func:`sign_between` has it; 0 without one."""
+
+    def __missing__(self, gap: bytes) -> int:
+        import numpy as np
+
+        sign = np.frombuffer(sign_between(gap.decode("latin-1")).encode(), np.uint8)
+        hashed = int(_hash_spans(sign, np.zeros(1, np.int64), np.array([len(sign)]))[0]) if len(sign) else 0
+        if len(self) < _MOST_GAPS:
+            self[gap] = hashed
+        return hashed
+
+
+_HASHES = _Hashes()
+_MOST_GAPS = 1 << 16
+#: Makes gaps alike that differ only in the letters or digits at their ends.
+_KINDS = bytes.maketrans(
+    f"{digits}{ascii_letters}_".encode(), b"0" * len(digits) + b"a" * (len(ascii_letters) + 1)
+)
 
 
 def _hash_spans(
@@ -211,9 +263,10 @@ def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 @cache
 def _word_bytes() -> bytes:
-    """What each byte becomes: lower case if it is of a word, else a space. UTF-8 of other letters stays."""
+    """What each byte becomes: lower case if it is of a word, else ``_SIGN`` or a space. UTF-8 stays."""
+    other = {ord(sign): _SIGN for sign in SIGNS}
     return bytes(
-        byte if byte >= 128 or chr(byte).isalnum() or byte == ord("_") else _SPACE
+        byte if byte >= 128 or chr(byte).isalnum() or byte == ord("_") else other.get(byte, _SPACE)
         for byte in bytes(range(256)).lower()
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -40,6 +40,8 @@ class ExpectedUtility(WholeTable):
         rated: {score: expected_utility, from: samples}
         best:  {select: best, by: expected_utility, from: rated}
     """
+
+    version: ClassVar[int] = 2
 
     group: Annotated[tuple[str, ...], Field(min_length=1)] = ("prompt",)
     """Columns whose equal values make a group: samples of one prompt."""

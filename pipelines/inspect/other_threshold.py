@@ -137,5 +137,5 @@ def _values(each: RoundData, step: Step, column: str) -> NDArray[np.float64]:
     import pyarrow as pa
 
     found = [before for name in step.inputs if (before := each.step(name)) is not None]
-    tables = [before.table([column])[column].cast(pa.float64()).to_numpy() for before in found]
-    return np.concatenate(tables) if tables else np.zeros(0)
+    tables = [before.table([column])[column].cast(pa.float64(), safe=False) for before in found]
+    return np.concatenate([each.to_numpy() for each in tables]) if tables else np.zeros(0)

@@ -214,3 +214,53 @@ def test_columns_none_of_which_is_text_are_one_clear_error(context: Any, rows: A
     table = rows(prompt=[[{"role": "user", "text": LONG}]], response=[[1]])
     with pytest.raises(DataError, match=r"none of its columns holds text: prompt holds list.*unify: auto"):
         Decontaminate(against="evals").apply(table, context)
+
+
+#: 60 characters, of which commas and digits make four runs.
+CHINESE = (
+    "小明的妈妈在市场上买了许多新鲜的苹果和梨子，她把其中的一半分给了住在隔壁的邻居，"
+    "剩下的水果又被孩子们吃掉了12个，请问现在还剩下多少个水果"
+)
+
+
+def test_languages_without_spaces_are_compared_by_their_characters(context: Any, rows: Any) -> None:
+    thai = "วันนี้อากาศเป็นอย่างไรบ้างในกรุงเทพ"
+    context.tables["evals"] = rows(prompt=[CHINESE, thai, "天气怎么样"])
+    table = rows(
+        prompt=[
+            f"请回答：{CHINESE}",
+            f"ถาม: {thai} ครับ",
+            "今天天气怎么样",
+            "天气怎么样？",
+        ]
+    )
+    result = Decontaminate(against="evals").apply(table, context)
+    assert result.duplicate_of == ["r0", "r1", None, "r2"]
+    assert result.score.tolist() == [1, 1, 0, 1]
+    assert result.summary["hits"][0]["text"].startswith("…小明的妈妈")
+
+
+def test_items_without_ngrams_are_counted(context: Any, rows: Any) -> None:
+    context.tables["evals"] = rows(prompt=[LONG, "Sum 2 and 3", "sum 2 and 3!", "😀"], response=["x"] * 4)
+    summary = Decontaminate(against="evals").apply(rows(prompt=["a"]), context).summary
+    assert (summary["only_whole_items"], summary["unseen_items"]) == (2, 1)
+
+
+def test_a_short_item_of_another_operation_is_another_item(context: Any, rows: Any) -> None:
+    asked = ["What is 3 + 5?", "What is 3 - 5?", "What is -3 + 5?", "What is 3 × 5?"]
+    context.tables["evals"] = rows(prompt=asked)
+    table = rows(
+        prompt=["what is 3+5", "**What** is 3 −5", "What is 3 / 5?", "What is -3+5?", "What is 3 * 5"]
+    )
+    result = Decontaminate(against="evals").apply(table, context)
+    assert result.duplicate_of == ["r0", "r1", None, "r2", "r3"]
+
+
+def test_ngrams_are_found_across_formatting(context: Any, rows: Any, evals: pa.Table) -> None:
+    formatted = [
+        LONG.replace("short story", "**short story**").replace("finds", "- *finds* -"),
+        "> " + LONG.replace(" who", "\n> who").replace("old bottle", "“old — bottle”"),
+        "* " + LONG.replace(" ", " + "),
+    ]
+    result = Decontaminate(against="evals").apply(rows(prompt=formatted), context)
+    assert result.score.tolist() == [1, 1, 1]

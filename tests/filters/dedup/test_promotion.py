@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pyarrow as pa
@@ -40,6 +41,55 @@ def test_what_an_evaluation_asks_about_is_compared(rows: Any, name: str) -> None
     # What the training itself names is compared too.
     assert count(rows(body=[ITEM, "sum 2 and 3"]), items, ("body",), {name}) == 2
     assert count(rows(body=[ITEM]), items, (), {name}) is None
+
+
+#: What a long working is beside: a question of 24 words, and a short one.
+WORKING = " ".join(f"step {number} adds {number * 7} apples to the basket" for number in range(9))
+SHORT = "What is the capital of Mongolia?"
+
+
+def said(*turns: str) -> list[dict[str, str]]:
+    return [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(turns)]
+
+
+@pytest.mark.parametrize(
+    ("trained", "count"),
+    [
+        ({"messages": [said(ITEM, "Other working."), said("hi", "ho")]}, 1),
+        ({"prompt": [f"Solve this problem step by step.\n\n{ITEM}"]}, 1),
+        ({"response": [WORKING]}, 1),
+        ({"messages": [said(SHORT, "Ulaanbaatar"), said("hi", "ho", SHORT, "Ulaanbaatar")]}, 1),
+        ({"messages": [json.dumps([{"role": "system", "content": "Be brief."}, *said(SHORT, "U")])]}, 1),
+        ({"prompt": [said(SHORT)], "response": ["U"]}, 1),
+        ({"instruction": [SHORT], "output": ["Ulaanbaatar"]}, 1),
+        ({"messages": [said("Name a city", SHORT)]}, 0),
+        ({"response": [SHORT]}, 0),
+    ],
+)
+def test_a_question_counts_whatever_its_answer_and_its_place(
+    rows: Any, trained: dict[str, Any], count: int
+) -> None:
+    answers = [WORKING, "Ulaanbaatar", f"{OTHER} and {OTHER[::-1]}"]
+    counted = registry.contaminated_items()
+    assert counted(rows(**trained), rows(question=[ITEM, SHORT, OTHER], answer=answers)) == count
+    turns = [said(*each) for each in zip([ITEM, SHORT, OTHER], answers)]
+    assert counted(rows(**trained), rows(messages=turns), (), {"messages"}) == count
+
+
+def test_a_system_prompt_is_no_part_of_the_question(rows: Any) -> None:
+    system = [{"role": "system", "content": f"Be brief. {WORKING}"}]
+    items = rows(prompt=[[*system, *said(ITEM)], [*system, *said(SHORT)]], answer=["a", "b"])
+    count = registry.contaminated_items()
+    assert count(rows(prompt=[f"Well: {ITEM}", SHORT]), items, (), {"prompt"}) == 2
+    assert count(rows(prompt=["x"]), items, (), {"prompt"}) == 0
+
+
+def test_a_template_of_the_items_is_no_item(rows: Any) -> None:
+    template = "read the question with care and then answer it in one word that stands alone on its line"
+    items = rows(prompt=[f"{template}: {each}" for each in (SHORT, "Who was Ada?", "Why?", "Where is Oslo?")])
+    count = registry.contaminated_items()
+    assert count(rows(prompt=[f"{template}: name a fish"]), items) == 0
+    assert count(rows(prompt=[f"Please. {template}: {SHORT} Now."]), items) == 1
 
 
 def test_a_passage_that_several_items_share_is_no_item(rows: Any) -> None:

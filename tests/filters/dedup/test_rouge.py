@@ -39,6 +39,11 @@ def test_the_papers_own_example() -> None:
     assert rouge_l(reference, words("the gunman kill police")) == pytest.approx(2 / 4)
 
 
+def test_characters_of_languages_without_spaces_are_words() -> None:
+    assert rouge_l(words("请写一首关于春天的诗"), words("请写一首关于秋天的诗。")) == pytest.approx(9 / 10)
+    assert rouge_l(words("मेरा दिन"), words("मेरी दान")) == 0
+
+
 @given(st.lists(TEXT, max_size=14), st.sampled_from([0.3, 0.7, 1.0]))
 def test_kept_texts_differ_and_the_others_name_their_likest(texts: list[list[str]], threshold: float) -> None:
     nearest, scores = greedy_rouge([list(map(ord, text)) for text in texts], threshold, lambda done: None)

@@ -8,18 +8,39 @@ from hypothesis import strategies as st
 
 from gristmill.filters.dedup import shingles
 from gristmill.filters.dedup.jaccard import jaccard
-from gristmill.filters.dedup.ngrams import words_of
 from gristmill.filters.dedup.shingles import Sets, shingle_sets
+from gristmill.filters.dedup.words import SIGN, words_and_signs
 
 #: Texts of few letters, so that texts share shingles; with separators, accents, ligatures and empty texts.
-TEXTS = st.lists(st.text(alphabet="ab _.,\nÄßﬁ中é\u0301\0", max_size=30), min_size=1, max_size=12)
+#: Some are ASCII with signs between words, which are found in other ways.
+TEXTS = st.lists(
+    st.one_of(
+        st.text(alphabet="ab _.,\nÄßﬁ中é\u0301\0", max_size=30),
+        st.text(alphabet="ab3 +*-(\n", max_size=30),
+        st.text(alphabet="ab3 +*-é√−", max_size=30),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+def signed_words(text: str) -> list[str]:
+    """The words of a text, each with the sign before it."""
+    found, sign = [], ""
+    for part in words_and_signs(text):
+        if part.startswith(SIGN):
+            sign = part
+        else:
+            found.append(sign + part)
+            sign = ""
+    return found
 
 
 def plain_sets(texts: list[str], kind: str, n: int) -> list[set[tuple[str, ...]]]:
     """The same sets, of tuples of words or characters, by plain Python."""
     found = []
     for text in texts:
-        atoms = words_of(text) if kind == "words" else list(shingles._folded(text))
+        atoms = signed_words(text) if kind == "words" else list(shingles._folded(text))
         grams = {tuple(atoms[i : i + n]) for i in range(len(atoms) - n + 1)}
         found.append(grams or {("exactly", text)})
     return found
@@ -69,3 +90,18 @@ def test_hashes_are_the_same_in_every_version() -> None:
     assert (
         int(sets_of(["The quick brown fox, again."], "characters", 5).hashes.sum()) == 229_110_571_151_355_121
     )
+
+
+def similarity(one: str, other: str) -> float:
+    sets = sets_of([one, other])
+    return float(jaccard(sets, np.array([0]), sets, np.array([1]))[0])
+
+
+def test_marks_and_signs_tell_texts_apart() -> None:
+    assert similarity("मेरा दिन मिला", "मेरी दान माला") == 0
+    assert similarity("Compute 12 + 7 and print it", "Compute 12 * 7 and print it") == 1 / 7
+    assert similarity("Compute 12 - 7 and print it", "Compute 12 / 7 and print it") == 1 / 7
+    assert similarity("Compute 12 + 7 and print é", "Compute 12+7 and **print** é") == 1
+    assert similarity("Compute 12 + 7 and print it all", "Compute 12 + 7 and print it – é") == 4 / 6
+    assert similarity("Compute 12 + 7 and print it", "- Compute **12+7** and *print* it") == 1
+    assert similarity("今天天气怎么样", "今天天氣怎么样") == 2 / 8

@@ -26,6 +26,7 @@ steps:
   unseen: {decontaminate: items, columns: [prompt], n: 8, threshold: 0.1, from: rows}
   best:   {select: best, by: score, rows: 3, from: rows}
   worst:  {select: best, by: score, rows: 3, ascending: true, from: rows}
+  late:   {select: best, by: nanoseconds, rows: 3, from: rows}
   some:   {select: random, rows: 3, from: rows}
   same:   {dedup: exact, columns: [prompt], from: [rows, again]}
   again:  {source: jsonl, path: rows.jsonl, rows: 1}
@@ -40,7 +41,10 @@ def rows() -> list[dict[str, Any]]:
         {"prompt": " ".join([*WORDS[:n], *(f"word{n}{i}" for i in range(17 - n))])} for n in range(6, 18)
     ]
     made = [*shared, {"prompt": "bees dance to tell others where the flowers are"}]
-    return [{**row, "score": place / 10} for place, row in enumerate(made)]
+    return [
+        {**row, "score": place / 10, "nanoseconds": 10**18 + place * 10**9 + 1}
+        for place, row in enumerate(made)
+    ]
 
 
 def run(folder: Path, **changes: Any) -> RunDirectory:
@@ -101,6 +105,8 @@ def test_a_selection_by_a_column_counts_the_rows_that_reach_it(done: RunDirector
     assert (found.then, found.certainty) == (8, "exact")
     lowest = other_threshold(done, "worst", 0.5)
     assert (lowest.then, lowest.certainty) == (6, "exact")
+    latest = other_threshold(done, "late", 1e18 + 5e9)
+    assert (latest.then, latest.certainty) == (8, "exact")
 
 
 def test_rows_without_a_score_stay_out(done: RunDirectory) -> None:
@@ -114,7 +120,10 @@ def test_rows_without_a_score_stay_out(done: RunDirectory) -> None:
     ("step", "told"),
     [
         ("unlik", "did you mean 'unlike'"),
-        ("rows", "the dedup or decontaminate or select steps are best, same, some, unlike, unseen, worst"),
+        (
+            "rows",
+            "the dedup or decontaminate or select steps are best, late, same, some, unlike, unseen, worst",
+        ),
         ("some", "chooses by chance"),
     ],
 )
