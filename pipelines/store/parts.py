@@ -159,16 +159,16 @@ def write_part(
     return _part(path, sealed)
 
 
-def open_part(path: Path) -> Part:
-    """Read a part's footer.
+def open_part(path: Path, name: str | None = None) -> Part:
+    """Read a part's footer. ``name``: the one that it was written under, if it was renamed since.
 
     Raises Damaged if the file is not a complete part, StoreError if it cannot be read.
     """
-    return _part(path, open_sealed(path))
+    return _part(path, open_sealed(path), name)
 
 
-def _part(path: Path, sealed: Sealed) -> Part:
-    match, said = NAME.match(path.name), sealed.said
+def _part(path: Path, sealed: Sealed, name: str | None = None) -> Part:
+    match, said = NAME.match(name or path.name), sealed.said
     try:
         if match is None or (int(match[1]), int(match[2])) != (said["start"], said["stop"]):
             raise ValueError("it was written under another name")

@@ -24,6 +24,7 @@ from .ledger import Ledger
 from .parts import NAME, Part, open_part, write_part
 from .products import Product, content, differences, read_products, strangers
 from .sealed_json import NUMBER, Shape, check_shape, read_record, write_record
+from .spending import record_drop
 from .tables import read_sealed_table
 
 MANIFEST = "manifest.json"
@@ -246,11 +247,15 @@ class StepStore:
             },
         )
 
-    def drop(self, part: Part) -> None:
-        """Remove one part, so that it is made again. Raises StoreError."""
+    def drop(self, *parts: Part) -> None:
+        """Remove parts, so that they are made again. What they cost is recorded. Raises StoreError."""
+        if not parts:
+            return
+        record_drop(self.run, parts)
         self._reopen()
-        with disk(part.path, "cannot remove"):
-            part.path.unlink(missing_ok=True)
+        for part in parts:
+            with disk(part.path, "cannot remove"):
+                part.path.unlink(missing_ok=True)
         self._parts = None
 
     def _own(self, manifest: Mapping[str, Any]) -> list[Product]:
