@@ -254,12 +254,13 @@ class ChainStage:
             basis=self.stage.basis,
             rows_in=result.rows_in,
             usage=result.usage,
+            makes_rows=_makes_rows(self.stage.steps[number]),
             origin=self._origin(item, number) or "",
         )
         part = await asyncio.shield(writing)
         store.add(part)
         self._cost.add(part.usage)
-        self._rows += part.ledger.made if part.usage.requests else 0
+        self._rows += part.generated
         self.session.committed(self.stage.steps[number], part, result.seconds)
 
     def _origin(self, item: Item, number: int) -> str | None:
@@ -299,12 +300,11 @@ class ChainStage:
         reused: bool,
     ) -> None:
         if not reused:
-            makes_rows = isinstance(step.operator, Map) and step.operator.makes_rows
             # Steps of a chain work at the same time, on different micro-batches.
             seconds = self._worked[step.name].covered()
             summary = self._summary(step, store)
             self.session.finish(
-                step, one_to_one=not makes_rows, seconds=seconds, summary=summary, engines=engines
+                step, one_to_one=not _makes_rows(step), seconds=seconds, summary=summary, engines=engines
             )
         self.session.done(step, reused=reused)
 
@@ -315,3 +315,7 @@ class ChainStage:
             return {}
         kept = store.table()
         return operator.summary(kept) if kept.num_rows else {}
+
+
+def _makes_rows(step: PlannedStep) -> bool:
+    return isinstance(step.operator, Map) and step.operator.makes_rows

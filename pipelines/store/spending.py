@@ -32,7 +32,7 @@ def spent(run: Path) -> tuple[Usage, int]:
     usage, rows = _dropped(run)
     for part in _parts(run):
         usage.add(part.usage)
-        rows += _generated(part)
+        rows += part.generated
     return usage, rows
 
 
@@ -47,7 +47,7 @@ def record_drop(run: Path, parts: Sequence[Part]) -> None:
             "file": str(part.path.relative_to(run)),
             "stamp": stamp(part.path),
             "usage": asdict(part.usage),
-            "rows": _generated(part),
+            "rows": part.generated,
         }
         for part in paid
     ]
@@ -80,7 +80,3 @@ def _parts(run: Path) -> Iterator[Part]:
         if kind(path.parent) == "a folder":  # not a link that was set aside
             with suppress(StoreError):
                 yield open_part(path, f"{path.name.partition('.')[0]}.parquet")
-
-
-def _generated(part: Part) -> int:
-    return part.ledger.made if part.usage.requests else 0

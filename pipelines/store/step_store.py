@@ -175,11 +175,13 @@ class StepStore:
         basis: str,
         rows_in: int,
         usage: Usage,
+        makes_rows: bool = False,
         origin: str = "",
         summary: Mapping[str, Any] | None = None,
         products: Sequence[Product] = (),
     ) -> Part:
-        """Write one part, which :meth:`add` then counts. Thread-safe.
+        """Write one part, which :meth:`add` then counts; arguments as for :func:`.parts.write_part`.
+        Thread-safe.
 
         Raises StoreError (disk full, read-only).
         """
@@ -191,6 +193,7 @@ class StepStore:
             basis=basis,
             rows_in=rows_in,
             usage=usage,
+            makes_rows=makes_rows,
             step=self.fingerprint,
             origin=origin,
             summary=summary,

@@ -23,7 +23,8 @@ def commit(store: StepStore, number: int) -> Part:
     """A part of one generated row and 12 tokens."""
     usage = Usage(requests=1, prompt_tokens=5, completion_tokens=7, usd=0.5)
     table = pa.table({"_id": [f"{number:020x}"], "_fate": ["kept"]})
-    return store.commit(table, start=number, stop=number + 1, basis="rows", rows_in=1, usage=usage)
+    said = {"start": number, "stop": number + 1, "basis": "rows", "rows_in": 1, "usage": usage}
+    return store.commit(table, **said, makes_rows=True)
 
 
 @pytest.fixture
