@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from .json_values import plain
+
 Turn: TypeAlias = dict[str, Any]
 
 #: The columns that list the functions which a model may call: schemas, whose keys differ.
@@ -97,8 +99,11 @@ def from_json(value: object) -> Any:
 
 
 def ordered_json(value: object) -> str:
-    """JSON text with the keys in their own order, which a chat template shows to the model."""
-    return json.dumps(value, ensure_ascii=False)
+    """JSON text with the keys in their own order, which a chat template shows to the model.
+
+    Raises TypeError for a value that JSON cannot hold.
+    """
+    return json.dumps(value, ensure_ascii=False, default=plain)
 
 
 def text_of(turn: Mapping[str, Any]) -> str:

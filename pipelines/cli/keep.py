@@ -39,7 +39,7 @@ def main(args: argparse.Namespace) -> int:
     run = RunDirectory.open(args.run)
     threshold = _number(args.what_if)
     if threshold is not None:
-        scores = other_threshold(run, args.step, threshold)
+        scores = other_threshold(run, args.step, threshold, args.by)
         print_json(scores) if args.json else _show_threshold(scores)
         return 0
     found = what_if(run, args.step, args.what_if, args.by)
@@ -75,6 +75,7 @@ def _show_threshold(found: OtherThreshold) -> None:
     if found.unscored:
         out.print(words(f"{counted(found.unscored, 'filtered row')} without a score would stay out"))
     out.print(words(f"{found.certainty}: {found.because}"))
+    _show_groups(found)
 
 
 def _show(found: WhatIf) -> None:
@@ -98,21 +99,29 @@ def _show(found: WhatIf) -> None:
         out.print(words(f"  {name} is cut at {value:.6g}"))
     for rule, rows in (found.summary.get("failed") or {}).items():
         out.print(words(f"  {counted(rows, 'row fails', 'rows fail')} {rule}"))
-    if found.groups:
-        groups = table(
-            found.by or "", "rows", "now", "what if", "change", numbers=("rows", "now", "what if", "change")
+    _show_groups(found)
+
+
+def _show_groups(found: OtherThreshold | WhatIf) -> None:
+    from .printing import console, table, words
+
+    if not found.groups:
+        return
+    out = console()
+    groups = table(
+        found.by or "", "rows", "now", "what if", "change", numbers=("rows", "now", "what if", "change")
+    )
+    for group in found.groups:
+        groups.add_row(
+            words("(none)" if group.name is None else group.name),
+            f"{group.rows:,}",
+            f"{group.now:,}  {_rate(group.now, group.rows)}",
+            f"{group.then:,}  {_rate(group.then, group.rows)}",
+            f"{group.then - group.now:+,}",
         )
-        for group in found.groups:
-            groups.add_row(
-                words("(none)" if group.name is None else group.name),
-                f"{group.rows:,}",
-                f"{group.now:,}  {_rate(group.now, group.rows)}",
-                f"{group.then:,}  {_rate(group.then, group.rows)}",
-                f"{group.then - group.now:+,}",
-            )
-        out.print(groups)
-        if any(group.name is None for group in found.groups):
-            out.print(words(f"(none): rows that did not reach a step with a {found.by}"))
+    out.print(groups)
+    if any(group.name is None for group in found.groups):
+        out.print(words(f"(none): rows that did not reach a step with a {found.by}"))
 
 
 def _rate(part: int, whole: int) -> str:

@@ -81,7 +81,8 @@ class Budget(Frozen):
     tokens: int | None = Field(None, gt=0)
     """Maximum number of prompt and completion tokens of all engine calls. By default there is no limit."""
     rows: int | None = Field(None, gt=0)
-    """Maximum number of rows that all generating steps make together. By default there is no limit."""
+    """Maximum number of new rows that models make in all steps together. Rows that a model only rates or adds
+    columns to do not count. By default there is no limit."""
     usd: float | None = Field(None, gt=0)
     """Maximum price of all engine calls in US dollars, by the `price` of each model behind a server. By
     default there is no limit."""

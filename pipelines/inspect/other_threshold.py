@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ...contracts.errors import DataError
-from ..report.gather import RoundData, Step, gather
+from ..report.gather import gather
 from ..store.run_directory import RunDirectory
 from .find_step import find_step
+from .value_groups import ValueGroup, grouping, value_groups
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
 #: Verbs whose filtered rows have a score that a threshold divides.
@@ -27,7 +29,8 @@ class OtherThreshold:
     ``current``: the step's threshold, if it has one. ``now``: rows that the run kept. ``then``: rows that
     the other threshold would keep; None if the stored scores cannot tell. ``unscored``: filtered rows
     without a score, which no threshold brings back. ``lowest``, ``highest``: of the stored scores.
-    ``certainty`` says how far ``then`` can be trusted, and ``because`` why.
+    ``certainty`` says how far ``then`` can be trusted, and ``because`` why. ``groups``: the rows by their
+    values in the column ``by``, unless ``then`` is None.
     """
 
     step: str
@@ -43,43 +46,51 @@ class OtherThreshold:
     highest: float | None
     certainty: Certainty
     because: str
+    by: str | None
+    groups: tuple[ValueGroup, ...]
 
 
-def other_threshold(run: RunDirectory, name: str, threshold: float) -> OtherThreshold:
+def other_threshold(run: RunDirectory, name: str, threshold: float, by: str | None = None) -> OtherThreshold:
     """Apply ``threshold`` to the stored scores of the step ``name``.
 
-    Raises DataError if there is no such step, if it chooses by chance, or if it is not complete.
+    ``by``: a column to group by; any step may have it. The default is ``cluster``, if a step has it. Raises
+    DataError if there is no such step or column, if the step chooses by chance, or if it is not complete.
     """
     import numpy as np
+    import pyarrow.compute as pc
 
     if not math.isfinite(threshold):
         raise DataError(f"a threshold is a finite number: found {threshold}")
-    each, step = find_step(gather(run), name, VERBS)
+    data = gather(run)
+    each, step = find_step(data, name, VERBS)
     if not step.complete:
         raise DataError(f"the step {name} is not complete yet: resume the run, then try again")
     if step.label == "select: random":
         raise DataError(f"the step {name} chooses by chance: no threshold divides its rows")
     params = step.plan["request"]["params"]
     current = params.get("threshold")
-    scores, kept = _scores(step)
+    ranked = params.get("by") if step.label in _RANKING else None
+    rows = step.table(["_id", "_fate", "_reason", *([] if ranked is None else [ranked])], None)
+    kept, scores = pc.equal(rows["_fate"], "kept").to_numpy(), _scores(rows)
     known = scores[~np.isnan(scores)]
-    by = params.get("by") if step.label in _RANKING else None
-    then: int | None
+    then: NDArray[np.bool_] | None
     certainty: Certainty
-    if by is not None:
-        values = _values(each, step, by)
-        then = int((values <= threshold if params.get("ascending") else values >= threshold).sum())
-        certainty, because = "exact", _BY.format(by=by)
+    if ranked is not None:
+        values = rows[ranked].cast("float64", safe=False).to_numpy()
+        then = values <= threshold if params.get("ascending") else values >= threshold
+        certainty, because = "exact", _BY.format(by=ranked)
     elif step.label in _EQUAL_ROWS:
         then, certainty, because = kept, "exact", _EQUAL
     elif step.verb == "select":
-        then = kept + int((known >= threshold).sum())
-        certainty, because = "estimate", _SELECTION
+        then, certainty, because = kept | (scores >= threshold), "estimate", _SELECTION
     elif current is not None and threshold < current:
         then, certainty, because = None, "unknown", _LOWERED
     else:
-        then = kept + int((known < threshold).sum())
+        then = kept | (scores < threshold)
         certainty, because = ("exact", _ALONE) if step.verb == "decontaminate" else ("estimate", _GREEDY)
+    column, groups = grouping(data, by), tuple[ValueGroup, ...]()
+    if column is not None and then is not None:
+        groups = value_groups(data, rows["_id"].to_pylist(), column, kept, then)
     return OtherThreshold(
         step=step.name,
         operator=step.label,
@@ -87,13 +98,15 @@ def other_threshold(run: RunDirectory, name: str, threshold: float) -> OtherThre
         threshold=threshold,
         current=None if current is None else float(current),
         rows=step.ledger.rows_in,
-        now=kept,
-        then=then,
-        unscored=int(np.isnan(scores).sum()),
+        now=int(kept.sum()),
+        then=None if then is None else int(then.sum()),
+        unscored=step.ledger.filtered - len(known),
         lowest=float(known.min()) if len(known) else None,
         highest=float(known.max()) if len(known) else None,
         certainty=certainty,
         because=because,
+        by=column,
+        groups=groups,
     )
 
 
@@ -120,22 +133,11 @@ _SELECTION = (
 )
 
 
-def _scores(step: Step) -> tuple[NDArray[np.float64], int]:
-    """(the score of each filtered row, NaN without one; the number of kept rows)."""
+def _scores(rows: pa.Table) -> NDArray[np.float64]:
+    """The score of each filtered row; NaN for a row without one, and for the others."""
     import numpy as np
+    import pyarrow.compute as pc
 
-    if not step.ledger.filtered:
-        return np.zeros(0), step.ledger.kept
-    reasons = step.table(["_reason"], "filtered")["_reason"].to_pylist()
-    found = [(reason or {}).get("score") for reason in reasons]
-    return np.array([np.nan if score is None else score for score in found]), step.ledger.kept
-
-
-def _values(each: RoundData, step: Step, column: str) -> NDArray[np.float64]:
-    """The values of a column in the step's input; NaN for null."""
-    import numpy as np
-    import pyarrow as pa
-
-    found = [before for name in step.inputs if (before := each.step(name)) is not None]
-    tables = [before.table([column])[column].cast(pa.float64(), safe=False) for before in found]
-    return np.concatenate([each.to_numpy() for each in tables]) if tables else np.zeros(0)
+    scores = pc.struct_field(rows["_reason"], "score").cast("float64")
+    filtered = pc.equal(rows["_fate"], "filtered")
+    return np.asarray(pc.if_else(filtered, scores, None).to_numpy(), np.float64)

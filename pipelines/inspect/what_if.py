@@ -8,24 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import DataError
 from ...contracts.exchanges import MESSAGES, VIEWED, view
-from ..report.gather import RunData, Step, gather
+from ..report.gather import Step, gather
 from ..store.run_directory import RunDirectory
 from .find_step import find_step
+from .value_groups import ValueGroup, grouping, value_groups
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True, slots=True)
-class ValueGroup:
-    """Rows with the same value of the grouping column (``None``: rows without a value)."""
-
-    name: str | None
-    rows: int
-    now: int
-    then: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +61,7 @@ def what_if(run: RunDirectory, name: str, expression: str, by: str | None = None
     decision = decide(table, expression, level)
     then = decision.mask
     now = _kept_now(step, table) if step.complete else decide(table, current, level).mask
-    column = by if by is not None else ("cluster" if _holders(data, "cluster") else None)
+    column = grouping(data, by)
     return WhatIf(
         step=step.name,
         round=each.number,
@@ -82,7 +73,7 @@ def what_if(run: RunDirectory, name: str, expression: str, by: str | None = None
         both=int((now & then).sum()),
         summary=decision.summary,
         by=column,
-        groups=_groups(data, table, column, now, then) if column is not None else (),
+        groups=value_groups(data, table["_id"].to_pylist(), column, now, then) if column is not None else (),
     )
 
 
@@ -106,32 +97,3 @@ def _kept_now(step: Step, table: pa.Table) -> NDArray[np.bool_]:
     kept = step.table(["_id"])["_id"].combine_chunks()
     mask: NDArray[np.bool_] = compute.is_in(table["_id"], value_set=kept).to_numpy()
     return mask
-
-
-def _holders(data: RunData, column: str) -> list[Step]:
-    return [step for each in data.rounds for step in each.steps if column in step.columns]
-
-
-def _groups(
-    data: RunData, table: pa.Table, column: str, now: NDArray[np.bool_], then: NDArray[np.bool_]
-) -> tuple[ValueGroup, ...]:
-    holders = _holders(data, column)
-    if not holders:
-        raise DataError(f"no step of this run has a column {column!r} to group by")
-    said: dict[str, Any] = {}
-    for step in holders:
-        rows = step.table(["_id", column], None)
-        said |= {
-            name: value
-            for name, value in zip(rows["_id"].to_pylist(), rows[column].to_pylist())
-            if value is not None
-        }
-    counts: dict[str | None, list[int]] = {}
-    for name, was, will in zip(table["_id"].to_pylist(), now, then):
-        value = said.get(name)
-        count = counts.setdefault(None if value is None else str(value), [0, 0, 0])
-        count[0] += 1
-        count[1] += int(was)
-        count[2] += int(will)
-    ordered = sorted(counts.items(), key=lambda each: (each[0] is None, -each[1][0], each[0] or ""))
-    return tuple(ValueGroup(name, *count) for name, count in ordered)

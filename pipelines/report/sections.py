@@ -31,7 +31,7 @@ def tiles(run: RunData) -> list[tuple[str, str]]:
     found = [
         (
             "rows generated",
-            f"{sum(s.ledger.made for s in steps if s.usage.requests and s.verb != 'evaluate'):,}",
+            f"{sum(part.generated for step in steps for part in step.store.parts()):,}",
         )
     ]
     if outcome is not None:

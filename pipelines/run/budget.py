@@ -71,10 +71,9 @@ class BudgetTracker:
         return self._seconds_before + time.monotonic() - self._started
 
     def record(self, usage: Usage, rows: int) -> None:
-        """Add the usage of a committed micro-batch and the rows that it generated."""
+        """Add the usage of a committed micro-batch and the number of rows that it generated."""
         self.usage.add(usage)
-        if usage.requests:
-            self.rows += rows
+        self.rows += rows
 
     def spent(self) -> dict[str, float]:
         """Tokens, rows, dollars and seconds so far."""

@@ -60,22 +60,24 @@ class ChainStage:
         Raises StoreError.
         """
         for number, store in enumerate(self.stores):
-            for part in store.parts():
-                origin = self._origin(Item(part.start, part.stop), number)
-                if part.basis != self.stage.basis or origin not in (None, part.origin):
-                    self._drop(store, part)
+            self._drop(store, [part for part in store.parts() if self._is_outdated(part, number)])
         counted = basis_of(self.session.plan, self.stage.head)
         if self.stage.basis != counted and not self.stores[0].complete:
             # Its parts count the rows of a chain that is split differently now: nothing can be inserted
             # between them.
             self.stage = replace(self.stage, basis=counted)
             for store in self.stores:
-                for part in store.parts():
-                    self._drop(store, part)
+                self._drop(store, store.parts())
 
-    def _drop(self, store: StepStore, part: Part) -> None:
-        self.session.outdated(store.name)
-        store.drop(part)
+    def _is_outdated(self, part: Part, number: int) -> bool:
+        """Was a part of step ``number`` made from rows that have changed since, or are numbered otherwise?"""
+        origin = self._origin(Item(part.start, part.stop), number)
+        return part.basis != self.stage.basis or origin not in (None, part.origin)
+
+    def _drop(self, store: StepStore, parts: Sequence[Part]) -> None:
+        if parts:
+            self.session.outdated(store.name)
+            store.drop(*parts)
 
     async def run(self) -> None:
         """Process every missing micro-batch. Raises the error that stops the run; commits are kept."""
@@ -209,7 +211,7 @@ class ChainStage:
                 number += 1
                 continue
             if part is not None:
-                self._drop(self.stores[number], part)
+                self._drop(self.stores[number], [part])
             last = number
             while last + 1 < len(self.stores) and self.stores[last + 1].part(item.start, item.stop) is None:
                 last += 1
@@ -252,12 +254,13 @@ class ChainStage:
             basis=self.stage.basis,
             rows_in=result.rows_in,
             usage=result.usage,
+            makes_rows=_makes_rows(self.stage.steps[number]),
             origin=self._origin(item, number) or "",
         )
         part = await asyncio.shield(writing)
         store.add(part)
         self._cost.add(part.usage)
-        self._rows += part.ledger.made if part.usage.requests else 0
+        self._rows += part.generated
         self.session.committed(self.stage.steps[number], part, result.seconds)
 
     def _origin(self, item: Item, number: int) -> str | None:
@@ -297,12 +300,11 @@ class ChainStage:
         reused: bool,
     ) -> None:
         if not reused:
-            makes_rows = isinstance(step.operator, Map) and step.operator.makes_rows
             # Steps of a chain work at the same time, on different micro-batches.
             seconds = self._worked[step.name].covered()
             summary = self._summary(step, store)
             self.session.finish(
-                step, one_to_one=not makes_rows, seconds=seconds, summary=summary, engines=engines
+                step, one_to_one=not _makes_rows(step), seconds=seconds, summary=summary, engines=engines
             )
         self.session.done(step, reused=reused)
 
@@ -313,3 +315,7 @@ class ChainStage:
             return {}
         kept = store.table()
         return operator.summary(kept) if kept.num_rows else {}
+
+
+def _makes_rows(step: PlannedStep) -> bool:
+    return isinstance(step.operator, Map) and step.operator.makes_rows

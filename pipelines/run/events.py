@@ -45,7 +45,10 @@ class StepStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartDone(Event):
-    """A micro-batch of a step is committed. The counts are its own, not running totals."""
+    """A micro-batch of a step is committed. The counts are its own, not running totals.
+
+    ``generated``: the new rows that models made.
+    """
 
     step: str
     rows_in: int
@@ -54,6 +57,7 @@ class PartDone(Event):
     failed: int
     usage: Usage
     seconds: float
+    generated: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

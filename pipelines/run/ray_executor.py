@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -175,9 +176,12 @@ class Carrier:
         self._reference: Any = None
         self._chain: Chain | None = None
 
-    async def carry(self, job: list[Any], table: pa.Table, first: int, last: int) -> list[StepResult]:
+    async def carry(
+        self, job: list[Any], table: pa.Table, first: int, last: int
+    ) -> tuple[list[StepResult], Exception | None]:
         """Process one micro-batch by the chain's steps ``first .. last``.
 
+        Returns the results, and the error that stopped the chain after the last of them, if there is one.
         ``job``: a reference to the stage's job, inside a list, since Ray would fetch a bare one for each
         call.
         """
@@ -187,8 +191,13 @@ class Carrier:
         async def emit(result: StepResult) -> None:
             results.append(result)
 
-        await chain.run(table, first, last, emit)
-        return results
+        try:
+            await chain.run(table, first, last, emit)
+        except GristmillError as error:
+            return results, error
+        except Exception as error:  # as a text: it may be of a class that cannot be pickled
+            return results, RuntimeError(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
+        return results, None
 
     async def _opened(self, reference: Any) -> Chain:
         async with self._opening:
@@ -266,7 +275,7 @@ class RayExecutor:
         carrier.load += 1
         reference = carrier.actor.carry.remote([self._job], table, first, last)
         try:
-            results: list[StepResult] = await _answer(reference)
+            results, error = await _answer(reference)
         except asyncio.CancelledError:
             ray.cancel(reference, force=False)
             raise
@@ -274,6 +283,8 @@ class RayExecutor:
             carrier.load -= 1
         for result in results:
             await emit(result)
+        if error is not None:
+            raise error
 
     def train(self, operator: Train, table: pa.Table, context: Context, tell: Tell) -> Trained:
         from .training.on_ray import train_on_ray

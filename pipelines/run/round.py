@@ -81,6 +81,5 @@ class RoundExecution:
 def _drop_failed(store: StepStore) -> int:
     """Drop the parts with failed rows. Returns the number of failed rows in them."""
     failed = [part for part in store.parts() if part.ledger.failed]
-    for part in failed:
-        store.drop(part)
+    store.drop(*failed)
     return sum(part.ledger.failed for part in failed)

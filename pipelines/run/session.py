@@ -138,7 +138,7 @@ class Session:
 
     def committed(self, step: PlannedStep, part: Part, seconds: float) -> None:
         """Account for a part that was just committed."""
-        self.budget.record(part.usage, part.ledger.made)
+        self.budget.record(part.usage, part.generated)
         ledger = part.ledger
         self.observer.on(
             PartDone(
@@ -148,6 +148,7 @@ class Session:
                 filtered=ledger.filtered,
                 failed=ledger.failed,
                 usage=part.usage,
+                generated=part.generated,
                 seconds=seconds,
             )
         )

@@ -58,10 +58,10 @@ class SingleStage:
     def drop_outdated(self) -> None:
         """Drop the parts whose input rows have changed since they were made. Raises StoreError."""
         origin = self._origin()
-        for part in self.store.parts():
-            if part.basis != self.stage.basis or part.origin != origin:
-                self.session.outdated(self.step.name)
-                self.store.drop(part)
+        basis, parts = self.stage.basis, self.store.parts()
+        if outdated := [part for part in parts if part.basis != basis or part.origin != origin]:
+            self.session.outdated(self.step.name)
+            self.store.drop(*outdated)
 
     async def run(self) -> None:
         """Run the step in a thread, so that Ctrl-C is noticed. Raises the error that stops the run."""
@@ -187,8 +187,7 @@ class SingleStage:
         if parts and parts[-1].summary is not None and whole and self._has_products(parts[-1]):
             return parts[-1]
         if not isinstance(self.step.operator, Source):
-            for part in parts:
-                self.store.drop(part)
+            self.store.drop(*parts)
         return None
 
     def _has_products(self, part: Part) -> bool:

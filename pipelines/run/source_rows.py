@@ -85,6 +85,5 @@ class SourceRows:
 
     def _drop(self, starts: Set[int]) -> None:
         """Drop parts of rows that another version divided otherwise."""
-        for part in self.store.parts() if starts else ():
-            if part.start in starts:
-                self.store.drop(part)
+        if starts:
+            self.store.drop(*(part for part in self.store.parts() if part.start in starts))

@@ -21,11 +21,14 @@ from .placing import place_directory
 
 TOKEN = "HF_TOKEN"
 _FILE = "data/train-{number:05d}-of-{count:05d}.parquet"
+#: The files of an earlier push, of any number: readers take every file that is named so.
+_FILES = _FILE.format(number=0, count=0).replace("0", "[0-9]")
 
 
 class HubExport(Export):
     """Pushes Parquet files and a data card to a data set repository on the Hugging Face Hub.
 
+    The files of an earlier push (``data/train-N-of-M.parquet``) are replaced; others in the repository stay.
     The token comes from the environment (``HF_TOKEN``), never from a file. A copy of the pushed files stays
     at ``path``.
 
@@ -92,6 +95,7 @@ class HubExport(Export):
                 revision=self.revision,
                 commit_message="Rows from Gristmill",
                 allow_patterns=list(names),
+                delete_patterns=[_FILES],
             )
         except Exception as error:  # the client raises many unrelated types
             first = next(iter(str(error).splitlines()), type(error).__name__).replace(token, "…")

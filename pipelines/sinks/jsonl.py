@@ -13,11 +13,11 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from ...contracts.context import Context
 from ...contracts.errors import DataError, first_line
+from ...contracts.json_values import plain
 from ...contracts.operators import Written
 from ...contracts.stored_rows import StoredRows
 from .export import Export
 from .inferred import READ_FIRST, Inferred
-from .json_values import plain
 from .layout import Layout
 from .placing import place_file
 

@@ -13,8 +13,8 @@ from decimal import Decimal
 from typing import Any
 
 from ...contracts.errors import DataError
+from ...contracts.json_values import plain
 from ...contracts.rows import Row, turns_in, without_nulls
-from .json_values import plain
 from .turns import Turn, beside_text, name_of
 
 #: Format -> its column of turns, and its texts.

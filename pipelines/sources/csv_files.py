@@ -41,12 +41,14 @@ class Csv(FileSource):
     """Reads CSV and TSV files (RFC 4180), plain or compressed (``.gz`` or ``.zst``).
 
     The first row names the columns; one without a name is called `column_N`. A column whose fields are all
-    numbers, or all true or false, has that type if nothing is lost by it: `007`, `+49` and numbers of many
-    digits are texts, and so are the columns of a layout, `prompt`, `response`, `system` and `text`. Blanks
-    around a number do not count. One `n/a` makes a column text: give its type in `types`, and only the rows
-    with `n/a` fail. An empty field is null. Blank lines are skipped. A line that cannot be read, with another
-    number of fields, or with a value that is not of its type, is a failed row with file and line. Quoted
-    fields may hold delimiters, quotes (doubled) and line breaks.
+    numbers, or all true or false, has that type: `007`, `+49`, `12e5` and numbers of many digits are texts,
+    and so are the columns of a layout, `prompt`, `response`, `system` and `text`. Blanks around a number do
+    not count, nor do zeros at the end of a fraction: `3.10` is the number 3.1, so give a column of versions
+    the type `text` in `types`. A number may have an exponent after a decimal point (`1.5e3`) or with a sign
+    (`1e-05`). One `n/a` makes a column text: give its type in `types`, and only the rows with `n/a` fail. An
+    empty field is null. Blank lines are skipped. A line that cannot be read, with another number of fields,
+    or with a value that is not of its type, is a failed row with file and line. Quoted fields may hold
+    delimiters, quotes (doubled) and line breaks.
 
     The files are read twice, for their types and for their rows.
 
@@ -54,6 +56,7 @@ class Csv(FileSource):
         questions: {source: csv, path: exam.csv, delimiter: ";", encoding: cp1252, types: {code: text}}
     """
 
+    version: ClassVar[int] = 2
     endings: ClassVar[tuple[str, ...]] = (
         ".csv", ".tsv", ".csv.gz", ".tsv.gz", ".csv.zst", ".tsv.zst",
     )  # fmt: skip

@@ -13,16 +13,17 @@ Kind: TypeAlias = Literal["empty", "bool", "int", "long", "float", "text"]
 Given: TypeAlias = Literal["text", "int", "float", "bool"]
 
 _INT = re.compile(r"-?(?:0|[1-9]\d{0,17})")
-_FLOAT = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
+#: With a decimal point, or with a signed exponent: programs write 100000.0 as 1e+05, and 12e5 is a code.
+_FLOAT = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+(?:[eE][+-]?\d+)?|[eE][+-]\d+)")
 _TRUTH = {"true": True, "false": False}
 #: Significant digits that a float holds exactly.
 _DIGITS = 15
 
 
 def kind_of(text: str) -> Kind:
-    """The narrowest type that holds the field without loss. ``007`` and ``+49`` are texts.
+    """The narrowest type that holds the value of the field. ``007``, ``+49`` and ``12e5`` are texts.
 
-    Blanks around it do not count.
+    Blanks around it do not count, nor do zeros at the end of a fraction.
     """
     text = text.strip()
     if text == "":

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import DataError, first_line
+from ...contracts.json_values import plain
 from ...contracts.turns import is_turns, typed
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _SCALARS: dict[type, str] = {bool: "bool", int: "int", float: "float", str: "tex
 
 
 def shape_of(value: object) -> Shape:
-    """The shape of one value. Raises ValueError for a value that no column can hold."""
+    """The shape of one value. Raises ValueError or TypeError for a value that no column can hold."""
     scalar = _SCALARS.get(type(value))
     if scalar == "int":
         return _whole(value)  # type: ignore[arg-type]
@@ -43,7 +44,7 @@ def shape_of(value: object) -> Shape:
             inner = merge(inner, shape_of(item), nested=True)
         return "json" if inner == "json" else ("list", inner)
     if isinstance(value, Mapping):
-        keys = sorted(value)
+        keys = _sorted_keys(value)
         shapes = tuple((key, shape_of(value[key])) for key in keys)
         # Parquet has no object without fields, and keys that differ from row to row are data.
         return "json" if not keys or any(shape == "json" for _, shape in shapes) else ("object", shapes)
@@ -58,11 +59,20 @@ def shape_of(value: object) -> Shape:
 def _shape_of_turns(turns: Sequence[Mapping[str, Any]]) -> Shape:
     shape: Shape = ("turns", ())
     for turn in turns:
-        keys = tuple((key, shape_of(value)) for key, value in sorted(typed(turn).items()))
+        known = typed(turn)
+        keys = tuple((key, shape_of(known[key])) for key in _sorted_keys(known))
         shape = _merge_turns(shape[1], keys)
         if shape == "json":
             break
     return shape
+
+
+def _sorted_keys(value: Mapping[Any, object]) -> list[str]:
+    """The keys of an object. Raises ValueError if one is no string."""
+    other = next((key for key in value if not isinstance(key, str)), "")
+    if not isinstance(other, str):
+        raise ValueError(f"an object with the key {other!r:.40}, which is no string")
+    return sorted(value)
 
 
 def _merge_turns(left: Sequence[tuple[str, Shape]], right: Sequence[tuple[str, Shape]]) -> Shape:
@@ -171,7 +181,7 @@ class Shapes:
         as_text = f"or read it as JSON text with `as_json: [{name}]`"
         try:
             shape = shape_of(value)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise DataError(
                 f"{place}: column {name!r} holds {error}: write it as a string, {as_text}"
             ) from error
@@ -207,7 +217,7 @@ class Shapes:
             values = [row.get(column.name) for row in rows]
             shape = self.columns[column.name]
             if shape == "json" or _has_turns(shape):
-                values = [fitting(value, shape) for value in values]
+                values = [_fitted(*each, shape, column.name) for each in zip(values, places)]
             try:
                 arrays.append(pa.array(values, column.type))
             except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
@@ -251,9 +261,23 @@ def fitting(value: Any, shape: Shape) -> Any:
     return [{key: fitting(turn.get(key), inner) for key, inner in shape[1]} for turn in map(typed, value)]
 
 
+def _fitted(value: object, place: str, shape: Shape, column: str) -> Any:
+    """:func:`fitting`. Raises DataError, with the place, for a value that JSON cannot hold."""
+    try:
+        return fitting(value, shape)
+    except TypeError as error:
+        raise DataError(
+            f"{place}: column {column!r} is JSON text, since its lists and objects differ, and this row has "
+            f"{error}, which JSON cannot hold: write it as a string"
+        ) from error
+
+
 def json_text(value: object) -> str:
-    """A value as JSON text, the same for equal values."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    """A value as JSON text, the same for equal values: dates as ISO strings, decimals as numbers.
+
+    Raises TypeError, with the kind of the value, for one that JSON cannot hold.
+    """
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=plain)
 
 
 def arrow_type(shape: Shape) -> pa.DataType:

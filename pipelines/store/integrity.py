@@ -19,12 +19,13 @@ from .mending import damages
 from .parts import NAME
 from .products import Product
 from .run_directory import FORMER, RunDirectory
+from .spending import FILE as DROPPED
 from .step_store import MANIFEST, Replaced, StepStore
 
 #: Names that are not checked: files set aside, scratch folders, the lock, the link to a student, and what
 #: services of metrics record.
 ASIDE = (FOLDER, "work", "lock", "student", "tensorboard", "wandb")
-RECORDS = ("run.json", "clock.json", "spec.yaml", "report.html", "plan.json", "result.json")
+RECORDS = ("run.json", "clock.json", DROPPED, "spec.yaml", "report.html", "plan.json", "result.json")
 
 #: The remedy for files that cannot be read.
 BLOCKED = "nothing is made again for it: fix this first"
@@ -152,6 +153,8 @@ def _finding(damaged: Damaged) -> DamageFinding:
         remedy = "the next run embeds its texts again if a step needs them"
     elif name.startswith(FORMER):
         remedy = "the next run does without it, and may ask again what was measured before"
+    elif name == DROPPED:
+        remedy = "the next run no longer counts what dropped parts cost"
     elif above == round_records.FOLDER:
         remedy = "the next run writes it again"
     elif above == "steps" or name == "steps":

@@ -73,7 +73,5 @@ def repair(store: StepStore, basis: str, replaced: Replaced = lambda product: Fa
         told.append(f"{damaged.path} is damaged ({damaged.what}): it is {where}made again")
     if told:
         store.forget()
-    for part in store.parts():
-        if part.basis != basis:
-            store.drop(part)
+    store.drop(*(part for part in store.parts() if part.basis != basis))
     return told

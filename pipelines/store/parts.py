@@ -43,9 +43,9 @@ class Part:
     """A committed part.
 
     ``step``: the fingerprint of its step. ``basis``: that of the rows that ``start`` and ``stop`` number.
-    ``origin``: a digest of the rows it was made from. ``memory``: bytes of its rows in memory, about.
-    ``rows``: the digest of its own rows, ``digest``: of the whole file. ``summary`` and ``products``: other
-    output of the step, with its last part.
+    ``origin``: a digest of the rows it was made from. ``generated``: how many of its rows are new ones that
+    models made. ``memory``: bytes of its rows in memory, about. ``rows``: the digest of its own rows,
+    ``digest``: of the whole file. ``summary`` and ``products``: other output of the step, with its last part.
     """
 
     path: Path
@@ -56,6 +56,7 @@ class Part:
     origin: str
     ledger: Ledger
     usage: Usage
+    generated: int
     bytes: int
     memory: int
     rows: str
@@ -125,6 +126,7 @@ def write_part(
     basis: str,
     rows_in: int,
     usage: Usage,
+    makes_rows: bool = False,
     step: str = "",
     origin: str = "",
     summary: Mapping[str, Any] | None = None,
@@ -132,7 +134,8 @@ def write_part(
 ) -> Part:
     """Commit a table of outcomes.
 
-    The bytes depend only on the arguments, so that two executors write the same file. Raises StoreError.
+    ``makes_rows``: whether the step makes new rows. The bytes depend only on the arguments, so that two
+    executors write the same file. Raises StoreError.
     """
     said: dict[str, Any] = {
         "step": step,
@@ -142,6 +145,7 @@ def write_part(
         "origin": origin,
         "ledger": count(table, rows_in).as_dict(),
         "usage": asdict(usage),
+        "generated": table.num_rows if makes_rows and usage.requests else 0,
     }
     if summary is not None:
         said |= {"summary": dict(summary), "products": [asdict(each) for each in products]}
@@ -159,17 +163,18 @@ def write_part(
     return _part(path, sealed)
 
 
-def open_part(path: Path) -> Part:
-    """Read a part's footer.
+def open_part(path: Path, name: str | None = None) -> Part:
+    """Read a part's footer. ``name``: the one that it was written under, if it was renamed since.
 
     Raises Damaged if the file is not a complete part, StoreError if it cannot be read.
     """
-    return _part(path, open_sealed(path))
+    return _part(path, open_sealed(path), name)
 
 
-def _part(path: Path, sealed: Sealed) -> Part:
-    match, said = NAME.match(path.name), sealed.said
+def _part(path: Path, sealed: Sealed, name: str | None = None) -> Part:
+    match, said = NAME.match(name or path.name), sealed.said
     try:
+        ledger, usage = Ledger(**said["ledger"]), Usage(**said["usage"])
         if match is None or (int(match[1]), int(match[2])) != (said["start"], said["stop"]):
             raise ValueError("it was written under another name")
         return Part(
@@ -179,8 +184,10 @@ def _part(path: Path, sealed: Sealed) -> Part:
             stop=int(match[2]),
             basis=str(said["basis"]),
             origin=str(said["origin"]),
-            ledger=Ledger(**said["ledger"]),
-            usage=Usage(**said["usage"]),
+            ledger=ledger,
+            usage=usage,
+            # Earlier versions counted all rows of steps that asked a model.
+            generated=int(said.get("generated", ledger.made if usage.requests else 0)),
             bytes=sealed.bytes,
             memory=sealed.memory,
             rows=sealed.rows,

@@ -12,6 +12,7 @@ from typing import Any
 from ...contracts.durable import kind, remove
 from ...contracts.errors import StoreError
 from ...contracts.inference import Usage
+from . import spending
 from .beginning import begun_after
 from .damage import Damaged, set_aside
 from .files import TEMPORARY, check_folder, disk, make_directory
@@ -203,17 +204,8 @@ class RunDirectory:
         return str(clock.get("status", "")), str(clock.get("message", ""))
 
     def spent(self) -> tuple[Usage, int]:
-        """Tokens used and rows generated so far, over all parts, including superseded ones."""
-        usage, rows = Usage(), 0
-        for path in (self.path / "steps").glob("*/part-*.parquet"):
-            try:
-                part = open_part(path)
-            except StoreError:
-                continue  # a damaged part is reported, and made again, by its own step
-            usage.add(part.usage)
-            if part.usage.requests:
-                rows += part.ledger.made
-        return usage, rows
+        """Tokens used and rows generated so far, over all parts, including superseded and dropped ones."""
+        return spending.spent(self.path)
 
     def stores(self) -> list[StepStore]:
         """All stored steps, of any version of the pipeline file."""
@@ -293,6 +285,7 @@ class RunDirectory:
         checks: list[tuple[Path, Callable[[Path], object], bool]] = [
             (self.path / "run.json", lambda path: read_record(path, RUN), True),
             (self.path / "clock.json", lambda path: read_record(path, CLOCK), begun),
+            (self.path / spending.FILE, lambda path: read_record(path, spending.SHAPE), False),
             (self.path / "spec.yaml", lambda path: read_text(path, COMMENT), begun),
             (self.path / "report.html", lambda path: read_text(path, PAGE_COMMENT), False),
         ]

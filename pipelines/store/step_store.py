@@ -24,6 +24,7 @@ from .ledger import Ledger
 from .parts import NAME, Part, open_part, write_part
 from .products import Product, content, differences, read_products, strangers
 from .sealed_json import NUMBER, Shape, check_shape, read_record, write_record
+from .spending import record_drop
 from .tables import read_sealed_table
 
 MANIFEST = "manifest.json"
@@ -174,11 +175,13 @@ class StepStore:
         basis: str,
         rows_in: int,
         usage: Usage,
+        makes_rows: bool = False,
         origin: str = "",
         summary: Mapping[str, Any] | None = None,
         products: Sequence[Product] = (),
     ) -> Part:
-        """Write one part, which :meth:`add` then counts. Thread-safe.
+        """Write one part, which :meth:`add` then counts; arguments as for :func:`.parts.write_part`.
+        Thread-safe.
 
         Raises StoreError (disk full, read-only).
         """
@@ -190,6 +193,7 @@ class StepStore:
             basis=basis,
             rows_in=rows_in,
             usage=usage,
+            makes_rows=makes_rows,
             step=self.fingerprint,
             origin=origin,
             summary=summary,
@@ -246,11 +250,15 @@ class StepStore:
             },
         )
 
-    def drop(self, part: Part) -> None:
-        """Remove one part, so that it is made again. Raises StoreError."""
+    def drop(self, *parts: Part) -> None:
+        """Remove parts, so that they are made again. What they cost is recorded. Raises StoreError."""
+        if not parts:
+            return
+        record_drop(self.run, parts)
         self._reopen()
-        with disk(part.path, "cannot remove"):
-            part.path.unlink(missing_ok=True)
+        for part in parts:
+            with disk(part.path, "cannot remove"):
+                part.path.unlink(missing_ok=True)
         self._parts = None
 
     def _own(self, manifest: Mapping[str, Any]) -> list[Product]:

@@ -197,8 +197,8 @@ def fold(view: RunView, event: Event) -> RunView:
         case PartDone():
             parts = (*view.parts, (event.at, event.usage.completion_tokens))
             usage = _sum(view.usage, event.usage)
-            made = event.kept + event.filtered + event.failed if event.usage.requests else 0
-            view = replace(view, parts=_window(parts, event.at), usage=usage, rows=view.rows + made)
+            rows = view.rows + event.generated
+            view = replace(view, parts=_window(parts, event.at), usage=usage, rows=rows)
             return _with(view, event.step, _part(view.step(event.step), event))
         case StepDone():
             if view.has_done(event):

@@ -239,6 +239,47 @@ def test_a_source_of_dicts_and_of_tables(module: Callable[[str], str], context: 
             rows_of(UserSource(source=f"{name}:{function}"), context)
 
 
+def test_nested_values_of_a_source_that_differ_are_json_text(
+    module: Callable[[str], str], context: Any
+) -> None:
+    name = module("""
+        from datetime import date, datetime
+        from decimal import Decimal
+        def dated():
+            yield {"m": {"d": date(2024, 5, 1)}}
+            yield {"m": {"d": datetime(2024, 5, 1, 12), "e": Decimal("0.5")}}
+        def called(raw):
+            value = b"x" if raw else date(2024, 5, 1)
+            call = {"function": {"name": "f", "arguments": {"on": value}}}
+            yield {"messages": [{"role": "assistant", "content": None, "tool_calls": [call]}]}
+        def mixed_keys():
+            yield {"m": {"a": 1}}
+            yield {"m": {1: "x", "b": 2}}
+        def number_keys():
+            yield {"m": [{1: "x"}]}
+        def keyed_turn():
+            yield {"m": [{"role": "user", "content": "q", 3: "x"}]}
+        def raw():
+            yield {"m": {"a": 1}}
+            yield {"m": {"a": b"x", "b": 1}}
+    """)
+    dated = rows_of(UserSource(source=f"{name}:dated"), context)
+    assert dated["m"].to_pylist() == ['{"d": "2024-05-01"}', '{"d": "2024-05-01T12:00:00", "e": 0.5}']
+    [[turn]] = rows_of(UserSource(source=f"{name}:called", args={"raw": False}), context)[
+        "messages"
+    ].to_pylist()
+    assert turn["tool_calls"][0]["function"]["arguments"] == '{"on": "2024-05-01"}'
+    for function, args, told in (
+        ("called", {"raw": True}, "row 0: column 'messages' holds bytes: write it as a string"),
+        ("mixed_keys", {}, "row 1: column 'm' holds an object with the key 1, which is no string"),
+        ("number_keys", {}, "row 0: column 'm' holds an object with the key 1, which is no string"),
+        ("keyed_turn", {}, "row 0: column 'm' holds an object with the key 3, which is no string"),
+        ("raw", {}, "row 1: column 'm' is JSON text, .* has bytes, which JSON cannot hold"),
+    ):
+        with pytest.raises(DataError, match=told):
+            rows_of(UserSource(source=f"{name}:{function}", args=args), context)
+
+
 def test_another_package_adds_an_operator_by_entry_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

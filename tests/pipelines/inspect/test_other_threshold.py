@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -41,8 +42,9 @@ def rows() -> list[dict[str, Any]]:
         {"prompt": " ".join([*WORDS[:n], *(f"word{n}{i}" for i in range(17 - n))])} for n in range(6, 18)
     ]
     made = [*shared, {"prompt": "bees dance to tell others where the flowers are"}]
+    halves = ["low"] * 7 + ["high"] * 5 + [None]
     return [
-        {**row, "score": place / 10, "nanoseconds": 10**18 + place * 10**9 + 1}
+        {**row, "score": place / 10, "nanoseconds": 10**18 + place * 10**9 + 1, "half": halves[place]}
         for place, row in enumerate(made)
     ]
 
@@ -100,6 +102,34 @@ def test_a_lower_threshold_is_not_known(done: RunDirectory, name: str) -> None:
     assert "run the step with it" in found.because
 
 
+def test_the_rows_are_counted_by_a_column(done: RunDirectory) -> None:
+    for name, threshold in (("unlike", 0.8), ("unseen", 0.5), ("best", 0.5), ("same", 0.0)):
+        found = other_threshold(done, name, threshold, "half")
+        assert [group.name for group in found.groups] == ["low", "high", None][: len(found.groups)]
+        assert sum(group.rows for group in found.groups) == found.rows
+        assert sum(group.now for group in found.groups) == found.now
+        assert sum(group.then for group in found.groups) == found.then
+    best = other_threshold(done, "best", 0.5, "half")
+    assert [(group.rows, group.now, group.then) for group in best.groups] == [(7, 7, 2), (5, 5, 5), (1, 1, 1)]
+    assert other_threshold(done, "unlike", 0.05, "half").groups == ()
+    assert other_threshold(done, "unlike", 0.8).by is None
+    with pytest.raises(DataError, match="no step of this run has a column 'hal' to group by"):
+        other_threshold(done, "unlike", 0.8, "hal")
+
+
+def test_the_command_counts_the_rows_by_a_column(
+    done: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    configure(parser)
+    asked = [str(done.path), "unseen", "--what-if", "0.5", "--by", "half"]
+    main(parser.parse_args(asked))
+    shown = capsys.readouterr().out
+    assert "(none): rows that did not reach a step with a half" in shown
+    assert main(parser.parse_args([*asked, "--json"])) == 0
+    assert [group["name"] for group in json.loads(capsys.readouterr().out)["groups"]] == ["low", "high", None]
+
+
 def test_a_selection_by_a_column_counts_the_rows_that_reach_it(done: RunDirectory) -> None:
     found = other_threshold(done, "best", 0.5)
     assert (found.then, found.certainty) == (8, "exact")
@@ -135,8 +165,6 @@ def test_mistakes_are_told(done: RunDirectory, step: str, told: str) -> None:
 def test_the_command_shows_both_and_how_far_to_trust_them(
     done: RunDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import argparse
-
     parser = argparse.ArgumentParser()
     configure(parser)
     main(parser.parse_args([str(done.path), "unseen", "--what-if", "0.5"]))

@@ -78,6 +78,15 @@ def test_failed_rows_are_tried_again_in_one_line_and_nothing_is_called_missing(t
     assert again["side"].to_arrow().equals(first["side"].to_arrow())
 
 
+def test_what_failed_rows_cost_counts_beside_what_they_cost_again(tmp_path: Path) -> None:
+    file = write(tmp_path, "continue", SOMETIMES)
+    first, rows = gristmill.run(file, tmp_path / "run", observer=Log()).directory.spent()
+    again, more = gristmill.run(file, tmp_path / "run", observer=Log(), retry_failed=True).directory.spent()
+    side = gristmill.open_run(tmp_path / "run")["side"].store
+    assert again.tokens == first.tokens + side.usage().tokens
+    assert more == rows + side.ledger().made
+
+
 def test_where_no_row_failed_nothing_is_made_again_and_that_is_told(tmp_path: Path) -> None:
     file = write(tmp_path, "continue", "(?P<word>.*)")
     gristmill.run(file, tmp_path / "run", observer=Log())

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import pickle
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import pyarrow as pa
 import pytest
 
 import gristmill
+from gristmill.contracts.errors import DataError
+from gristmill.contracts.inference import Usage
+from gristmill.pipelines.run.chain import Chain, Emit, StepResult
+from gristmill.pipelines.run.ray_executor import Carrier
 from gristmill.pipelines.view.silent import SilentView
 
 if TYPE_CHECKING:
@@ -96,6 +103,45 @@ def test_an_error_of_a_worker_is_one_line_that_names_its_step(tmp_path: Path, cl
     assert "column 'logprobs'" in done.stderr or "column 'top_logprobs'" in done.stderr
     assert done.stderr.count("step scored") == 1
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.ray
+def test_what_a_micro_batch_has_finished_is_kept_when_a_later_step_fails(
+    tmp_path: Path, cluster: str
+) -> None:
+    file = write(tmp_path / "ray")
+    text = file.read_text().replace("rows: 160", "rows: 4").replace("logprobs: 2", "logprobs: null")
+    command = [GRISTMILL, "run", str(file), "--trust", "--run", str(tmp_path / "run")]
+    command += ["--ray-address", cluster, "--quiet", "--no-report"]
+    file.write_text(text.replace("[length, mean_logprob]", "self_certainty"))
+    assert subprocess.run(command, capture_output=True, timeout=600).returncode == 1
+    for step in ("answers", "checked"):
+        assert len(list((tmp_path / "run").glob(f"steps/{step}-*/part-*.parquet"))) == 1
+    file.write_text(text.replace("[length, mean_logprob]", "length"))
+    subprocess.run(command, check=True, timeout=600)
+    asked = Counter((tmp_path / "ray/requests.log").read_text().split())
+    assert (len(asked), set(asked.values())) == (8, {1})
+
+
+class Unpicklable(Exception):
+    def __init__(self, one: int, other: int) -> None:
+        super().__init__(f"{one} and {other}")
+
+
+@pytest.mark.parametrize("error", [DataError("no column 'n'", step="scored"), Unpicklable(1, 2)])
+def test_a_worker_answers_with_what_it_finished_and_the_error(error: Exception) -> None:
+    class FailingChain:
+        async def run(self, table: pa.Table, first: int, last: int, emit: Emit) -> None:
+            await emit(StepResult("answers", table, table.num_rows, Usage(), 0.0, {}))
+            raise error
+
+    carrier = Carrier()
+    carrier._chain, carrier._reference = cast(Chain, FailingChain()), "job"
+    answer = asyncio.run(carrier.carry(["job"], pa.table({"n": [1, 2]}), 0, 1))
+    results, told = pickle.loads(pickle.dumps(answer))
+    assert [(result.step, result.rows_in) for result in results] == [("answers", 2)]
+    assert str(error) in str(told)
+    assert isinstance(told, DataError) == isinstance(error, DataError)
 
 
 @pytest.mark.ray

@@ -85,6 +85,16 @@ def test_budgets_of_rows_and_time_stop_it_too(tmp_path: Path, limit: str) -> Non
         gristmill.run(write(tmp_path), tmp_path / "run", overrides=[f"budget.{limit}"], observer=Log())
 
 
+def test_rows_that_a_model_only_rates_are_not_in_the_budget_of_rows(tmp_path: Path) -> None:
+    file, log = write(tmp_path), Log()
+    file.write_text(file.read_text() + "  liked:   {score: likelihood, from: answers, model: base}\n")
+    run = gristmill.run(file, tmp_path / "run", overrides=["budget.rows=97"], observer=log)
+    assert run["liked"].store.usage().requests == 96
+    assert run.directory.spent()[1] == 96
+    assert sum(each.generated for each in log.events if isinstance(each, PartDone)) == 96
+    gristmill.run(file, tmp_path / "run", overrides=["budget.rows=97"], observer=Log())
+
+
 def test_ctrl_c_exits_130_says_how_to_go_on_and_nothing_is_paid_twice(tmp_path: Path) -> None:
     file = write(tmp_path, latency=0.4)
     command = [GRISTMILL, "run", str(file), "--trust", "--run", str(tmp_path / "run"), "--no-report"]

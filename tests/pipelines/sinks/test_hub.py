@@ -26,6 +26,7 @@ class Hub(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.calls: list[tuple[str, str, bytes, str | None]] = []
+        self.files: list[str] = []
 
     @property
     def url(self) -> str:
@@ -37,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bytes = b"") -> None:
         self.server.calls.append((self.command, self.path, body, self.headers.get("Authorization")))
-        answer: dict[str, Any] = {}
+        answer: Any = {}
         if self.path.endswith("/repos/create"):
             answer = {"url": f"{self.server.url}/datasets/me/tiny", "name": "me/tiny"}
         elif "/preupload/" in self.path:
@@ -48,6 +49,8 @@ class Handler(BaseHTTPRequestHandler):
         elif "/commit/" in self.path:
             commit = f"{self.server.url}/datasets/me/tiny/commit/0"
             answer = {"success": True, "commitUrl": commit, "commitOid": "0" * 40, "hookOutput": ""}
+        elif "/tree/" in self.path:
+            answer = [{"type": "file", "path": f, "size": 1, "oid": "0" * 40} for f in self.server.files]
         elif "/revision/" in self.path or self.path.endswith("/api/datasets/me/tiny"):
             answer = {"id": "me/tiny", "sha": "0" * 40, "siblings": []}
         payload = json.dumps(answer).encode()
@@ -102,6 +105,19 @@ def test_a_push_makes_the_repository_and_commits_both_files(hub: Hub, tmp_path: 
     assert files["README.md"] == (tmp_path / "copy/README.md").read_bytes()
     assert files["data/train-00000-of-00001.parquet"][:4] == b"PAR1"
     assert {auth for method, *_, auth in hub.calls if method == "POST"} == {f"Bearer {TOKEN}"}
+
+
+def test_a_push_removes_the_files_of_an_earlier_one_in_the_same_commit(
+    hub: Hub, tmp_path: Path, context: Any
+) -> None:
+    shards = [f"data/train-0000{number}-of-00003.parquet" for number in range(3)]
+    others = ["data/test-00000-of-00001.parquet", "data/train-more.parquet", "data/train.jsonl", "a/b.txt"]
+    hub.files = [".gitattributes", "README.md", *shards, *others, "data/train-00000-of-00001.parquet"]
+    HubExport(repo="me/tiny").write(ROWS, context, tmp_path / "copy")
+    [commit] = [body for _, path, body, _ in hub.calls if "/commit/" in path]
+    told = [(line["key"], line["value"].get("path")) for line in map(json.loads, commit.splitlines())]
+    assert [path for key, path in told if key == "deletedFile"] == shards
+    assert {path for key, path in told if key == "file"} == {"README.md", "data/train-00000-of-00001.parquet"}
 
 
 def test_the_token_is_not_in_what_is_pushed_or_kept(hub: Hub, tmp_path: Path, context: Any) -> None:

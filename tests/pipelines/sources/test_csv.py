@@ -51,13 +51,25 @@ def test_rows_have_the_types_of_their_fields(tmp_path: Path, context: Any) -> No
     ("text", "kind"),
     [
         ("0", "int"), ("-0", "text"), ("007", "text"), ("+49", "text"), ("1_000", "text"), ("1,000", "text"),
-        ("١", "text"), ("1e5", "float"), ("1e999", "text"), ("nan", "text"),
+        ("١", "text"), ("1e5", "text"), ("12E5", "text"), ("1e+999", "text"), ("nan", "text"),
         ("0.1234567890123456789", "text"), ("12345678901234567890", "text"), ("TRUE", "bool"),
+        ("1.5e3", "float"), ("1e-05", "float"), ("1E+16", "float"), ("1.50", "float"), ("1.0e999", "text"),
         ("yes", "text"), (" 1 ", "int"), (" ", "empty"), ("n/a", "text"), ("", "empty"),
     ],
 )  # fmt: skip
-def test_a_type_loses_nothing_of_the_text(text: str, kind: str) -> None:
+def test_a_type_holds_the_value_of_the_text(text: str, kind: str) -> None:
     assert kind_of(text) == kind
+
+
+def test_codes_are_texts_and_versions_can_be(tmp_path: Path, context: Any) -> None:
+    text = "code,version,price\n12e5,3.10,1.50\n1200000,3.1,2\n"
+    table = read(tmp_path / "a.csv", text, context)
+    assert table["code"].to_pylist() == ["12e5", "1200000"]
+    assert table["version"].to_pylist() == [3.1, 3.1]
+    assert table["price"].to_pylist() == [1.5, 2.0]
+    kept = read(tmp_path / "a.csv", text, context, types={"version": "text", "code": "float"})
+    assert kept["version"].to_pylist() == ["3.10", "3.1"]
+    assert kept["code"].to_pylist() == [1.2e6, 1.2e6]
 
 
 def test_types_may_be_given_and_a_value_of_another_is_a_failed_row(tmp_path: Path, context: Any) -> None:

@@ -22,7 +22,9 @@ def fill(run: RunDirectory, parts: int = 3) -> StepStore:
     for number in range(parts):
         table = pa.table({"_id": [f"{number:020x}"], "_fate": ["kept"]})
         usage = Usage(requests=2, prompt_tokens=5, completion_tokens=7)
-        store.commit(table, start=number, stop=number + 1, basis="rows", rows_in=1, usage=usage)
+        store.commit(
+            table, start=number, stop=number + 1, basis="rows", rows_in=1, usage=usage, makes_rows=True
+        )
     store.finish(operator="generate: respond", one_to_one=True, seconds=1.0, summary={"n": parts})
     return store
 

@@ -80,6 +80,13 @@ def test_rate_forgets_parts_older_than_the_window(events: list[Event]) -> None:
     assert view.rate(1035.0) == pytest.approx(10.0)
 
 
+def test_rows_that_were_generated_count(events: list[Event]) -> None:
+    part = {"at": 1.0, "step": "a", "rows_in": 9, "kept": 9, "filtered": 0, "failed": 0, "seconds": 1.0}
+    for generated, rows in ((0, 0), (9, 9)):
+        event = PartDone(**part, usage=Usage(requests=9), generated=generated)
+        assert fold(RunView(), event).rows == rows
+
+
 def test_budget_adds_this_session_to_earlier_ones(events: list[Event]) -> None:
     view = after(events, 5)
     assert view.spent(1005.0) == {"tokens": 1000 + 1200, "time": 10.0 + 5.0}
