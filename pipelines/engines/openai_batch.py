@@ -101,14 +101,15 @@ class BatchEngine:
     async def _completion(self, asked: Asked) -> Completion:
         while True:
             path, body = self._wire.body(asked.request)
-            result = await self._answer(path, body)
+            name = name_of(path, body, asked.request)
+            result = await self._answer(name, path, body)
             try:
                 return self._read(asked, result)
             except Trouble as trouble:
                 if self._learns(trouble, body):
                     continue
                 if trouble.kind != "refused" or result.again:
-                    self._forget(path, body)
+                    self._forget(name)
                 if not result.again:
                     self._count(trouble, asked)
 
@@ -151,9 +152,8 @@ class BatchEngine:
         if refused or asked.failures >= self._options.attempts:
             raise EngineError(f"request {asked.request.id!r}: {reason}", retryable=not refused)
 
-    async def _answer(self, path: str, body: Json) -> Result:
+    async def _answer(self, name: str, path: str, body: Json) -> Result:
         """Return what a batch says of a request. Equal requests share it."""
-        name = name_of(path, body)
         if name not in self._answers:
             self._answers[name] = asyncio.get_running_loop().create_future()
             self._waiting[name] = (path, body)
@@ -162,9 +162,8 @@ class BatchEngine:
                 self._sending = asyncio.create_task(self._send())
         return await asyncio.shield(self._answers[name])
 
-    def _forget(self, path: str, body: Json) -> None:
+    def _forget(self, name: str) -> None:
         """Let a request whose answer is none be sent again."""
-        name = name_of(path, body)
         if name in self._answers and not self._answers[name].done():
             return  # an equal request did
         self._answers.pop(name, None)
@@ -257,9 +256,15 @@ class BatchEngine:
                 answer.set_exception(error)
 
 
-def name_of(path: str, body: Json) -> str:
-    """Return the name of a request: a digest of where it goes and what it says (at most 64 characters)."""
-    said = json.dumps([path, body], sort_keys=True, separators=(",", ":"))
+def name_of(path: str, body: Json, request: Request) -> str:
+    """Return the name of a request: a digest of where it goes and what it says (at most 64 characters).
+
+    Samples of one prompt have names of their own, also if the server takes no ``seed``.
+    """
+    parts: list[Any] = [path, body]
+    if request.sampling.temperature > 0 and "seed" not in body:
+        parts.append(request.seed)
+    said = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return f"gristmill-{sha256(said.encode()).hexdigest()[:48]}"
 
 
