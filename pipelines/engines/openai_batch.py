@@ -182,12 +182,16 @@ class BatchEngine:
                 self._take_up()
                 for path in sorted({path for path, _ in self._waiting.values()}):
                     names = [name for name, (where, _) in self._waiting.items() if where == path]
-                    bodies = {name: self._waiting.pop(name)[1] for name in names[: self._options.batch]}
-                    self._watch(await self._server.create(self._options.model, path, bodies), set(bodies))
+                    bodies = {name: self._waiting[name][1] for name in names[: self._options.batch]}
+                    batch = await self._server.create(self._options.model, path, bodies)
+                    for name in bodies:
+                        del self._waiting[name]
+                    self._watch(batch, set(bodies))
         except GristmillError as error:
             self._fail(set(self._answers), error)
         except ODD_FORM as error:
-            self._fail(set(self._answers), Trouble("broken", not_a_completion(error)))
+            # What is in other batches is answered there, and must not be paid twice.
+            self._fail(set(self._waiting), Trouble("broken", not_a_completion(error)))
 
     async def _until_lull(self) -> None:
         while len(self._waiting) < self._options.batch:

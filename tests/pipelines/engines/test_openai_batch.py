@@ -73,6 +73,19 @@ def test_a_batch_whose_confirmation_is_lost_is_not_made_again(office: Office) ->
     assert len(office.batches) == 1
 
 
+def test_a_batch_whose_confirmation_has_no_id_is_not_made_again(office: Office) -> None:
+    office.odd = {"batch-0"}
+    assert texts(calls(connect(office), some(0, 1))) == ["you said t0", "you said t1"]
+    assert len(office.batches) == 1
+
+
+def test_an_odd_reply_to_one_batch_leaves_those_in_flight_alone(office: Office) -> None:
+    office.odd, office.looks = {"file-1"}, 10
+    assert texts(calls(connect(office, batch=1), some(0, 1))) == ["you said t0", "you said t1"]
+    office.finish()
+    assert office.paid == {"t0": 1, "t1": 1}
+
+
 def test_a_request_without_an_answer_is_sent_again_alone(office: Office) -> None:
     office.answers = {"t1": [(500, {"error": {"message": "broke"}})]}
     assert texts(calls(connect(office), some(0, 1, 2))) == [f"you said t{number}" for number in range(3)]
