@@ -38,13 +38,21 @@ UNREADABLE = "an answer that is not a completion: its line in the results of the
 class Result:
     """What a batch says of a request: its line of the results, or why there is none.
 
-    ``again``: an error that an earlier run was given, after which the request is sent again. ``charged``: has
-    a request taken it? Equal ones share it.
+    ``earlier``: is the batch that of an earlier run? ``charged``: has a request taken it? Equal ones share
+    it.
     """
 
     said: Json | Trouble
-    again: bool = False
+    earlier: bool = False
     charged: bool = False
+
+    def again(self, trouble: Trouble) -> bool:
+        """Whether ``trouble``, which was read in this, is no attempt of this run: the request is sent again.
+
+        An answer of an earlier run that was withheld or cannot be read stays what it is.
+        """
+        refused = isinstance(self.said, dict) and not _is_answer(self.said)
+        return self.earlier and (refused or trouble.kind == "broken")
 
 
 Answer = asyncio.Future[Result]
@@ -108,9 +116,10 @@ class BatchEngine:
             except Trouble as trouble:
                 if self._learns(trouble, body):
                     continue
-                if trouble.kind != "refused" or result.again:
+                again = result.again(trouble)
+                if trouble.kind != "refused" or again:
                     self._forget(name)
-                if not result.again:
+                if not again:
                     self._count(trouble, asked)
 
     def _read(self, asked: Asked, result: Result) -> Completion:
@@ -234,19 +243,20 @@ class BatchEngine:
                 if line is None:
                     answer.set_result(Result(Trouble("refused", UNREADABLE)))
                 else:
-                    answer.set_result(Result(line, again=earlier and not _is_answer(line)))
+                    answer.set_result(Result(line, earlier))
             over = f"no answer: the batch {batch} is {state['status']}, and has none to this"
             unread = state["status"] == "completed" and any(
                 line is None and name not in names for name, line in lines
             )
-            self._fail(names, Trouble("refused", UNREADABLE) if unread else Trouble("broken", over))
+            none = Trouble("refused", UNREADABLE) if unread else Trouble("broken", over)
+            self._fail(names, none, earlier)
         except GristmillError as error:
             self._fail(names, error)
         except ODD_FORM as error:
             # The batch goes on: what is in it must not be paid twice.
             self._fail(names, Trouble("refused", not_a_completion(error)))
 
-    def _fail(self, names: set[str], error: GristmillError | Trouble) -> None:
+    def _fail(self, names: set[str], error: GristmillError | Trouble, earlier: bool = False) -> None:
         """End the requests that have no answer yet."""
         for name in names:
             self._waiting.pop(name, None)
@@ -254,7 +264,7 @@ class BatchEngine:
             if answer is None or answer.done():
                 continue
             if isinstance(error, Trouble):
-                answer.set_result(Result(error))
+                answer.set_result(Result(error, earlier))
             else:
                 del self._answers[name]
                 answer.set_exception(error)

@@ -34,6 +34,7 @@ class Office:
         self.lose_answer_to_batch = False
         self.odd: set[str] = set()  # files and batches whose making is answered with an object without an id
         self.hide_status = False
+        self.expires = False
         self.results: str | None = None
         self.reply: Callable[[Json], tuple[int, Json]] | None = None
         self.mangled: dict[str, Callable[[str], str]] = {}  # what becomes of the line that answers a prompt
@@ -117,6 +118,9 @@ class Office:
                     self._complete(batch)
 
     def _complete(self, batch: Json) -> None:
+        if self.expires:
+            batch["status"] = "expired"
+            return
         lines = []
         for line in self.files[batch["input_file_id"]].splitlines():
             asked = json.loads(line)

@@ -198,6 +198,16 @@ def test_what_was_refused_in_an_earlier_run_is_sent_again(office: Office, status
     assert office.paid == {"t0": 1, "t1": 2}
 
 
+def test_what_an_earlier_run_s_batch_has_no_answer_to_is_no_attempt_of_this_run(office: Office) -> None:
+    office.expires = True
+    assert "batch-0 is expired" in texts(calls(connect(office, attempts=1), some(0)))[0]
+    office.expires = False
+    office.answers = {"t1": [(200, {**completion(""), "choices": []})]}
+    assert "it has no choices" in texts(calls(connect(office, attempts=1), some(1)))[0]
+    assert texts(calls(connect(office, attempts=1), some(0, 1))) == ["you said t0", "you said t1"]
+    assert office.paid == {"t0": 1, "t1": 2}
+
+
 def test_only_a_newline_ends_a_line_of_the_results(office: Office) -> None:
     odd = "a\u2028b\u2029c\x85d"
     office.answers = {"t1": [(200, completion(odd))]}
