@@ -38,13 +38,21 @@ UNREADABLE = "an answer that is not a completion: its line in the results of the
 class Result:
     """What a batch says of a request: its line of the results, or why there is none.
 
-    ``again``: an error that an earlier run was given, after which the request is sent again. ``charged``: has
-    a request taken it? Equal ones share it.
+    ``earlier``: is the batch that of an earlier run? ``charged``: has a request taken it? Equal ones share
+    it.
     """
 
     said: Json | Trouble
-    again: bool = False
+    earlier: bool = False
     charged: bool = False
+
+    def again(self, trouble: Trouble) -> bool:
+        """Whether ``trouble``, which was read in this, is no attempt of this run: the request is sent again.
+
+        An answer of an earlier run that was withheld or cannot be read stays what it is.
+        """
+        refused = isinstance(self.said, dict) and not _is_answer(self.said)
+        return self.earlier and (refused or trouble.kind == "broken")
 
 
 Answer = asyncio.Future[Result]
@@ -101,15 +109,17 @@ class BatchEngine:
     async def _completion(self, asked: Asked) -> Completion:
         while True:
             path, body = self._wire.body(asked.request)
-            result = await self._answer(path, body)
+            name = name_of(path, body, asked.request)
+            result = await self._answer(name, path, body)
             try:
                 return self._read(asked, result)
             except Trouble as trouble:
                 if self._learns(trouble, body):
                     continue
-                if trouble.kind != "refused" or result.again:
-                    self._forget(path, body)
-                if not result.again:
+                again = result.again(trouble)
+                if trouble.kind != "refused" or again:
+                    self._forget(name)
+                if not again:
                     self._count(trouble, asked)
 
     def _read(self, asked: Asked, result: Result) -> Completion:
@@ -151,9 +161,8 @@ class BatchEngine:
         if refused or asked.failures >= self._options.attempts:
             raise EngineError(f"request {asked.request.id!r}: {reason}", retryable=not refused)
 
-    async def _answer(self, path: str, body: Json) -> Result:
+    async def _answer(self, name: str, path: str, body: Json) -> Result:
         """Return what a batch says of a request. Equal requests share it."""
-        name = name_of(path, body)
         if name not in self._answers:
             self._answers[name] = asyncio.get_running_loop().create_future()
             self._waiting[name] = (path, body)
@@ -162,9 +171,8 @@ class BatchEngine:
                 self._sending = asyncio.create_task(self._send())
         return await asyncio.shield(self._answers[name])
 
-    def _forget(self, path: str, body: Json) -> None:
+    def _forget(self, name: str) -> None:
         """Let a request whose answer is none be sent again."""
-        name = name_of(path, body)
         if name in self._answers and not self._answers[name].done():
             return  # an equal request did
         self._answers.pop(name, None)
@@ -183,12 +191,16 @@ class BatchEngine:
                 self._take_up()
                 for path in sorted({path for path, _ in self._waiting.values()}):
                     names = [name for name, (where, _) in self._waiting.items() if where == path]
-                    bodies = {name: self._waiting.pop(name)[1] for name in names[: self._options.batch]}
-                    self._watch(await self._server.create(self._options.model, path, bodies), set(bodies))
+                    bodies = {name: self._waiting[name][1] for name in names[: self._options.batch]}
+                    batch = await self._server.create(self._options.model, path, bodies)
+                    for name in bodies:
+                        del self._waiting[name]
+                    self._watch(batch, set(bodies))
         except GristmillError as error:
             self._fail(set(self._answers), error)
         except ODD_FORM as error:
-            self._fail(set(self._answers), Trouble("broken", not_a_completion(error)))
+            # What is in other batches is answered there, and must not be paid twice.
+            self._fail(set(self._waiting), Trouble("broken", not_a_completion(error)))
 
     async def _until_lull(self) -> None:
         while len(self._waiting) < self._options.batch:
@@ -231,19 +243,20 @@ class BatchEngine:
                 if line is None:
                     answer.set_result(Result(Trouble("refused", UNREADABLE)))
                 else:
-                    answer.set_result(Result(line, again=earlier and not _is_answer(line)))
+                    answer.set_result(Result(line, earlier))
             over = f"no answer: the batch {batch} is {state['status']}, and has none to this"
             unread = state["status"] == "completed" and any(
                 line is None and name not in names for name, line in lines
             )
-            self._fail(names, Trouble("refused", UNREADABLE) if unread else Trouble("broken", over))
+            none = Trouble("refused", UNREADABLE) if unread else Trouble("broken", over)
+            self._fail(names, none, earlier)
         except GristmillError as error:
             self._fail(names, error)
         except ODD_FORM as error:
             # The batch goes on: what is in it must not be paid twice.
             self._fail(names, Trouble("refused", not_a_completion(error)))
 
-    def _fail(self, names: set[str], error: GristmillError | Trouble) -> None:
+    def _fail(self, names: set[str], error: GristmillError | Trouble, earlier: bool = False) -> None:
         """End the requests that have no answer yet."""
         for name in names:
             self._waiting.pop(name, None)
@@ -251,15 +264,21 @@ class BatchEngine:
             if answer is None or answer.done():
                 continue
             if isinstance(error, Trouble):
-                answer.set_result(Result(error))
+                answer.set_result(Result(error, earlier))
             else:
                 del self._answers[name]
                 answer.set_exception(error)
 
 
-def name_of(path: str, body: Json) -> str:
-    """Return the name of a request: a digest of where it goes and what it says (at most 64 characters)."""
-    said = json.dumps([path, body], sort_keys=True, separators=(",", ":"))
+def name_of(path: str, body: Json, request: Request) -> str:
+    """Return the name of a request: a digest of where it goes and what it says (at most 64 characters).
+
+    Samples of one prompt have names of their own, also if the server takes no ``seed``.
+    """
+    parts: list[Any] = [path, body]
+    if request.sampling.temperature > 0 and "seed" not in body:
+        parts.append(request.seed)
+    said = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return f"gristmill-{sha256(said.encode()).hexdigest()[:48]}"
 
 

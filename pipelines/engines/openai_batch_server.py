@@ -13,7 +13,7 @@ from ...contracts.addresses import shown_address
 from ...contracts.errors import ModelError
 from .backoff import pause_before
 from .openai_options import OpenAIOptions
-from .openai_trouble import Trouble, connection_trouble, read, response_trouble
+from .openai_trouble import Trouble, connection_trouble, not_a_completion, read, response_trouble
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class BatchServer:
         }
 
         async def post() -> Json:
-            return await self._once("POST", "/batches", read, json=asked)
+            return await self._once("POST", "/batches", _made, json=asked)
 
         async def made() -> Json | None:
             """The batch, if it was made although the answer was lost: it must not be paid twice."""
@@ -149,6 +149,14 @@ class BatchServer:
             await asyncio.sleep(min(pause, left))
             if instead is not None and (found := await instead()) is not None:
                 return found
+
+
+def _made(answer: Any) -> Json:
+    """Return the record of what was made. Raises Trouble if it does not tell its id."""
+    record = read(answer)
+    if record.get("id") is None:
+        raise Trouble("broken", not_a_completion(KeyError("id"), record))
+    return record
 
 
 def _text(answer: Any) -> str:

@@ -17,6 +17,10 @@ OPTIONAL = (
 )  # fmt: skip
 #: Fields whose absence is no question of sampling: the step requires them.
 _REQUIRED = ("stop", "logprobs", "top_logprobs", "response_format", "structured_outputs", "tools")
+#: Fields about how a request is handled: vLLM takes them with a prompt of tokens too.
+_HANDLING = frozenset({"cache_salt", "priority", "session_id", "user"})
+#: Fields that shorten a prompt.
+_SHORTENING = frozenset({"truncate_prompt_tokens", "truncation_side"})
 _UNKNOWN = re.compile(
     r"unsupported|not supported|n[o']t support|unrecogni[sz]ed|unknown|unexpected|not permitted|forbidden"
     r"|cannot find field|not allowed|deprecated",
@@ -44,8 +48,14 @@ class Dialect:
         return self._taken({**body, **self._extra})
 
     def scoring(self, body: Json) -> Json:
-        """Return a body that has a text scored, whose own fields stay as they are: nothing is sampled."""
-        return self._taken({**self._extra, **body})
+        """Return a body that has a text rendered, scored or rated, whose own fields stay as they are.
+
+        Nothing is shortened. A prompt of tokens is rendered already, and the other fields would only sample.
+        """
+        names = self._extra.keys() - _SHORTENING
+        if isinstance(body.get("prompt"), list):
+            names &= _HANDLING
+        return self._taken({**{name: self._extra[name] for name in names}, **body})
 
     def _taken(self, body: Json) -> Json:
         body = {name: value for name, value in body.items() if name not in self._dropped}

@@ -86,8 +86,8 @@ class OpenAIOptions(EngineOptions):
     """Values for the model's chat template, for servers that take them, such as `{enable_thinking: false}`.
     By default none are sent."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
-    """Fields to add to every request as they are, such as `{service_tier: flex}`. By default there are
-    none."""
+    """Fields to add to every request for an answer as they are, such as `{service_tier: flex}`; what is
+    scored or rated takes those that render it. By default there are none."""
     price: Price | None = None
     """Prices per million tokens, such as `{input: 0.15, output: 0.6}`: `budget: {usd: ...}` requires them.
     By default nothing is priced."""

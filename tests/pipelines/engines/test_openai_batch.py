@@ -4,144 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from email.parser import BytesParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Callable, Iterator
+from itertools import count
 
 import pytest
 
 from gristmill.contracts.errors import EngineError, ModelError
-from gristmill.contracts.inference import Completion, Request, Usage
+from gristmill.contracts.inference import Completion, Usage
 from gristmill.contracts.notices import listening
 from gristmill.pipelines.engines import openai_batch, openai_batch_server
-from gristmill.pipelines.engines.openai_batch import BatchEngine
 
-from .conftest import ask, serve
-
-Json = dict[str, Any]
-
-
-class Office:
-    """Takes batches, and completes each after ``looks`` looks at it. ``paid``: prompts that it answered."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, str] = {}
-        self.batches: list[Json] = []
-        self.paid: Counter[str] = Counter()
-        self.looks = 1
-        self.answers: dict[str, list[tuple[int, Json]]] = {}
-        self.refusal: tuple[int, Json] | None = None
-        self.lose_answer_to_batch = False
-        self.hide_status = False
-        self.results: str | None = None
-        self.reply: Callable[[Json], tuple[int, Json]] | None = None
-        self.mangled: dict[str, Callable[[str], str]] = {}  # what becomes of the line that answers a prompt
-        self._lock = threading.Lock()
-        office = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                self._say(*office.get(self.path))
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                status, said = office.post(self.path, self.headers["content-type"], body)
-                if status == 0:
-                    self.close_connection = True  # the answer is lost
-                else:
-                    self._say(status, said)
-
-            def _say(self, status: int, said: Any) -> None:
-                data = said.encode() if isinstance(said, str) else json.dumps(said).encode()
-                self.send_response(status)
-                self.send_header("content-length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *args: object) -> None:
-                return None
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.handle_error = lambda request, client: None  # type: ignore[method-assign]
-        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-
-    def get(self, path: str) -> tuple[int, Any]:
-        where = urlsplit(path)
-        parts = where.path.split("/")[2:]
-        with self._lock:
-            if parts[0] == "files":
-                return 200, self.files[parts[1]]
-            if len(parts) == 1:
-                newest = self.batches[::-1]
-                after = parse_qs(where.query).get("after")
-                start = 1 + [batch["id"] for batch in newest].index(after[0]) if after else 0
-                page = newest[start : start + 2]  # pages of two
-                return 200, {"data": page, "has_more": start + 2 < len(newest)}
-            batch = next(batch for batch in self.batches if batch["id"] == parts[1])
-            batch["looks"] += 1
-            if batch["looks"] > self.looks and batch["status"] == "in_progress":
-                self._complete(batch)
-            return 200, {name: batch[name] for name in batch if not (self.hide_status and name == "status")}
-
-    def post(self, path: str, kind: str, body: bytes) -> tuple[int, Any]:
-        with self._lock:
-            if self.refusal is not None:
-                return self.refusal
-            if path.endswith("/files"):
-                message = BytesParser().parsebytes(f"content-type: {kind}\r\n\r\n".encode() + body)
-                parts: Sequence[Any] = message.get_payload()  # type: ignore[assignment]
-                text = next(part.get_payload() for part in parts if part.get_filename())
-                name = f"file-{len(self.files)}"
-                self.files[name] = text
-                return 200, {"id": name}
-            batch = {"id": f"batch-{len(self.batches)}", "status": "in_progress", "looks": 0}
-            self.batches.append(batch | json.loads(body))
-            if self.lose_answer_to_batch:
-                self.lose_answer_to_batch = False
-                return 0, None
-            return 200, self.batches[-1]
-
-    def finish(self) -> None:
-        """Complete the batches that nobody looks at any more: they are paid for all the same."""
-        with self._lock:
-            for batch in self.batches:
-                if batch["status"] == "in_progress":
-                    self._complete(batch)
-
-    def _complete(self, batch: Json) -> None:
-        lines = []
-        for line in self.files[batch["input_file_id"]].splitlines():
-            asked = json.loads(line)
-            prompt = asked["body"]["messages"][-1]["content"]
-            self.paid[prompt] += 1
-            status, said = 200, completion(f"you said {prompt}")
-            if self.reply is not None:
-                status, said = self.reply(asked["body"])
-            if self.answers.get(prompt):
-                status, said = self.answers[prompt].pop(0)
-            response = {"status_code": status, "body": said}
-            told = {"custom_id": asked["custom_id"], "response": response, "error": None}
-            text = json.dumps(told, ensure_ascii=False)
-            lines.append(self.mangled.get(prompt, str)(text))
-        batch["status"] = "completed"
-        batch["output_file_id"] = f"results-{batch['id']}"
-        self.files[batch["output_file_id"]] = self.results or "\n".join(lines)
-
-
-def completion(text: str, finish: str = "stop") -> Json:
-    usage = {"prompt_tokens": 5, "completion_tokens": 2}
-    return {"choices": [{"message": {"content": text}, "finish_reason": finish}], "usage": usage}
+from .batch_office import Json, Office, calls, completion, connect, some, texts
+from .conftest import ask
 
 
 @pytest.fixture
@@ -151,35 +25,6 @@ def office(monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
     made = Office()
     yield made
     made.close()
-
-
-def connect(office: Office, **options: Any) -> BatchEngine:
-    engine = serve("openai", None, url=office.url, model="m", mode="batch", poll=0.02, **options)
-    assert isinstance(engine, BatchEngine)
-    return engine
-
-
-def calls(
-    engine: BatchEngine, *requests: Sequence[Request], within: float = 300
-) -> list[Completion | EngineError]:
-    """The answers of several calls made together. ``within``: seconds until a hang is an error."""
-
-    async def together() -> list[Completion | EngineError]:
-        try:
-            done = await asyncio.gather(*(engine.generate(each) for each in requests))
-            return [answer for answers in done for answer in answers]
-        finally:
-            await engine.close()
-
-    return asyncio.run(asyncio.wait_for(together(), within))
-
-
-def texts(answers: Sequence[Completion | EngineError]) -> list[str]:
-    return [answer.text if isinstance(answer, Completion) else str(answer) for answer in answers]
-
-
-def some(*numbers: int) -> list[Request]:
-    return [ask(f"t{number}", number) for number in numbers]
 
 
 def test_calls_share_batches_and_answers_come_in_order(office: Office) -> None:
@@ -226,6 +71,19 @@ def test_a_batch_whose_confirmation_is_lost_is_not_made_again(office: Office) ->
     office.lose_answer_to_batch = True
     assert texts(calls(connect(office), some(0, 1))) == ["you said t0", "you said t1"]
     assert len(office.batches) == 1
+
+
+def test_a_batch_whose_confirmation_has_no_id_is_not_made_again(office: Office) -> None:
+    office.odd = {"batch-0"}
+    assert texts(calls(connect(office), some(0, 1))) == ["you said t0", "you said t1"]
+    assert len(office.batches) == 1
+
+
+def test_an_odd_reply_to_one_batch_leaves_those_in_flight_alone(office: Office) -> None:
+    office.odd, office.looks = {"file-1"}, 10
+    assert texts(calls(connect(office, batch=1), some(0, 1))) == ["you said t0", "you said t1"]
+    office.finish()
+    assert office.paid == {"t0": 1, "t1": 1}
 
 
 def test_a_request_without_an_answer_is_sent_again_alone(office: Office) -> None:
@@ -303,6 +161,25 @@ def test_a_refused_parameter_is_dropped_or_stops_the_run(office: Office) -> None
     assert len(office.batches) == 2
 
 
+def test_samples_are_told_apart_if_the_server_takes_no_seed(office: Office) -> None:
+    number = count()
+    refusing = refuses("seed", "Unsupported parameter: 'seed' is not supported with this model.")
+
+    def reply(body: Json) -> tuple[int, Json]:
+        status, said = refusing(body)
+        return (status, said) if status != 200 else (200, completion(f"sample {next(number)}"))
+
+    office.reply = reply
+    samples = [ask("t0", each) for each in (0, 1, 2, 0)]
+    for _ in range(2):
+        first, second, third, again = texts(calls(connect(office, unsupported="drop"), samples))
+        assert sorted([first, second, third]) == ["sample 0", "sample 1", "sample 2"]
+        assert again == first
+        assert office.paid == {"t0": 6}
+    greedy = [ask("t1", each, temperature=0.0) for each in (0, 1)]
+    assert len(set(texts(calls(connect(office, unsupported="drop"), greedy)))) == 1
+
+
 def test_batches_go_to_one_address(office: Office) -> None:
     with pytest.raises(ModelError, match="batches go to one address with one key: leave out `also`"):
         connect(office, also=[{"url": "http://localhost:1/v1"}])
@@ -318,6 +195,16 @@ def test_what_was_refused_in_an_earlier_run_is_sent_again(office: Office, status
             calls(connect(office), some(0, 1))
     done = calls(connect(office, attempts=1), [*some(0, 1), ask("t1", 1)])
     assert texts(done) == ["you said t0", "you said t1", "you said t1"]
+    assert office.paid == {"t0": 1, "t1": 2}
+
+
+def test_what_an_earlier_run_s_batch_has_no_answer_to_is_no_attempt_of_this_run(office: Office) -> None:
+    office.expires = True
+    assert "batch-0 is expired" in texts(calls(connect(office, attempts=1), some(0)))[0]
+    office.expires = False
+    office.answers = {"t1": [(200, {**completion(""), "choices": []})]}
+    assert "it has no choices" in texts(calls(connect(office, attempts=1), some(1)))[0]
+    assert texts(calls(connect(office, attempts=1), some(0, 1))) == ["you said t0", "you said t1"]
     assert office.paid == {"t0": 1, "t1": 2}
 
 

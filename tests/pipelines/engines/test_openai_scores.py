@@ -124,6 +124,23 @@ def test_a_model_s_own_fields_do_not_change_what_is_scored(listen: Listen) -> No
     assert (body["cache_salt"], body["max_tokens"], body["temperature"]) == ("s", 1, 0.0)
 
 
+def test_fields_that_sample_or_shorten_do_not_reach_what_is_scored(listen: Listen) -> None:
+    extra = {"min_tokens": 16, "truncate_prompt_tokens": 1, "chat_template": "T", "priority": 1}
+    told = {"extra_body": extra, "thinking_tokens": 64}
+    server = listen(said)
+    text = Request("r", 1, Sampling(), messages=TALK[:1], continuation="yo")
+    each(connect(server, flavor="vllm", **told), text)
+    rating = Request("r", 1, Sampling(), messages=TALK, reward=True)
+    each(connect(server, flavor="vllm", supports=["reward"], **told), rating)
+    *rendered, (path, _, scored), (_, _, rated) = server.seen
+    assert path == "/v1/completions"
+    assert scored.keys() - {"priority"} == {"model", "prompt", "max_tokens", "temperature", "prompt_logprobs"}
+    assert scored["priority"] == 1
+    for body in (*(body for _, _, body in rendered), rated):
+        assert "truncate_prompt_tokens" not in body
+        assert (body["chat_template"], body["priority"]) == ("T", 1)
+
+
 def test_a_refused_field_is_left_out_of_scores_too(listen: Listen) -> None:
     def refusing(number: int, body: dict[str, Any]) -> Reply:
         # Not for ever: without the drop each request would be refused again and again.
