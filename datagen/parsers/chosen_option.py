@@ -35,8 +35,18 @@ _GOES_ON = (
     r"(?:the|that|this|these|those|its?|we|you|all|an|[A-Za-z])\b"
     r"|and\s+[a-z]{2,}\b)"
 )
-_NOUN = re.compile(rf"(?!{_GOES_ON})[ \t]+[a-z]")
-_CLOSED = re.compile(rf"[)\]}}*_`'$]{{0,4}}(?:[.,;:!?]?[ \t]*(?:\n|\Z)|[.,;:!?](?=\s)|{_GOES_ON})")
+#: A second option that is chosen too, and not the subject of a reason ("B, A is too small").
+_TOO = (
+    r"[)\]}*_`'$]{0,4}(?:[ \t]*[,/&][ \t]*(?:(?:and|or)[ \t]+)?|[ \t]+(?:and|or)[ \t]+)[(\[*_$`']{0,4}"
+    r"(?P<too>[A-Za-z])(?![A-Za-z0-9'’]|[ \t]+(?!(?:because|since|as)\b)[A-Za-z])"
+)
+_ALSO = re.compile(_TOO)
+_NOUN = re.compile(rf"(?!{_GOES_ON}|{_TOO})[ \t]+[a-z]")
+#: A line may break after an article, but not before an empty line or a label ("Reason: …").
+_CLOSED = re.compile(
+    rf"{_TOO}|[)\]}}*_`'$]{{0,4}}(?:[ \t]*(?:\Z|\n(?=\s*\Z|[ \t]*\n|[*_]{{0,2}}[A-Z]\w*[ *_]{{0,3}}:))"
+    rf"|[.;:!?](?=\s|\Z)|,(?=\s+(?:because|since|as)\b)|{_GOES_ON})"
+)
 _NEGATED = re.compile(r"(?:\bnot|n['’]t)(?:\s+(?:think|believe|say))?(?:\s+that)?\s*$", re.IGNORECASE)
 
 
@@ -50,11 +60,11 @@ def chosen_option(text: str, letters: str) -> str | None:
     text = text[-20_000:]
     boxed = list(_BOXED.finditer(text))
     if boxed:
-        return _of(boxed[-1], letters, upper=True)
+        return None if _several(text, boxed[-1], letters) else _of(boxed[-1], letters, upper=True)
     said = sorted([*_SAID.finditer(text), *_IS_CORRECT.finditer(text)], key=lambda match: match.end())
     said = [match for match in said if not _lost(text, match)]
     if said:
-        return _of(said[-1], letters, upper=True)
+        return None if _several(text, said[-1], letters) else _of(said[-1], letters, upper=True)
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     if not lines:
         return None
@@ -74,6 +84,12 @@ def _lost(text: str, match: re.Match[str]) -> bool:
     # In lower case, it is an option only where the phrase ends, or goes on as after one.
     word = _NOUN.match(text, after) if letter in "AI" else letter in "ai" and not _CLOSED.match(text, after)
     return bool(word) and not before.endswith(("(", "{", "*"))
+
+
+def _several(text: str, match: re.Match[str], letters: str) -> bool:
+    """Whether another option is joined to the chosen one: "B and C"."""
+    also = _ALSO.match(text, match.end("letter"))
+    return also is not None and also["too"].upper() in letters
 
 
 def _lists(lines: list[str], letters: str) -> bool:

@@ -20,7 +20,7 @@ _MATH = re.compile(
 _SENTENCE_END = re.compile(r"[.!?;](?=\s|$)|\n")
 _VERB = re.compile(r"(?<!\bwhich )(?<!\bwho )\b(?:is|are|equals)\b:?", re.IGNORECASE)
 _WHICH_IS = re.compile(r"\b(?:which|who) (?:is|are|equals)\b:?", re.IGNORECASE)
-_REASON = re.compile(r"(?<=\w)(?:,?\s+(?:because|since)|,\s+(?:as|for|while|not))\b")
+_REASON = re.compile(r"(?<=[\w)\]}$%!])(?:,?\s+(?:because|since)|,\s+(?:as|for|while|not))\b")
 _NUMBER_FIRST = re.compile(r"[-+\u2212$€£¥₹(\[{\s]{0,9}(?:\.?\d|\\(?:[dt]?frac|sqrt|pi|begin|\$|\{))")
 _FORMULA_FIRST = re.compile(r"\s*(?:\\(?!text|mathrm|mbox)|[A-Za-z]\s?[-+*/^_=<>(])")
 #: Where words take over after mathematics. They may only name its unit.
@@ -30,7 +30,19 @@ _WORDS_BEGIN = re.compile(
     r"|,\s+(?!(?:and|or)\s+(?![A-Za-z]{2}))(?=[A-Za-z]{2})|\s+(?:and|or)\s+(?=[A-Za-z]{2})"
     r"|\s*\((?=[^()]*(?<![\\A-Za-z{])[A-Za-z]{3})|\s+[-–—]{1,3}\s+(?=[A-Za-z]{2})"
 )
-_AND = re.compile(r",?\s+(?:and|or)\s+(?=[^\s}])")
+#: What explains a formula, and may have a verb of its own.
+_ASIDE = re.compile(
+    r",?\s+(?:where|when|whenever|if|while|given)\b|\s+\((?=[^()]*(?<![\\A-Za-z{])[A-Za-z]{3}[^()]*\)?\s*\Z)"
+    r"|,\s+which\b(?!\s+(?:is|are|equals):?\s+[-+\u2212$\\\d])"
+)
+_AND = re.compile(r",?\s+(and|or)\s+(?=[^\s}])")
+#: Arithmetic in words, whose result follows.
+_IN_WORDS = re.compile(
+    r"\d\s+(?:plus|minus|times|divided by|multiplied by)\s+[-$\\(\d]|(?:%|\bpercent)\s+of\s+[$\\\d]"
+)
+#: Values that are written so differ, as in "2 or 2.5". "1/2 or 0.5" says one again.
+_LISTABLE = ({"integer", "decimal"}, {"integer", "exact"})
+_INEQUALITY = re.compile(r"[<>\u2264\u2265]|\\(?:[lg]eq?|[lg]t)\b")
 _NEXT = re.compile(r"\s*[,;]\s*(?:(?:and|or)\s+)?|\s+(?:and|or)\s+")
 _STATED = re.compile(r"[ \t]*(?:[.,;:!?*_`\n]|\Z)")
 _WORD_COMMAND = re.compile(r"\\(?:text|textbf|textnormal|textrm|mathrm|mbox)\s*\{[^{}]*\}")
@@ -88,14 +100,19 @@ def _first(said: str) -> str:
     told, sentence = said[: end.start()] if end else said, ""
     if not _MATH.match(said) and not _NUMBER_FIRST.match(told):
         sentence = _REASON.split(told, maxsplit=1)[0]
+        if _FORMULA_FIRST.match(sentence):
+            sentence = _before(sentence, _ASIDE)
         said = told = (_VERB.split(sentence)[1:] or _WHICH_IS.split(sentence))[-1].lstrip()
     if _MATH.match(said):
         return _spans(said)
     if _NUMBER_FIRST.match(told) or _FORMULA_FIRST.match(told):
-        told = _without_words(told)
-        joined = _AND.sub(", ", told)
-        if joined != told:
-            return joined
+        whole, told = told, _before(told, _WORDS_BEGIN)
+        parts = _AND.split(told)
+        if _IN_WORDS.search(told) or not _one_kind(parts[::2]):
+            result = final_number(_REASON.split(whole, maxsplit=1)[0])
+            return result.text if result else told
+        if len(parts) > 1:
+            return _listed(parts)
     if not _PROSE.search(_WORD_COMMAND.sub("", told)) or len(told.split()) < 3:
         return told
     told = sentence if "=" in sentence else told
@@ -109,20 +126,48 @@ def _spans(said: str) -> str:
     parts: list[str] = []
     place = end = 0
     while span := _MATH.match(said, place):
-        parts.append(_within(span))
+        parts += [said[end : span.start()].strip(" ,;"), _within(span)]
         end = span.end()
         further = _NEXT.match(said, end)
         place = further.end() if further else len(said)
-    return ", ".join(parts) if _STATED.match(said, end) else parts[0]
+    return _listed(parts[1:]) if _STATED.match(said, end) else parts[1]
+
+
+def _listed(parts: list[str]) -> str:
+    """Return a list of parts, with what joins them in between; the first part if "or" says it again."""
+    if len(parts) == 3 and parts[1] == "or":
+        first, _, second = parts
+        forms = {_form(first), _form(second)}
+        if ("=" in second and "=" not in first) or (len(forms) > 1 and forms not in _LISTABLE):
+            return first
+    return ", ".join(parts[::2])
+
+
+def _form(part: str) -> str:
+    """Return how the value of an answer is written."""
+    value = part.rpartition("=")[2].strip()
+    if _INEQUALITY.search(part):
+        return "inequality"
+    if value.endswith("%"):
+        return "percent"
+    if re.search(r"\.\d", value):
+        return "decimal"
+    return "integer" if re.fullmatch(r"[-\u2212]?[\d,]+", value) else "exact"
+
+
+def _one_kind(parts: list[str]) -> bool:
+    """Whether parts have no words, or all the words of the last: their unit."""
+    words = [_PROSE.findall(_WORD_COMMAND.sub("", part)) for part in parts]
+    return not any(words[:-1]) or all(each == words[-1] for each in words)
 
 
 def _within(span: re.Match[str]) -> str:
     return next(part for part in span.groups() if part is not None)
 
 
-def _without_words(told: str) -> str:
-    """Return a statement up to its first words that stand in no brackets."""
-    for words in _WORDS_BEGIN.finditer(told):
+def _before(told: str, begin: re.Pattern[str]) -> str:
+    """Return a statement up to the first words that begin so and stand in no brackets."""
+    for words in begin.finditer(told):
         before = told[: words.start()]
         if before.strip() and sum(map(before.count, "([{")) == sum(map(before.count, ")]}")):
             return before

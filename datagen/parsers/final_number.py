@@ -43,9 +43,10 @@ _UNIT = re.compile(r"[^\w\n]{0,8}(?:\w{1,24}[^\w\n]{0,8})?$")
 _LEADING = re.compile(r"\A(?:[ \t\r\n*_`:$]|\\[(\[])+")
 _SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)")
 #: What makes a number part of an expression (5\pi, 2x, x^2, \sqrt{2}, (1, 2)), which is not a number.
-#: "2 p.m." and "18/hour" are none. A minus sign after a space is a dash if words and more follow.
+#: "2 p.m.", "18/hour" and "18/hr" are none; one letter, or two of usual variables, are no unit. A minus sign
+#: after a space is a dash if words and more follow.
 _VARIABLE = r"(?![apAP]\.[mM]\b)[A-Za-z](?![A-Za-z])"
-_FUNCTION = r"\\|\(|[A-Za-z]{1,2}(?![A-Za-z])|(?:sin|cos|tan|log|exp|sqrt)\b|[A-Za-z]+[(^]"
+_FUNCTION = r"\\|\(|(?:[A-Za-z]|[a-cx-z]{2})(?![A-Za-z])|(?:sin|cos|tan|log|ln|exp|sqrt|pi)\b|[A-Za-z]+[(^]"
 _GOES_ON = re.compile(
     rf" ?\\(?:pi|sqrt|[dt]?frac|cdot|times|log|ln|sin|cos|tan|theta|alpha|beta|pm|cup)"
     rf"|{_VARIABLE}| (?![pP]\.[mM]\b)[xyznkpq](?![A-Za-z])"
