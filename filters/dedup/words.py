@@ -96,7 +96,7 @@ def sign_between(gap: str) -> str:
 def _signs_and_words(folded: str) -> Iterator[tuple[str, str]]:
     end = 0
     for word in word_pattern(folded).finditer(folded):
-        plain = end == 0 or folded[end : word.start()] == " "
+        plain = end == 0 or folded[end : word.start()] in ("", " ")
         yield "" if plain else sign_between(folded[end - 1 : word.start() + 1]), word[0]
         end = word.end()
 

@@ -59,3 +59,12 @@ def test_signs_between_operands_are_words() -> None:
         *["add", "x", plus, "1", "a", plus, "b", "and", "n2", "é"]
     ]
     assert words_and_signs("total + count = 3") == ["total", "count", "3"]
+
+
+def test_words_without_a_gap_are_not_looked_at_for_signs() -> None:
+    """Each pair of ideographs would be another gap, which no cache holds."""
+    sign_between.cache_clear()
+    text = "".join(map(chr, range(0x4E00, 0x4E40))) + " 1 + 1"
+    assert len(words_and_signs(text)) == len(words_of(text)) + 1
+    assert len(signs_of(text).split()) == 1
+    assert sign_between.cache_info().misses == 1
