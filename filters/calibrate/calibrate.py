@@ -16,7 +16,7 @@ from ...contracts.inference import derive_seed
 from ...contracts.operators import FilledStepRef, WholeTable, check_names
 from ...contracts.outcomes import TableResult
 from ...contracts.stored_rows import StoredRows
-from ..columns import number_column
+from ..columns import number_column, without_nan
 from ..select.groups import group_labels
 from ..select.random import draw
 from .fit import Method, cross_fitted, fit, resolved
@@ -82,8 +82,9 @@ class Calibrate(WholeTable):
     """With `labels_from`: columns that a row and its label have in common."""
     group: str | None = None
     """Column with equal values for rows that are not independent, such as several answers to one `prompt`.
-    Rows of a group lie in the same half, and at most one row of each held-out group is measured. Groups are
-    drawn in proportion to their labels, so that each labelled row has the same chance."""
+    A row whose value is null is a group of its own. Rows of a group lie in the same half, and at most one row
+    of each held-out group is measured. Groups are drawn in proportion to their labels, so that each labelled
+    row has the same chance."""
     method: Method = "auto"
     """How scores become probabilities: `platt` (logistic), `isotonic`, or `auto`: isotonic from 1,000 fitted
     labels. Several scores are first combined by logistic regression."""
@@ -131,7 +132,7 @@ class Calibrate(WholeTable):
         }
         columns = _columns(confidence, right, fitted, held_out)
         if self.group is not None:
-            columns[GROUP] = group_labels(rows, [self.group], _WHO)
+            columns[GROUP] = _group_numbers(rows, self.group)
         return TableResult(
             columns=columns,
             errors=self._errors(slice_.scores, finite),
@@ -161,9 +162,14 @@ class Calibrate(WholeTable):
             scores.append(np.stack([number_column(batch, name, _WHO) for name in self.calibrate], axis=1))
             labels.append(joined.of(batch) if joined else read_labels(batch, self.label, _WHO))
             places = np.flatnonzero(labels[-1] >= 0)
-            ids += batch.column("_id").take(places).to_pylist()
+            own = batch.column("_id").take(places).to_pylist()
+            ids += own
             if self.group is not None:
-                groups += [str(value) for value in batch.column(self.group).take(places).to_pylist()]
+                values = without_nan(batch.select([self.group])).column(0).take(places).to_pylist()
+                groups += [
+                    f"null {id_}" if value is None else str(value)
+                    for value, id_ in zip(values, own, strict=True)
+                ]
         return _Slice(np.concatenate(scores), np.concatenate(labels), ids, groups if self.group else ids)
 
     def _halves(
@@ -220,6 +226,17 @@ class Calibrate(WholeTable):
             name = self.calibrate[int(np.flatnonzero(~_usable(scores[row]))[0])]
             errors[row] = f"{_WHO}: the score '{name}' is null, NaN, infinite or above {LARGEST:g}"
         return errors
+
+
+def _group_numbers(rows: StoredRows, group: str) -> NDArray[np.int64]:
+    """The number of each row's group; each row without one has a number of its own."""
+    import numpy as np
+
+    numbers = group_labels(rows, [group], _WHO)
+    batches = (without_nan(batch.select([group])).column(0) for batch in rows.batches([group]))
+    null = np.concatenate([column.is_null().to_numpy(zero_copy_only=False) for column in batches])
+    numbers[null] = numbers.max() + 1 + np.arange(null.sum())
+    return numbers
 
 
 def _usable(scores: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -16,6 +16,9 @@ GRID = 200
 #: Fewest held-out rows from whose share the number of labels is estimated.
 FEWEST = 20
 
+#: Numbers of draws, and how few wrong ones of them are too many.
+AtHand = list[tuple[int, int]]
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -32,18 +35,23 @@ class Evidence:
     unlabelled: NDArray[np.float64]
     groups: NDArray[np.int64] | None = None
 
-    def at_hand(self, cutoff: float) -> int:
-        """Return how many unlabelled rows lie at or above the cutoff.
+    def at_hand(self, cutoff: float, target: float) -> AtHand:
+        """Return how many draws the unlabelled rows at or above the cutoff are, and how few wrong ones make
+        their precision less than ``target``: for each size of their groups.
 
-        Of groups, how many of the size of the largest would make up these rows: each may be right or wrong
-        as a whole, and smaller ones vary less in sum.
+        Each group may be right or wrong as a whole. Of size s there are as many draws as groups, but not more
+        than would make up the rows. A row without a group is one of its own.
         """
         import numpy as np
 
         above = self.unlabelled >= cutoff
         rows = int(above.sum())
-        largest = 1 if self.groups is None or not rows else int(np.bincount(self.groups[above]).max())
-        return rows // largest
+        too_many = int((1.0 - target) * rows + 1e-9) + 1
+        if self.groups is None or not rows:
+            return [(rows, too_many)]
+        sizes = np.bincount(self.groups[above])
+        count = int((sizes > 0).sum())
+        return [(min(count, rows // s), -(-too_many // s)) for s in np.unique(sizes[sizes > 0]).tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +76,24 @@ def find_cutoff(evidence: Evidence, target: float, level: float) -> Cutoff | Non
     in Learn then Test, Angelopoulos et al., arXiv 2110.01052). Each test is exact for independent rows:
     binomial for the rows in general, hypergeometric for the rows at hand. Of groups, the first is exact if
     the held-out rows are of different ones, each drawn in proportion to its size, and the second is that of
-    groups that are right or wrong as a whole. Where to start depends on the rows that the calibrator was
-    fitted on, the cutoffs themselves on no label.
+    groups that are right or wrong as a whole, of each size that they have. Where to start depends on the rows
+    that the calibrator was fitted on, the cutoffs themselves on no label.
     """
     grid = cutoffs(evidence)
-    unlabelled = [evidence.at_hand(each) for each in grid]
+    at_hand = [evidence.at_hand(each, target) for each in grid]
     tested = [_counted(each, evidence.held_out, evidence.held_out_right) for each in grid]
     learned = [_counted(each, evidence.fitted, evidence.fitted_right) for each in grid]
     chance = []
     most = -1
-    for each, rows, shares in zip(tested, unlabelled, learned, strict=True):
-        most = most_wrong(each.rows, rows, target, 1.0 - level, near=most)
+    for each, groups, shares in zip(tested, at_hand, learned, strict=True):
+        most = most_wrong(each.rows, groups, target, 1.0 - level, near=most)
         chance.append(_chance(each.rows, most, shares))
     if not any(chance):
         return None
     found = None
     for start in range(chance.index(max(chance)), len(grid)):
         rows, wrong = tested[start].rows, tested[start].rows - tested[start].right
-        if not _shown(rows, wrong, unlabelled[start], target, 1.0 - level):
+        if not _shown(rows, wrong, at_hand[start], target, 1.0 - level):
             break
         found = tested[start]
     return found
@@ -141,13 +149,14 @@ def _chance(rows: int, most: int, learned: Cutoff) -> float:
     return binomial_tail(most, rows, (learned.rows - learned.right + 1) / (learned.rows + 2))
 
 
-def most_wrong(rows: int, unlabelled: int, target: float, risk: float, *, near: int) -> int:
+def most_wrong(rows: int, at_hand: AtHand, target: float, risk: float, *, near: int) -> int:
     """Return how many of ``rows`` held-out rows may be wrong if they are to show the precision; -1 if they do
-    not even if all are right. ``near``: where the search begins, as at the cutoff before.
+    not even if all are right. ``at_hand``: of :meth:`Evidence.at_hand`. ``near``: where the search begins, as
+    at the cutoff before.
     """
 
     def passes(wrong: int) -> bool:
-        return wrong < 0 or (wrong <= rows and _shown(rows, wrong, unlabelled, target, risk))
+        return wrong < 0 or (wrong <= rows and _shown(rows, wrong, at_hand, target, risk))
 
     step = 1
     if passes(near):
@@ -169,13 +178,13 @@ def most_wrong(rows: int, unlabelled: int, target: float, risk: float, *, near: 
     return max(most, -1)
 
 
-def _shown(rows: int, wrong: int, unlabelled: int, target: float, risk: float) -> bool:
+def _shown(rows: int, wrong: int, at_hand: AtHand, target: float, risk: float) -> bool:
     """Do ``rows`` held-out rows, ``wrong`` of them wrong, rule out a precision below ``target``, in general
     and of the unlabelled rows?
     """
     if binomial_tail(wrong, rows, 1.0 - target) > risk:
         return False
-    too_many = int((1.0 - target) * unlabelled + 1e-9) + 1
-    if too_many > unlabelled:
-        return True
-    return hypergeometric_tail(wrong, rows, wrong + too_many, rows + unlabelled) <= risk
+    return all(
+        too_many > draws or hypergeometric_tail(wrong, rows, wrong + too_many, rows + draws) <= risk
+        for draws, too_many in at_hand
+    )

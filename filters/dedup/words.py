@@ -29,9 +29,11 @@ _OPERATOR = re.compile(
     r"(?<=[\w)\]}])[*/|&~]+(?=[\w(\[{])|(?<= )[*/|&~]+(?= )"
     r"|(?<=\d)-(?=\d)|(?<=\d )-(?= \d)|(?<=[ (\[{=<>+*/^,])-(?=\d)"
 )
-_SYMBOLS = ("Sm", "Sc", "So")
+_SYMBOLS = ("Sm", "Sc")
+#: Arrows, of which some are other symbols (So), as emoji and bullets are, which are no signs.
+_ARROWS = range(0x2190, 0x2200)
 #: One sign for those that are written in several ways.
-_SAME = str.maketrans("−‐‑–×∗⋅÷∕⁄", "----***///")
+_SAME = str.maketrans("−‐‑–➖×∗⋅✕✖÷∕⁄➗➕", "-----*****////+", _GLYPHS)
 #: The ASCII characters that may be signs.
 SIGNS = f"{_PLAIN}*/|&~-"
 #: What signs begin with, and what ASCII signs become: characters for private use, which no word has.
@@ -51,7 +53,8 @@ def words_of(text: str) -> list[str]:
 def words_and_signs(text: str) -> list[str]:
     """:func:`words_of`, with what :func:`sign_between` finds between two operands as a word too.
 
-    Operands are numbers, and names of one character. Signs between other words tell few texts apart.
+    Operands are numbers, and names of one character and its marks. Signs between other words tell few
+    texts apart.
     """
     text = _folded(text)
     if not _any_sign().search(text):
@@ -59,7 +62,7 @@ def words_and_signs(text: str) -> list[str]:
     found: list[str] = []
     before = False
     for sign, word in _signs_and_words(text):
-        operand = len(word) == 1 or word[0].isdecimal()
+        operand = len(_bare(word)) == 1 or word[0].isdecimal()
         found += [sign, word] if sign and before and operand else [word]
         before = operand
     return found
@@ -78,7 +81,7 @@ def word_pattern(text: str) -> re.Pattern[str]:
 
 @lru_cache(1 << 12)
 def sign_between(gap: str) -> str:
-    """``SIGN`` and the signs of arithmetic and code, and other symbols, between two words; empty without any.
+    """``SIGN`` and the signs of arithmetic, code, currencies and arrows between two words; empty without any.
 
     ``gap``: from the last character of the word before to the first one of the word after. White space
     does not count, and neither does formatting: what begins a line, backticks, and Markdown's emphasis.
@@ -88,17 +91,28 @@ def sign_between(gap: str) -> str:
     found = "".join(
         char
         for place, char in enumerate(line)
-        if char in _PLAIN or place in operators or (char > "\x7f" and unicodedata.category(char) in _SYMBOLS)
+        if char in _PLAIN or place in operators or (char > "\x7f" and _is_symbol(char))
     )
     return SIGN + found.translate(_PRIVATE) if found else ""
 
 
 def _signs_and_words(folded: str) -> Iterator[tuple[str, str]]:
     end = 0
+    before = ""
     for word in word_pattern(folded).finditer(folded):
-        plain = end == 0 or folded[end : word.start()] == " "
-        yield "" if plain else sign_between(folded[end - 1 : word.start() + 1]), word[0]
-        end = word.end()
+        gap = folded[end : word.start()]
+        plain = not before or gap in ("", " ")
+        yield "" if plain else sign_between(_bare(before)[-1] + gap + word[0][0]), word[0]
+        end, before = word.end(), word[0]
+
+
+def _bare(word: str) -> str:
+    """The word without its marks."""
+    return word if word.isascii() else _any_mark().sub("", word)
+
+
+def _is_symbol(char: str) -> bool:
+    return unicodedata.category(char) in _SYMBOLS or ord(char) in _ARROWS
 
 
 def _folded(text: str) -> str:
@@ -131,6 +145,11 @@ def _marked() -> re.Pattern[str]:
 
 
 @cache
+def _any_mark() -> re.Pattern[str]:
+    return re.compile(f"[{_marks()}]")
+
+
+@cache
 def _any_word() -> re.Pattern[str]:
     own, marks = _own(), _marks()
     return re.compile(rf"[{own}][{marks}]*|[^\W{own}]+(?:[{marks}]+[^\W{own}]*)*")
@@ -139,5 +158,6 @@ def _any_word() -> re.Pattern[str]:
 @cache
 def _any_sign() -> re.Pattern[str]:
     """What a text holds if there are signs between its words."""
-    symbols = f"{_of_categories(*_SYMBOLS)}{chr(_PLANE)}-{chr(sys.maxunicode)}"
-    return re.compile(rf"[{re.escape(_PLAIN)}*/|&~{symbols}]|[-−‐‑–]\s*\d")
+    arrows = f"{chr(_ARROWS[0])}-{chr(_ARROWS[-1])}"
+    symbols = f"{_of_categories(*_SYMBOLS)}{arrows}✕✖➗➕{chr(_PLANE)}-{chr(sys.maxunicode)}"
+    return re.compile(rf"[{re.escape(_PLAIN)}*/|&~{symbols}]|[-−‐‑–➖]\s*\d")

@@ -136,6 +136,19 @@ def test_a_group_with_most_of_the_labels_is_an_error_that_says_so(context: Any, 
         judged(table, context, group="prompt")
 
 
+def test_rows_without_a_group_are_groups_of_their_own(context: Any, rows: Any) -> None:
+    """As one group, 200 of them would leave four of the others to measure."""
+    prompts = [each / 4 // 1 for each in range(1600)] + [None] * 199 + [float("nan")]
+    table = scored(rows, 1800, labelled=1.0).append_column("prompt", pa.array(prompts))
+    result = judged(table, context, group="prompt")
+    half = np.array(result.columns["confidence_half"].to_pylist())
+    assert (half[:1600] == "held_out").sum() > 150
+    assert 10 < (half[1600:] == "held_out").sum() < 50
+    numbers = result.columns["confidence_group"].tolist()
+    assert numbers[:1600] == [each // 4 for each in range(1600)]
+    assert len(set(numbers)) == 600
+
+
 def test_labels_of_another_step_are_joined_by_a_key(context: Any, rows: Any) -> None:
     table = scored(rows, 300, labelled=1.0)
     context.tables["labels"] = table.select(["_id", "truth"]).slice(0, 120)

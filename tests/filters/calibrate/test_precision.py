@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -106,14 +107,29 @@ def test_the_promise_is_kept_on_rows_of_groups(
     assert broken <= 4
 
 
+def test_the_promise_is_kept_if_each_of_unequal_groups_can_break_it() -> None:
+    """Over 33 of 400 broken promises have a chance of 0.2 %."""
+    sizes = np.array([46] + [6] * 9)
+    broken = 0
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        wrong, held_out_right = rng.random(10) < 1 / 65, rng.random(300) > 1 / 65
+        held_out, right = np.full(300, 0.9), np.ones(300, bool)
+        unlabelled, groups = np.full(100, 0.9), np.repeat(np.arange(10), sizes)
+        evidence = Evidence(held_out, right, held_out, held_out_right, unlabelled, groups)
+        broken += find_cutoff(evidence, 0.95, 0.95) is not None and sizes[wrong].sum() > 5
+    assert broken <= 33
+
+
 @pytest.mark.parametrize(
     ("rows", "unlabelled", "most"), [(0, 9, -1), (28, 0, -1), (60, 0, 1), (60, 4000, 1), (250, 500, 15)]
 )
 def test_the_most_wrong_rows_are_the_same_wherever_their_search_begins(
     rows: int, unlabelled: int, most: int
 ) -> None:
+    at_hand = [(unlabelled, unlabelled // 10 + 1)]
     for near in (-1, 0, 1, 7, rows, 2 * rows + 9):
-        assert most_wrong(rows, unlabelled, 0.9, 0.05, near=near) == most
+        assert most_wrong(rows, at_hand, 0.9, 0.05, near=near) == most
     if unlabelled < 9 <= rows:
         assert lower_bound(rows - most - 1, rows, 0.95) < 0.9
         assert most < 0 or lower_bound(rows - most, rows, 0.95) >= 0.9
@@ -167,12 +183,23 @@ def test_few_unlabelled_rows_need_more_certainty() -> None:
     assert find_cutoff(at_hand, 0.95, 0.95) is None
 
 
-def test_groups_at_hand_count_by_the_largest_above_the_cutoff() -> None:
+def test_groups_at_hand_count_by_each_of_their_sizes() -> None:
     none, no = np.zeros(0), np.zeros(0, bool)
     unlabelled, groups = np.array([0.9] * 6 + [0.1] * 9), np.array([0, 0, 1, 1, 2, 3] + [4] * 9)
     evidence = Evidence(none, no, none, no, unlabelled, groups)
-    assert [evidence.at_hand(cutoff) for cutoff in (0.95, 0.9, 0.1)] == [0, 3, 1]
-    assert Evidence(none, no, none, no, unlabelled).at_hand(0.9) == 6
+    assert evidence.at_hand(0.95, 0.6) == [(0, 1)]
+    assert evidence.at_hand(0.9, 0.6) == [(4, 3), (3, 2)]
+    assert evidence.at_hand(0.1, 0.6) == [(5, 7), (5, 4), (1, 1)]
+    assert Evidence(none, no, none, no, unlabelled).at_hand(0.9, 0.6) == [(6, 3)]
+
+
+def test_groups_that_each_break_the_promise_count_beside_a_larger_one() -> None:
+    held, right = np.full(80, 0.9), np.ones(80, bool)
+    groups = np.repeat(np.arange(10), [46] + [6] * 9)
+    evidence = Evidence(held, right, held, right, np.full(100, 0.9))
+    assert find_cutoff(evidence, 0.95, 0.95) is not None
+    assert find_cutoff(replace(evidence, groups=groups), 0.95, 0.95) is None
+    assert find_cutoff(replace(evidence, groups=np.minimum(groups, 1)), 0.95, 0.95) is not None
 
 
 def table(rows: Any, share: Any, n: int = 300, seed: int = 1) -> pa.Table:

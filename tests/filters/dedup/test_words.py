@@ -47,6 +47,9 @@ def signs(text: str) -> str:
         ("a well-known man - old -- and COVID-19", ""),
         ("a\n- b\n* c\n+ d\n> e\n====\nf\n● g | \n", ""),
         ("> 3 apples + pears 😀", "+"),
+        ("well done 🎉 next ★ one ▶ is 👍🏽 5 °c © me ↩ or ⇐ x", "↩ ⇐"),
+        ("3 ➕ 5 ➖ 2 ✖\ufe0f 4 ➗ 1", "+ - * /"),
+        ("x̄*y, x̄/ȳ", "* /"),
     ],
 )
 def test_signs_count_and_formatting_does_not(text: str, found: str) -> None:
@@ -59,3 +62,14 @@ def test_signs_between_operands_are_words() -> None:
         *["add", "x", plus, "1", "a", plus, "b", "and", "n2", "é"]
     ]
     assert words_and_signs("total + count = 3") == ["total", "count", "3"]
+    assert words_and_signs("x̄ + ȳ") == ["x̄", plus, "ȳ"]
+    assert words_and_signs("3 ➕ 5 🎉 7") == ["3", plus, "5", "7"]
+
+
+def test_words_without_a_gap_are_not_looked_at_for_signs() -> None:
+    """Each pair of ideographs would be another gap, which no cache holds."""
+    sign_between.cache_clear()
+    text = "".join(map(chr, range(0x4E00, 0x4E40))) + " 1 + 1"
+    assert len(words_and_signs(text)) == len(words_of(text)) + 1
+    assert len(signs_of(text).split()) == 1
+    assert sign_between.cache_info().misses == 1

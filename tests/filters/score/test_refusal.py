@@ -24,6 +24,12 @@ REFUSED = [
     "It would not be safe or ethical to promote that.",
     "As a large language model (LLM), I cannot browse the web.",
     "As an AI I can't do that.",
+    "As an AI programming assistant based on DeepSeek's model, I'm specialized in answering questions about "
+    "computer science, so I can't help with that.",
+    "As an AI coding assistant, I cannot browse the web.",
+    "As an AI writing assistant, I do not have personal opinions.",
+    "As an AI-language model, I do not know.",
+    "As a large language model AI, I cannot feel.",
     "I'm  sorry, but I\u00a0can't\thelp   with\u3000that.",
 ]
 DISCLAIMED = [
@@ -34,6 +40,16 @@ DISCLAIMED = [
     "My name is Ada. I'm just an AI.",
     "Being an AI assistant, I like puzzles.",
     "As an AI-powered assistant, I like puzzles.",
+    "As an AI programming assistant, I can help with code.",
+    "I'm an AI research assistant.",
+    "I am an AI chat assistant.",
+    "I'm an AI assistant specialized in programming.",
+    "I'm an AI assistant focused on helping you.",
+    "I'm an AI assistant able to help",
+    "I'm an AI specialized in programming.",
+    "I am an AI language model capable of many things.",
+    "As an AI language model this is outside my scope",
+    "As an AI voice system, I like puzzles.",
 ]
 NEAR_MISSES = [
     "I can't believe it works! The trick was to sort the list first.",
@@ -55,6 +71,9 @@ NEAR_MISSES = [
     "Unfortunately we can't see the moon from here tonight, since it is new.",
     "As an AI researcher, you should learn linear algebra.",
     "I am an AI system administrator, and I do not sleep much.",
+    "As an AI safety researcher I do not trust models.",
+    "As an AI ethics program director, I do not trust models.",
+    "As an LLM developer I cannot complain.",
     "",
 ]
 
