@@ -35,7 +35,8 @@ class ToolTurns(Map):
     These are the rows of TL-Training (Ye et al., arXiv 2412.15495). A turn is not trained on if one of the
     tools' turns right after it is an error, but stays in the conversations of later turns. Of the calls in a
     turn, written as JSON with `name` and `arguments` (or `parameters`), the name and the values of the
-    arguments have another weight, as `span_weights` of `train: sft` with `train_on: last`.
+    arguments have another weight, as `span_weights` of `train: sft` with `train_on: last`. Calls in
+    `tool_calls` are not text of the turn: all their tokens have the weight 1.
 
     Reads:
         messages (list of turns): conversation with turns of `user`, `assistant` and `tool`.
@@ -47,6 +48,7 @@ class ToolTurns(Map):
 
     Filters:
         error: one of the tools' answers to the turn is an error.
+        no_turn: the assistant says and calls nothing.
 
     Example:
         turns: {unfold: tool_turns, from: trajectories, key_weight: 3}
@@ -98,10 +100,13 @@ class ToolTurns(Map):
         if messages is None:
             yield Failed(f"its 'messages' are {row.get('messages')!r:.40}, not a list of turns")
             return
+        found = False
         for number, turn in enumerate(messages):
-            text = turn.get("content")
-            if turn.get("role") != "assistant" or not isinstance(text, str) or not text.strip():
+            content = turn.get("content")
+            text = content if isinstance(content, str) else ""
+            if turn.get("role") != "assistant" or not (text.strip() or turn.get("tool_calls")):
                 continue
+            found = True
             spans = [
                 {"start": start, "end": end, "weight": self.key_weight} for start, end in key_spans(text)
             ]
@@ -109,6 +114,8 @@ class ToolTurns(Map):
             answers = takewhile(lambda each: each.get("role") == "tool", messages[number + 1 :])
             wrong = any(_is_error(each, failing) for each in answers)
             yield Filtered("error", row=made) if wrong else Kept(made)
+        if not found:
+            yield Filtered("no_turn")
 
 
 def _is_error(answer: Turn, failing: re.Pattern[str]) -> bool:

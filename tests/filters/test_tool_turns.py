@@ -90,6 +90,28 @@ def test_an_error_of_nothing_is_none(context: Any, said: str, wrong: bool) -> No
     assert isinstance(found, Filtered if wrong else Kept)
 
 
+def test_calls_apart_from_the_text_make_a_row_too(context: Any) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "Sunny.", "tool_call_id": "1"},
+    ]
+    (found,) = outcomes(messages, context)
+    assert isinstance(found, Kept)
+    assert (found.row["turn"], found.row["span_weights"]) == (1, [])
+    messages[2]["content"] = "error: no such city"
+    (wrong,) = outcomes(messages, context)
+    assert isinstance(wrong, Filtered)
+
+
+def test_a_conversation_without_a_turn_of_the_assistant_is_filtered(context: Any) -> None:
+    for silent in ([{"role": "user", "content": "x"}], [{"role": "assistant", "content": " "}]):
+        (found,) = outcomes(silent, context)
+        assert isinstance(found, Filtered)
+        assert found.rule == "no_turn"
+
+
 def test_a_row_without_turns_fails_alone_and_a_wrong_pattern_is_refused(context) -> None:
     for messages in (None, "text", [1]):
         (found,) = outcomes(messages, context)
