@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from ...contracts.errors import EngineError, GristmillError, ModelError
 from ...contracts.inference import Capability, Completion, Engine, EngineSettings, Request, Usage
-from ...contracts.secrets import without
 from .openai_asking import Asked, Asking
 from .openai_dialect import Dialect
 from .openai_endpoint import Endpoint
@@ -21,7 +20,6 @@ from .openai_trouble import ODD_FORM, not_a_completion
 from .openai_wire import Json, Wire
 from .requests import check
 from .server_address import key_in
-from .tool_calls import without_secrets
 
 NEEDS_WEIGHTS = False
 APART = False
@@ -54,14 +52,17 @@ class OpenAIEngine:
         self.capabilities = options.capabilities
         self.vocab_size: int | None = None
         self._options = options
-        self._secrets = tuple({key for key in keys if key is not None})
         endpoints = [
             Endpoint(url, key, concurrency=options.concurrency, timeout=options.timeout)
             for (url, _), key in zip(options.places, keys, strict=True)
         ]
         self._dialect = Dialect(options.extra, options.unsupported)
         self._wire = Wire(
-            options.model, vllm=options.flavor == "vllm", dialect=self._dialect, thinking=options.thinking
+            options.model,
+            vllm=options.flavor == "vllm",
+            dialect=self._dialect,
+            thinking=options.thinking,
+            secrets=[key for key in keys if key is not None],
         )
         self._spending = Spending(options, endpoints[0].place)
         self._asking = Asking(options, endpoints, self._dialect, self._spending)
@@ -127,13 +128,8 @@ class OpenAIEngine:
         except EngineError as error:
             error.spent = asked.wasted if asked.wasted.requests else None
             return error
-        thought, calls = completion.reasoning, completion.tool_calls
         return replace(
             completion,
-            # The key is removed in case the server repeats it.
-            text=without(completion.text, self._secrets),
-            reasoning=None if thought is None else without(thought, self._secrets),
-            tool_calls=None if calls is None else without_secrets(calls, self._secrets),
             slot=(asked.slots[0][0] - began, asked.slots[-1][1] - began),
             wasted=asked.wasted if asked.wasted.requests else None,
         )

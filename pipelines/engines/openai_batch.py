@@ -67,7 +67,13 @@ class BatchEngine:
         self._options = options
         self._server = BatchServer(options, key)
         self._dialect = Dialect(options.extra, options.unsupported)
-        self._wire = Wire(options.model, vllm=False, dialect=self._dialect, thinking=options.thinking)
+        self._wire = Wire(
+            options.model,
+            vllm=False,
+            dialect=self._dialect,
+            thinking=options.thinking,
+            secrets=[] if key is None else [key],
+        )
         self._spending = Spending(options, self._server.place)
         #: The requests that are in no batch yet, by name: where they go, and their bodies.
         self._waiting: dict[str, tuple[str, Json]] = {}

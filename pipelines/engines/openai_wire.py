@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...contracts.inference import Completion, Message, Request
+from ...contracts.secrets import without
 from .openai_dialect import Dialect
 from .openai_trouble import Trouble
 from .openai_usage import usable
 from .thinking import Thinking, settings_of, split_by_any
-from .tool_calls import given_calls
+from .tool_calls import given_calls, without_secrets
 
 Json = dict[str, Any]
 
@@ -37,11 +38,18 @@ _BROKEN = frozenset({"error", "abort", "insufficient_system_resource"})
 
 
 class Wire:
-    """Writes request bodies for one model and reads the answers."""
+    """Writes request bodies for one model and reads the answers. ``secrets`` are removed from answers."""
 
     def __init__(
-        self, model: str, *, vllm: bool, dialect: Dialect | None = None, thinking: Thinking = "auto"
+        self,
+        model: str,
+        *,
+        vllm: bool,
+        dialect: Dialect | None = None,
+        thinking: Thinking = "auto",
+        secrets: Sequence[str] = (),
     ) -> None:
+        self._secrets = tuple(secrets)
         self._model = model
         self._thinking = settings_of(thinking)
         self._vllm = vllm
@@ -115,7 +123,8 @@ class Wire:
             tokens = [-1] * (usage.get("completion_tokens") or len(logprobs or ()))
         return Completion(
             request_id=request.id,
-            text=text,
+            # The key is removed in case the server repeats it.
+            text=without(text, self._secrets),
             tokens=tuple(tokens),
             finish=finish,
             prompt_tokens=usage.get("prompt_tokens", 0),
@@ -123,8 +132,8 @@ class Wire:
             top_logprobs=top,
             top_texts=texts,
             cached_tokens=cached_tokens(usage),
-            reasoning=reasoning,
-            tool_calls=calls,
+            reasoning=None if reasoning is None else without(reasoning, self._secrets),
+            tool_calls=None if calls is None else without_secrets(calls, self._secrets),
         )
 
 

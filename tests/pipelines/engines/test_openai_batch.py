@@ -123,6 +123,12 @@ def test_a_server_that_takes_no_batches_stops_the_run_in_its_words(office: Offic
         calls(connect(office), some(0))
 
 
+def test_a_key_that_an_answer_repeats_is_hidden(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCH_KEY", "sk-topsecret")
+    office.reply = lambda body: (200, completion("your key is sk-topsecret"))
+    assert texts(calls(connect(office, key_env="BATCH_KEY"), some(0))) == ["your key is ***"]
+
+
 def refuses(field: str, message: str) -> Callable[[Json], tuple[int, Json]]:
     """A server that does not take a field."""
 
