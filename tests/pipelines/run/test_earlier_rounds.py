@@ -24,7 +24,7 @@ models: {{writer: {{engine: synthetic}}}}
 steps:
   tasks:  {{source: jsonl, path: "{folder}/tasks.jsonl"}}
   said:   {{generate: respond, from: tasks, model: writer, max_tokens: 4}}
-  drawn:  {{select: random, rows: 3, from: tasks}}
+  drawn:  {{select: random, rows: 4, from: tasks}}
   kept:   {{compute: {{long: "length(response) > 3"}}, from: said}}
   mix:    {{dedup: exact, columns: [_id], from: [kept, kept@all]}}
   before: {{dedup: exact, columns: [_id], from: kept@last}}
@@ -66,7 +66,7 @@ def test_a_round_has_the_rows_of_those_before_it_each_once(tmp_path: Path) -> No
 
     # Rows that several rounds keep come once, and those of this round only as rows of this round.
     drawn = [ids(made, f"drawn@{number}") for number in (1, 2, 3)]
-    assert len({*drawn[0], *drawn[1], *drawn[2]}) < 9
+    assert len({*drawn[0], *drawn[1], *drawn[2]}) < 12
     for number in (1, 2, 3):
         seen = ids(made, f"seen@{number}")
         assert (
