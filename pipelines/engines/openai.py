@@ -126,12 +126,12 @@ class OpenAIEngine:
         try:
             completion = await self._completion(asked)
         except EngineError as error:
-            error.spent = asked.wasted if asked.wasted.requests else None
+            error.spent = asked.spent
             return error
         return replace(
             completion,
             slot=(asked.slots[0][0] - began, asked.slots[-1][1] - began),
-            wasted=asked.wasted if asked.wasted.requests else None,
+            wasted=asked.spent,
         )
 
     async def _completion(self, asked: Asked) -> Completion:

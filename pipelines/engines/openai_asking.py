@@ -44,6 +44,11 @@ class Asked:
     wasted: Usage = field(default_factory=Usage)
     slots: list[Slot] = field(default_factory=list)
 
+    @property
+    def spent(self) -> Usage | None:
+        """What was charged for attempts in vain, or None if nothing was."""
+        return self.wasted if self.wasted.requests else None
+
 
 @dataclass
 class _Post:

@@ -108,9 +108,9 @@ class BatchEngine:
         try:
             completion = await self._completion(asked)
         except EngineError as error:
-            error.spent = asked.wasted if asked.wasted.requests else None
+            error.spent = asked.spent
             return error
-        return replace(completion, wasted=asked.wasted if asked.wasted.requests else None)
+        return replace(completion, wasted=asked.spent)
 
     async def _completion(self, asked: Asked) -> Completion:
         while True:
