@@ -1,4 +1,4 @@
-"""Checks ``loop``: the students that are promoted, the condition, what is watched, and the gate."""
+"""Checks ``loop``: the students that replace models, the condition, what is watched, and the gate."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from .spec import LoopSpec
 
 
 def check_loop(document: Document, loop: LoopSpec, steps: Drafts, models: Models) -> None:
-    """Check that ``promote`` names train steps and models with weights, and that ``when`` is valid."""
+    """Check that ``promote`` and ``pursue`` name train steps and models with weights, and that ``when`` is
+    valid.
+    """
     trained = {step.name for step in steps.values() if step.kind is not None and issubclass(step.kind, Train)}
-    for student, base in loop.promote.items():
-        path: Path = ("loop", "promote", student)
+    replaced = [(key, *pair) for key in ("promote", "pursue") for pair in getattr(loop, key).items()]
+    for key, student, base in replaced:
+        path: Path = ("loop", key, student)
         if student not in trained and not (student in steps and steps[student].kind is None):
             document.blame(path, f"not a train step: {suggestion(student, trained)}", key=True)
         if base not in models:

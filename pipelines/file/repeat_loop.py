@@ -32,6 +32,7 @@ def name_in_loop(document: Document, named: Named, moved: Moved, repeated: Itera
         return
     in_loop = _InLoop(document, named, moved)
     in_loop.resolve(loop, "promote", ("loop",))
+    in_loop.resolve(loop, "pursue", ("loop",))
     in_loop.resolve(loop, "watch", ("loop",))
     if isinstance(gate := loop.get("gate"), dict):
         for role in ("promote", "transfer", "retain"):

@@ -158,6 +158,10 @@ class LoopSpec(Frozen):
     promote: dict[str, str] = Field(default_factory=dict)
     """Models that students replace in later rounds, as `{TRAIN_STEP: MODEL}`. By default none are
     replaced."""
+    pursue: dict[str, str] = Field(default_factory=dict)
+    """Models that students of `promote` replace in later rounds also if the round abstained, as
+    `{TRAIN_STEP: MODEL}`: training goes on from there, and is judged again. If the round kept the teacher,
+    they become the model that `promote` names. By default an abstention discards the student."""
     when: str | None = None
     """Condition on the round's metrics under which students are promoted, such as `verdict.gain.ci_low > 0`:
     comparisons of `STEP.metric.part` and numbers with `and`, `or`, `not` and parentheses. A dash in a
@@ -172,9 +176,17 @@ class LoopSpec(Frozen):
     a warning: it is told and recorded, and decides nothing. By default nothing is watched."""
 
     @model_validator(mode="after")
-    def _one_rule(self) -> LoopSpec:
+    def _consistent(self) -> LoopSpec:
         if self.when is not None and self.gate is not None:
             raise ValueError("`when` and `gate` both decide on a promotion: give one of them")
+        for student, model in self.pursue.items():
+            if student not in self.promote:
+                raise ValueError(f"`pursue` names {student!r}, which `promote` does not: name it in both")
+            if model in self.promote.values():
+                raise ValueError(
+                    f"`pursue` and `promote` both name the model {model!r}: give `pursue` another model "
+                    "with the same keys"
+                )
         return self
 
 

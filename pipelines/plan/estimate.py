@@ -16,6 +16,7 @@ from ...contracts.training import Train
 from ..store.run_directory import RunDirectory
 from ..store.step_store import StepStore
 from .embedding import Embedding, EmbeddingCosts
+from .fingerprint import canonical
 from .groups import Groups
 from .nodes import Plan, PlannedModel, PlannedStep
 from .order import base_of
@@ -165,13 +166,18 @@ def _memory(step: PlannedStep, plan: Plan, beside: Sequence[PlannedModel]) -> in
 def _resident_beside(plan: Plan) -> dict[str, list[PlannedModel]]:
     """By step, the models whose engines go on while it runs, and which it does not ask itself.
 
-    A resident engine was started by a step before, and is asked again by one after it.
+    A resident engine was started by a step before, and is asked again by one after it. It serves all models
+    of the same weights and options.
     """
     if not any(model.resident for model in plan.models.values()):
         return {}
+    engines = {
+        name: canonical([each.engine, each.reference, each.options]) for name, each in plan.models.items()
+    }
+    loaded = {engine: plan.models[name] for name, engine in engines.items()}
     asked = [
         {
-            model.name
+            engines[model.name]
             for model in served(each, plan)
             if model.resident and not isinstance(each.operator, Train)
         }
@@ -180,7 +186,7 @@ def _resident_beside(plan: Plan) -> dict[str, list[PlannedModel]]:
     beside = {}
     for here, step in enumerate(plan.steps):
         before, after = set().union(*asked[:here]), set().union(*asked[here + 1 :])
-        beside[step.name] = [plan.models[name] for name in sorted((before & after) - asked[here])]
+        beside[step.name] = [loaded[engine] for engine in sorted((before & after) - asked[here])]
     return beside
 
 

@@ -35,7 +35,8 @@ def contamination(plan: Plan, run: RunDirectory) -> Contamination:
     """Look for the items of the deciding evaluations in the students' training rows.
 
     The evaluations are those that the condition of the loop names, or the yardsticks of its gate. The rows
-    are those that this round's students, and the students that earlier rounds promoted, were trained on.
+    are those that this round's students, and the students of earlier rounds that they may go on from, were
+    trained on.
     """
     loop = plan.spec.loop
     named = {name.split(".")[0] for name in parse(loop.when).names} if loop.when is not None else set()
@@ -73,19 +74,29 @@ def contamination(plan: Plan, run: RunDirectory) -> Contamination:
 def _trained(
     plan: Plan, run: RunDirectory, students: Mapping[str, str]
 ) -> Iterator[tuple[pa.Table, Iterable[str]]]:
-    """The rows that each student was trained on, in this round and in earlier ones that promoted it; and the
-    columns that the training names.
+    """The rows that each student was trained on, in this round and in earlier ones that it may go on from;
+    and the columns that the training names.
     """
     named = {step.name: tuple(step.operator.uses_columns()) for step in plan.steps}
-    promoted = [
-        past.plan["steps"]
-        for past in run.rounds()
-        if past.number < plan.round and past.result and past.result["decision"] == "promoted"
-    ]
-    for steps in [as_record(plan)["steps"], *promoted]:
+    for steps in [as_record(plan)["steps"], *_gone_on_from(plan, run)]:
         for name in dict.fromkeys(each for student in students for each in _made_of(student, steps)):
             inputs = [(each, steps[each]["fingerprint"]) for each in steps[name]["from"]]
             yield _rows(run, (name, steps[name]["fingerprint"]), inputs), named.get(name, ())
+
+
+def _gone_on_from(plan: Plan, run: RunDirectory) -> list[Mapping[str, Any]]:
+    """The steps of the earlier rounds whose students were promoted, or pursued and not given up since."""
+    promoted: list[Mapping[str, Any]] = []
+    pursued: list[Mapping[str, Any]] = []
+    for past in run.rounds():
+        if past.number >= plan.round or not past.result:
+            continue
+        pursued.append(past.plan["steps"])
+        if past.result["decision"] == "promoted":
+            promoted += pursued
+        if past.result["decision"] != "abstained" or not plan.spec.loop.pursue:
+            pursued = []
+    return promoted + pursued
 
 
 def _made_of(name: str, steps: Mapping[str, Any]) -> Iterator[str]:

@@ -1,12 +1,13 @@
-"""Decides whether the student replaces its teacher: yes, no, or not enough evidence."""
+"""Decides whether the student replaces its teacher: yes, no, or not enough evidence; and what follows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ..file.spec import LoopSpec
 from ..file.when import parse
+from ..plan.nodes import Carry
 
 
 def decide(loop: LoopSpec, metrics: Mapping[str, Mapping[str, Any]]) -> str:
@@ -21,6 +22,28 @@ def decide(loop: LoopSpec, metrics: Mapping[str, Mapping[str, Any]]) -> str:
     if condition.evaluate(metrics):
         return "promoted"
     return "abstained" if any(_straddles(each) for each in _intervals(condition.names, metrics)) else "kept"
+
+
+def replaced(
+    loop: LoopSpec, decision: str, before: Mapping[str, Carry], student: Callable[[str], Carry]
+) -> dict[str, Carry]:
+    """Model -> the student that replaces it in the next round.
+
+    ``before``: model -> the student that replaces it in this round. ``student``: gives the student that a
+    step of this round trained.
+    """
+    after = dict(before)
+    if decision == "promoted":
+        after |= {model: student(step) for step, model in loop.promote.items()}
+    for step, model in loop.pursue.items():
+        teacher = after.get(loop.promote[step])
+        if decision in ("promoted", "abstained"):
+            after[model] = student(step)
+        elif teacher is not None:
+            after[model] = teacher
+        else:
+            after.pop(model, None)
+    return after
 
 
 def _intervals(names: Iterable[str], metrics: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -28,7 +28,7 @@ from ..store.step_store import StepStore
 from .budget import BudgetTracker, Interrupted, Stop
 from .comparisons import comparisons
 from .contamination import Contamination, contamination
-from .decide import decide
+from .decide import decide, replaced
 from .events import Notice, Observer, RoundDone, RunEnded, RunStarted
 from .executor import Executor, LocalExecutor
 from .gate.measured import since_start, yardsticks
@@ -231,8 +231,7 @@ class RoundLoop:
             self.observer.on(Notice(text=f"round {number}: {each}", level="warning"))
         measured = {name: summary for name, summary in metrics.items() if summary}
         raised = self._alarms(number, measured)
-        promote = self.spec.loop.promote if decision == "promoted" else {}
-        students = {model: Carry(*_trained(stores[student]), student) for student, model in promote.items()}
+        after = replaced(self.spec.loop, decision, carry, lambda step: Carry(*_trained(stores[step]), step))
         result: dict[str, Any] = {
             "round": number,
             "decision": decision,
@@ -247,14 +246,14 @@ class RoundLoop:
             "since_start": since_start(plan, self.run, promoted=decision == "promoted"),
             "carry": {
                 model: {"step": each.step, "digest": each.digest, "adapter": str(each.adapter)}
-                for model, each in {**carry, **students}.items()
+                for model, each in after.items()
             },
         }
         result["record"] = record_round(self.run, plan, stores, result)
         self.run.write_result(number, result)
         told = {name: result[name] for name in ("metrics", "comparisons", "gate", "since_start", "why")}
         self.observer.on(RoundDone(round=number, decision=decision, **told))
-        return {**carry, **students}
+        return after
 
     def _alarms(self, number: int, measured: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What the file watches and has changed too much since the first round."""

@@ -64,7 +64,7 @@ def measured_before(
     own = this.plan["steps"][step.name]
     asked = {own["models"][side][0]: own["request"]["models"][side][0] for side in operator.asks()}
     free = {"models"} if operator.samples_answers() else {"models", "seed"}
-    promoted = _promoted(records)
+    promoted = replacements(records)
     found: dict[str, MeasuredBefore] = {}
     asked_about = cache(lambda: _without_measures(items(), operator))
     former = [RoundRecord(plan.round, each, None) for each in run.former_plans(plan.round)]
@@ -125,14 +125,13 @@ def _server(model: str, record: Mapping[str, Any]) -> list[object]:
     return [options.get("url"), options.get("also")]
 
 
-def _promoted(records: Sequence[RoundRecord]) -> dict[str, tuple[int, str]]:
+def replacements(records: Sequence[RoundRecord]) -> dict[str, tuple[int, str]]:
     """For each model that a student has replaced: the round that trained the student, and its step."""
     found: dict[str, tuple[int, str]] = {}
-    before: Mapping[str, Any] = {}
+    trained: dict[str, int] = {}
     for each in records:
         carry = (each.result or {}).get("carry", {})
-        found |= {
-            name: (each.number, made["step"]) for name, made in carry.items() if made != before.get(name)
-        }
-        before = carry
+        for made in carry.values():
+            trained.setdefault(made["digest"], each.number)
+        found |= {name: (trained[made["digest"]], made["step"]) for name, made in carry.items()}
     return found

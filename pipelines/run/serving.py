@@ -17,7 +17,7 @@ from ...contracts.errors import ModelError
 from ...contracts.gpu import has_gpu
 from ...contracts.inference import Engine, EngineSettings, ModelWeights, StoredEmbedder
 from ...contracts.training import Train
-from ..plan.fingerprint import vectors_of
+from ..plan.fingerprint import canonical, vectors_of
 from ..plan.nodes import Plan, PlannedModel
 from ..store.run_directory import RunDirectory
 from .adapted import Adapted
@@ -134,7 +134,7 @@ class Serving:
     def __init__(self, table: ModelTable, start: EngineSource = start_here) -> None:
         self.table = table
         self._start = start
-        #: The engines that serve several models, by the model of the file.
+        #: The engines that serve several models, by what they serve them over.
         self._resident: dict[str, Engine] = {}
         self._engines: dict[str, Metered] = {}
         self._embedders: dict[str, RunEmbedder] = {}
@@ -157,11 +157,16 @@ class Serving:
         model = served(self.table.plan, name)
         if settings.weights is None or not model.resident or self._is_whole(name, model):
             return Metered(self._start(settings), name, turns)
-        if model.name not in self._resident:
-            base = replace(settings, weights=replace(settings.weights, adapter=None))
-            self._resident[model.name] = self._start(base)
-        shared = Adapted(self._resident[model.name], settings.weights.adapter)
-        return Metered(shared, name, turns, turn=model.name)
+        base = self._base(model)
+        if base not in self._resident:
+            alone = replace(settings, weights=replace(settings.weights, adapter=None))
+            self._resident[base] = self._start(alone)
+        shared = Adapted(self._resident[base], settings.weights.adapter)
+        return Metered(shared, name, turns, turn=base)
+
+    def _base(self, model: PlannedModel) -> str:
+        """What a resident engine serves adapters over. Models that have it in common share the engine."""
+        return canonical([model.engine, str(self.table.weights(model.name).path), model.options])
 
     def _is_whole(self, name: str, model: PlannedModel) -> bool:
         """Whether a student is a whole model, and no adapter over ``model``."""
@@ -189,7 +194,7 @@ class Serving:
         closed = set(self._engines) - keep
         for name in closed:
             await self._engines.pop(name).close()
-        for base in set(self._resident) - {model.name for model in used.values()}:
+        for base in set(self._resident) - {self._base(model) for model in used.values() if model.resident}:
             await self._resident.pop(base).close()
         kept = {vectors_of(model) for model in used.values() if model.engine == "embedder"}
         for vectors, embedder in self._embedders.items():

@@ -156,6 +156,19 @@ TRAINED = (
         ("{promote: {student: bass}, when: 'verdict.x > 0'}", "did you mean 'base'?"),
         ("{promote: {student: far}, when: 'verdict.x > 0'}", "'far' is served by 'synthetic'"),
         ("{promote: {student: base}}", "loop.when: required with `promote`"),
+        (
+            "{promote: {student: base}, pursue: {student: bass}, when: 'verdict.x > 0'}",
+            "loop.pursue.student: unknown model: found 'bass'; did you mean 'base'?",
+        ),
+        (
+            "{promote: {student: base}, pursue: {student: far}, when: 'verdict.x > 0'}",
+            "loop.pursue.student: 'far' is served by 'synthetic'",
+        ),
+        ("{pursue: {student: far}}", "`pursue` names 'student', which `promote` does not"),
+        (
+            "{promote: {student: base}, pursue: {student: base}, when: 'verdict.x > 0'}",
+            "`pursue` and `promote` both name the model 'base': give `pursue` another model",
+        ),
         ("{when: 'verdit.x > 0'}", "loop.when: unknown step: found 'verdit'; did you mean 'verdict'?"),
         ("{when: 'verdict'}", "loop.when: 'verdict' is a step: name one of its metrics"),
         ("{when: 'rows.x > 0'}", "loop.when: 'rows' has no metrics; evaluate steps do: verdict"),

@@ -28,10 +28,16 @@ loop:
   promote: {the-student: weights}
 """
 GATE = "  gate: {promote: PROMOTE, transfer: [other], retain: {kept: 0.5}}\n"
+PURSUED = "  pursue: {the-student: learner}\n" + GATE.replace("PROMOTE", "the-verdict")
 
 
 def loop_of(more: str) -> Any:
     return loads(LOOP + more, "f.yaml").loop
+
+
+def test_pursued_is_the_step_of_the_last_turn() -> None:
+    text = LOOP.replace("models: {", "models: {learner: {path: m}, ") + PURSUED
+    assert loads(text, "f.yaml").loop.pursue == {"the-student_2": "learner"}
 
 
 @pytest.mark.parametrize("promote", ["the-verdict", "[the-verdict]", "{the-verdict: 2.0}"])

@@ -78,6 +78,17 @@ def test_a_resident_engine_counts_between_the_steps_that_ask_it(plan_of: Planner
     assert more == {name: engine if name in ("checked", "student") else 0 for name in resident}
 
 
+def test_models_that_share_a_resident_engine_count_once(plan_of: Planner) -> None:
+    """The engine of `base` is that of `same`, which `checked` asks after it."""
+    same = "models: {same: {path: smollm2-135m-instruct, resident: true}, "
+    text = RESIDENT.replace("models: {", same).replace("against: base", "against: same")
+    text = text.replace("  verdict:", "  more: {generate: respond, from: tasks, model: same}\n  verdict:")
+    alone = by_name(estimate(plan_of(text), None))
+    apart = by_name(estimate(plan_of(text, "models.same.max_model_len=64"), None))
+    engine = ENGINE_BYTES["vllm"] + PACKAGED["smollm2-135m-instruct"].stored_bytes
+    assert (apart["more"].memory or 0) - (alone["more"].memory or 0) == engine
+
+
 def test_what_is_done_costs_nothing_and_gives_its_real_rows(
     plan_of: Planner, text: str, tmp_path: Path
 ) -> None:

@@ -13,7 +13,9 @@ import pytest
 
 import gristmill
 from gristmill.pipelines.inspect.rounds.fork import fork
+from gristmill.pipelines.run.measured_before import replacements
 from gristmill.pipelines.store.integrity import check
+from gristmill.pipelines.store.run_directory import RoundRecord
 
 from .event_log import Log
 
@@ -177,3 +179,15 @@ def test_workers_on_ray_ask_no_more(tmp_path: Path, cluster: str) -> None:
     spread = gristmill.open_run(tmp_path / "ray")
     assert [requests(spread, step) for step in ("first", "then", "other")] == [10, 0, 5]
     assert spread["then"].to_arrow() == local["then"].to_arrow()
+
+
+def test_a_student_is_that_of_the_round_that_trained_it() -> None:
+    """A pursued student that is given up leads back to the one promoted before."""
+    first, second = ({"step": "student", "digest": name * 64, "adapter": name} for name in "ab")
+    carries = [{"base": first, "learner": first}, {"base": first, "learner": second}]
+    records = [
+        RoundRecord(number, {}, {"carry": carry})
+        for number, carry in enumerate([*carries, carries[0]], start=1)
+    ]
+    assert replacements(records[:2]) == {"base": (1, "student"), "learner": (2, "student")}
+    assert replacements(records) == {"base": (1, "student"), "learner": (1, "student")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +13,14 @@ import pytest
 from safetensors.numpy import save_file
 
 from gristmill.contracts.errors import ModelError
-from gristmill.contracts.inference import ModelWeights, Usage
+from gristmill.contracts.inference import Engine, EngineSettings, ModelWeights, Usage
 from gristmill.contracts.outcomes import TableResult
+from gristmill.pipelines import engines
 from gristmill.pipelines.file.load import loads
 from gristmill.pipelines.plan.make import make_plan
 from gristmill.pipelines.plan.nodes import Carry, Plan
 from gristmill.pipelines.run.outcomes import from_source
-from gristmill.pipelines.run.serving import ModelTable
+from gristmill.pipelines.run.serving import ModelTable, Serving
 from gristmill.pipelines.run.verdicts import from_table_result
 from gristmill.pipelines.store.damage import Damaged
 from gristmill.pipelines.store.products import products_in
@@ -36,6 +38,19 @@ steps:
   first: {{train: sft, from: rows, model: base, max_length: 128, train_on: user}}
   second: {{train: sft, from: rows, model: first, max_length: 128, train_on: user}}
   asked: {{generate: respond, from: rows, model: second}}
+"""
+
+
+RESIDENT = """
+gristmill: 1
+name: resident
+models:
+  sampler: {path: smollm2-135m-instruct, resident: true, max_model_len: 64}
+  learner: {path: smollm2-135m-instruct, resident: true, max_model_len: 64}
+  longer:  {path: smollm2-135m-instruct, resident: true, max_model_len: 128}
+  alone:   {path: smollm2-135m-instruct, max_model_len: 64}
+steps:
+  rows: {source: constraints, rows: 2}
 """
 
 
@@ -120,6 +135,30 @@ def test_a_student_is_served_as_its_base_is(served: Served, name: str) -> None:
     assert (settings.kind, settings.options) == ("transformers", {"max_model_len": 64})
     assert settings.weights is not None
     assert settings.weights.adapter == served.trained[name]
+
+
+def test_models_of_the_same_weights_and_options_share_a_resident_engine(tmp_path: Path) -> None:
+    """A promoted model and one that is pursued are one engine, with other adapters."""
+    spec = loads(RESIDENT, "resident.yaml")
+    run = RunDirectory.create(tmp_path / "run", name="resident")
+    made: list[EngineSettings] = []
+
+    def start(settings: EngineSettings) -> Engine:
+        made.append(settings)
+        return engines.start(EngineSettings("synthetic", None, {}))
+
+    serving = Serving(ModelTable(make_plan(spec, file="resident.yaml"), run), start)
+    for name in ("sampler", "learner", "longer", "alone"):
+        serving.engine(name)
+    assert [each.options["max_model_len"] for each in made] == [64, 128, 64]
+    assert [each.options.get("resident", False) for each in made] == [True, True, False]
+    asyncio.run(serving.release(["learner"]))
+    serving.engine("learner")
+    serving.engine("sampler")
+    assert len(made) == 3
+    asyncio.run(serving.release(["alone"]))
+    serving.engine("sampler")
+    assert len(made) == 4
 
 
 def test_a_model_behind_a_server_has_no_weights_here(served: Served) -> None:
