@@ -40,5 +40,22 @@ def trains_more(asked: AdapterSettings, earlier: AdapterSettings) -> bool:
     return earlier.init in KEEPING_INITS and not apart
 
 
+def why_not_carried(asked: AdapterSettings, earlier: AdapterSettings) -> str | None:
+    """Return why ``asked`` cannot take over the moments of ``earlier``, and the fix; None if it can."""
+    if trains_more(asked, earlier):
+        return (
+            f"it was saved with twice the rank that it trained (init {earlier.init!r}), all of which is "
+            "trained on, and carry_optimizer needs a state of the same shapes: give carry_optimizer: false, "
+            "or another init"
+        )
+    if not earlier.read_back:
+        kept = "the product" if earlier.kind == "kasa" else f"the first {earlier.dylora_keep} ranks"
+        return (
+            f"only {kept} of what kind {earlier.kind!r} trained was saved, which has no moments: give "
+            "carry_optimizer: false, or another kind"
+        )
+    return None
+
+
 def _class_of(settings: AdapterSettings) -> tuple[bool, bool]:
     return settings.kind == "dora", settings.rank_stabilized
