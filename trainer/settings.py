@@ -31,7 +31,7 @@ from .optimizers.optimizer_options import check_options
 from .optimizers.optimizer_settings import GaLoreSettings
 from .other_tools import OTHER_NAMES
 from .shard_checks import why_not_sharded
-from .sparse.sparse_checks import check_sparse
+from .sparse.sparse_checks import check_sparse, why_not_the_chain
 from .sparse.sparse_settings import SparseSettings
 
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ class TrainSettings(Train):
             return None
         carried = self.carry_optimizer and earlier.carry_optimizer
         why = why_not_carried(self.adapter, earlier.adapter) if carried else None
-        return why or why_other(self.adapter, earlier.adapter)
+        return why or why_other(self.adapter, earlier.adapter) or why_not_the_chain(self, earlier)
 
     def check_weights(self, weights: Mapping[str, Sequence[Path]]) -> None:
         from .model.checkpoint_check import check_checkpoint

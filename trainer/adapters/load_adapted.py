@@ -17,6 +17,7 @@ from ..model.trained_parts import Part, parts_of
 from ..model.trained_tensors import train_parts
 from ..sparse.delta_files import SparseDelta
 from .adapter import InitializedAdapter
+from .adapter_names import FOUND_AGAIN
 from .adapter_settings import AdapterSettings
 from .adapter_table import INITS
 from .initialization import NO_DATA, InitializationData
@@ -127,8 +128,8 @@ def _earlier(weights: ModelWeights, settings: AdapterSettings) -> SparseDelta | 
 def _check_same(name: str, saved: SavedAdapter, settings: AdapterSettings, config: ModelConfig) -> None:
     """Raise ModelError if the ``saved`` adapter cannot continue under ``settings``."""
     found = saved.config
-    rank: int = found["r"]
     # An adapter of a changed base has twice the rank over the original base. EVA's is its largest rank.
+    rank: int = 2 * settings.rank if settings.init in FOUND_AGAIN else found["r"]
     if settings.init == "eva" or (INITS[settings.init].changes_base and rank == 2 * settings.rank):
         wanted = {**settings.peft(""), "r": rank, "lora_alpha": settings.alpha_of(rank)}
     else:

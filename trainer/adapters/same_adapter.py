@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .adapter_names import DENSE_INITS, KEEPING_INITS, NOT_CONTINUED
+from .adapter_names import DENSE_INITS, FOUND_AGAIN, KEEPING_INITS, NOT_CONTINUED
 from .adapter_settings import AdapterSettings
 
 
@@ -18,6 +18,11 @@ def why_other(asked: AdapterSettings, earlier: AdapterSettings) -> str | None:
         return (
             f"init {asked.init!r} makes a base that only its own training has: merge the student in a step "
             "and name that, or give another init"
+        )
+    if asked.init in FOUND_AGAIN and asked.init != earlier.init:
+        return (
+            f"init {asked.init!r} takes its factors out of the base, over which it was not trained (init "
+            f"{earlier.init!r}): leave out init, or merge the student in a step and name that"
         )
     fields = ["kind"] if _class_of(asked) != _class_of(earlier) else []
     if asked.own_layout or earlier.own_layout:

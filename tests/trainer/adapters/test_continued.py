@@ -11,7 +11,13 @@ import torch
 
 from gristmill.contracts.errors import ModelError
 from gristmill.contracts.inference import ModelWeights
-from gristmill.trainer.adapters.adapter_names import KEEPING_INITS, KIND_OF, NOT_CONTINUED, Start
+from gristmill.trainer.adapters.adapter_names import (
+    FOUND_AGAIN,
+    KEEPING_INITS,
+    KIND_OF,
+    NOT_CONTINUED,
+    Start,
+)
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.adapter_table import INITS
 from gristmill.trainer.adapters.load_adapted import load_adapted
@@ -79,6 +85,21 @@ def test_all_of_a_student_with_its_initial_factors_is_trained_unless_they_are_fo
     assert not trains_more(corda, plain)
     assert trains_more(corda, corda)
     assert trains_more(plain, pissa)
+
+
+@pytest.mark.parametrize("init", sorted(FOUND_AGAIN - {"loftq"}))
+def test_a_student_without_the_factors_of_an_initialization_is_not_continued_over_its_base(
+    init: Start, make_model, tmp_path: Path
+) -> None:
+    """The base of the second training would lack its factors, and nothing would stand for them."""
+    asked = _settings(init).model_copy(update={"rank": 4, "alpha": 6.0})
+    plain = asked.model_copy(update={"init": "default"})
+    path = make_model()
+    save_adapter(_load(path, plain, 1), tmp_path / "a", plain.peft(str(path)), IDS)
+    with pytest.raises(ModelError, match="r = 4, but this step asks for 8"):
+        _load(path, asked, 2, tmp_path / "a")
+    assert f"init {init!r} takes its factors out of the base" in (why_other(asked, plain) or "")
+    assert why_other(plain, asked) is None
 
 
 @pytest.mark.parametrize(
