@@ -337,7 +337,7 @@ def _save(
         save_adapter(model, own, step.adapter.peft("") | base_reference(weights), probe, record)
         if not processes.first:
             shutil.rmtree(own)
-    if processes.first and step.carry_optimizer:
+    if processes.first and step.carry_optimizer and step.adapter.read_back:
         save_optimizer(optimizer, model, directory)
 
 

@@ -22,9 +22,10 @@ class InfluenceScore(WholeTable):
     """Measures the influence of rows on the loss on a target task, by one training step on each row.
 
     influence = the loss on the target's rows before the step - the loss after it. The step is taken from the
-    same weights for every row, with a new adapter over the model, by gradient descent without momentum. This
-    is the oracle of MATES (Yu et al., arXiv 2406.06046): it is expensive, so `probe` rows have it, and
-    `score: learned` predicts it for the others. A probed row that cannot be trained on fails.
+    same weights for every row, by gradient descent without momentum: of a new adapter over the model, or of
+    a student's own. This is the oracle of MATES (Yu et al., arXiv 2406.06046): it is expensive, so `probe`
+    rows have it, and `score: learned` predicts it for the others. A probed row that cannot be trained on
+    fails.
 
     Adds:
         influence (float64): nats per token by which the step lowers the loss on the target; null for rows

@@ -10,6 +10,7 @@ import torch
 
 from ..contracts.context import Context
 from .adapters.initialization import NO_DATA
+from .adapters.load_adapted import load_saved
 from .data.encode import encode_rows
 from .data.encoder import Encoder
 from .data.packs import Pack, pack
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A model with a new adapter, and the rows of the target. ``loss``: their loss before any step."""
+    """A model with an adapter, and the rows of the target. ``loss``: their loss before any step."""
 
     step: SupervisedFineTuning
     model: Decoder
@@ -44,7 +45,10 @@ class Probe:
     def of(
         cls, step: SupervisedFineTuning, target: pa.Table, context: Context, learning_rate: float
     ) -> Probe:
-        """Load the model. Raises DataError if no row of the target can be trained on."""
+        """Load the model with a new adapter, or with its own.
+
+        Raises DataError if no row of the target can be trained on.
+        """
         weights = context.weights(step.model)
         config = ModelConfig.read(weights.path)
         objective, encoder = step.objective(context), step.encoder(weights.path)
@@ -58,7 +62,11 @@ class Probe:
         ).examples
         capacity = max(step.pack_tokens or SMALLEST, step.max_length)
         held = HeldOut(rows, pack([row.tokens for row in rows], capacity), every=1)
-        model = load(step, weights, context.seed, False, NO_DATA, choose_device(step.device))
+        device = choose_device(step.device)
+        if weights.adapter is None:
+            model = load(step, weights, context.seed, False, NO_DATA, device)
+        else:
+            model = load_saved(weights, dtype=step.torch_dtype(), quantize=step.quantize, device=device)
         return cls(step, model, objective, encoder, held, _loss(model, objective, held), learning_rate)
 
     def influence(self, row: dict[str, Any]) -> float:

@@ -20,7 +20,7 @@ from ..contracts.training import Train
 from .adapters.adapter_names import Target
 from .adapters.adapter_settings import AdapterSettings
 from .adapters.layer_check import check_layers
-from .adapters.same_adapter import trains_more, why_other
+from .adapters.same_adapter import why_not_carried, why_other
 from .base_checks import check_base
 from .data.mixture import Until
 from .model.quantization import Quantization
@@ -31,7 +31,7 @@ from .optimizers.optimizer_options import check_options
 from .optimizers.optimizer_settings import GaLoreSettings
 from .other_tools import OTHER_NAMES
 from .shard_checks import why_not_sharded
-from .sparse.sparse_checks import check_sparse
+from .sparse.sparse_checks import check_sparse, why_not_the_chain
 from .sparse.sparse_settings import SparseSettings
 
 if TYPE_CHECKING:
@@ -276,13 +276,9 @@ class TrainSettings(Train):
     def why_not_continued(self, earlier: Train) -> str | None:
         if not isinstance(earlier, TrainSettings):
             return None
-        if self.carry_optimizer and earlier.carry_optimizer and trains_more(self.adapter, earlier.adapter):
-            return (
-                f"it was saved with twice the rank that it trained (init {earlier.adapter.init!r}), all of "
-                "which is trained on, and carry_optimizer needs a state of the same shapes: give "
-                "carry_optimizer: false, or another init"
-            )
-        return why_other(self.adapter, earlier.adapter)
+        carried = self.carry_optimizer and earlier.carry_optimizer
+        why = why_not_carried(self.adapter, earlier.adapter) if carried else None
+        return why or why_other(self.adapter, earlier.adapter) or why_not_the_chain(self, earlier)
 
     def check_weights(self, weights: Mapping[str, Sequence[Path]]) -> None:
         from .model.checkpoint_check import check_checkpoint

@@ -7,11 +7,11 @@ LoRA: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021. DoR
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import ModelError
+from ...contracts.peft_settings import check_original_base, size_of
 from ...contracts.unmerged import unmerged_settings
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ HEAD = "score"
 
 
 def adapter_config(adapter: Path) -> dict[str, Any]:
-    """Read the adapter's settings. Raises ModelError if they cannot be read or it is not a LoRA adapter."""
+    """Read the adapter's settings.
+
+    Raises ModelError if they cannot be read, or it is no LoRA adapter of the original base.
+    """
     if (beside := unmerged_settings(adapter)) is not None:
         raise ModelError(
             f"{adapter} has an adapter of kind {beside.get('kind')!r}, which is computed beside the weights: "
@@ -39,6 +42,7 @@ def adapter_config(adapter: Path) -> dict[str, Any]:
         raise ModelError(
             f"{adapter}: only LoRA adapters can be served; this one is {config.get('peft_type')!r}"
         )
+    check_original_base(adapter, config)
     return config
 
 
@@ -94,24 +98,15 @@ def _merge_layer(
         raise ModelError(f"{adapter}: {place} has the factors {', '.join(sorted(factors))}: is it damaged?")
     down, up = factors["A"].float(), factors["B"].float()
     weight = _same_shape(adapter, place, found, (up.shape[0], down.shape[1]))
-    rank = int(_of_layer(place, config.get("rank_pattern"), config["r"]))
+    rank, alpha = size_of(place, config)
     if rank != len(down):
         raise ModelError(f"{adapter}: {place} has the rank {len(down)}, not {rank}: is it damaged?")
-    alpha = float(_of_layer(place, config.get("alpha_pattern"), config["lora_alpha"]))
     scale = alpha / (rank**0.5 if config.get("use_rslora") else rank)
     whole = weight.float() + (scale * (up @ down)).to(weight.device)
     if dora:
         gains = factors["magnitude_vector"].float().to(weight.device) / whole.norm(dim=1)
         whole *= gains[:, None]
     weight.copy_(whole)
-
-
-def _of_layer(place: str, patterns: dict[str, Any] | None, otherwise: Any) -> Any:
-    """Return the setting of a layer, by PEFT's rule: a pattern matches its name or its last components."""
-    for pattern, value in (patterns or {}).items():
-        if re.fullmatch(rf"(.*\.)?({pattern})", place):
-            return value
-    return otherwise
 
 
 def _same_shape(adapter: Path, place: str, weight: Any, shape: tuple[int, ...]) -> torch.Tensor:

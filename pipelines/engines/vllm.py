@@ -154,15 +154,15 @@ def _engine_args(weights: ModelWeights, options: VllmOptions, context: int, mark
         arguments["reasoning_config"] = ReasoningConfig(
             reasoning_start_str=markers.opening, reasoning_end_str=markers.closing
         )
+    adapted = 0 if weights.adapter is None else adapter_rank(weights.adapter)
     if options.resident:
         rank = next((size for size in _LORA_RANKS if options.max_lora_rank <= size), _LORA_RANKS[-1])
         arguments |= {"enable_lora": True, "max_lora_rank": rank, "max_loras": 2, "max_cpu_loras": 4}
-    elif weights.adapter is not None:
-        rank = adapter_rank(weights.adapter)
-        fitting = [size for size in _LORA_RANKS if rank <= size]
-        if rank > options.max_lora_rank or not fitting:
+    elif adapted:
+        fitting = [size for size in _LORA_RANKS if adapted <= size]
+        if adapted > options.max_lora_rank or not fitting:
             raise ModelError(
-                f"adapter {weights.adapter} has rank {rank}, above max_lora_rank "
+                f"adapter {weights.adapter} has rank {adapted}, above max_lora_rank "
                 f"{options.max_lora_rank}: raise "
                 f"max_lora_rank (at most {_LORA_RANKS[-1]})"
             )

@@ -9,7 +9,7 @@ from ...contracts.training import Train
 from . import when
 from .check_gate import check_gate
 from .document import Document, Path
-from .graph import Drafts, Models, check_student, offered_by, references, serving
+from .graph import Drafts, Models, check_student, check_use, offered_by, references, serving
 from .model_kinds import CombinedModel, ModelSpec, WeightsModel, members
 from .spec import LoopSpec
 
@@ -35,6 +35,8 @@ def check_loop(document: Document, loop: LoopSpec, steps: Drafts, models: Models
         below, _ = serving(student, steps, models)
         if model is not None and _is_asked(base, steps):
             check_student(document, path, student, model.engine, offered_by(model), steps)
+        if loop.rounds > 1:
+            _used(document, path, student, base, steps)
         for other in models.values():
             if isinstance(other, CombinedModel) and base in members(other):
                 check_student(document, path, student, other.engine, offered_by(other), steps)
@@ -63,6 +65,15 @@ def check_loop(document: Document, loop: LoopSpec, steps: Drafts, models: Models
             )
     if loop.gate is not None:
         check_gate(document, loop.gate, loop.promote, steps)
+
+
+def _used(document: Document, path: Path, student: str, base: str, steps: Drafts) -> None:
+    """Check that the trainings that use ``base`` can use ``student`` in its place, in the next round."""
+    for step in steps.values():
+        if isinstance(step.operator, Train):
+            for parameter, kind, name, _ in references(step):
+                if kind == "model" and name == base:
+                    check_use(document, path, student, step.operator, parameter, steps)
 
 
 def _is_asked(model: str, steps: Drafts) -> bool:

@@ -156,7 +156,7 @@ def _needs(document: Document, step: Draft, steps: Drafts, models: Models) -> No
                 document.blame(
                     path, f"{name!r} is served by {model.engine!r}: training needs weights (`path:`)"
                 )
-            _student(document, path, name, step.operator, parameter, steps)
+            check_use(document, path, name, step.operator, parameter, steps)
             continue
         offered = offered_by(model)
         missing = sorted(wanted.get(parameter, frozenset()) - offered)
@@ -168,7 +168,7 @@ def _needs(document: Document, step: Draft, steps: Drafts, models: Models) -> No
             check_student(document, path, name, model.engine, offered, steps)
 
 
-def _student(document: Document, path: Path, name: str, by: Train, parameter: str, steps: Drafts) -> None:
+def check_use(document: Document, path: Path, name: str, by: Train, parameter: str, steps: Drafts) -> None:
     """Check that ``by`` can use the student of the train step ``name`` as its ``parameter``."""
     operator = steps[name].operator if name in steps else None
     if not isinstance(operator, Train):

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+import torch
 
 from gristmill.contracts.errors import DataError
 from gristmill.contracts.inference import ModelWeights
+from gristmill.trainer.adapters.adapter_settings import AdapterSettings
+from gristmill.trainer.adapters.load_adapted import load_adapted
+from gristmill.trainer.adapters.own_files import save_own
+from gristmill.trainer.adapters.peft_files import save_adapter
+from gristmill.trainer.adapters.training_record import TrainingRecord
 from gristmill.trainer.influence import InfluenceScore, drawn
 from gristmill.trainer.influence_probe import Probe
 
@@ -56,6 +63,35 @@ def test_the_influence_of_a_small_step_is_the_product_of_both_gradients(bench: A
         for rate in (2e-3, 1e-3)
     )
     assert whole == pytest.approx(2 * half, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [{"rank": 4, "alpha": 4, "targets": ("q_proj", "up_proj")}, {"kind": "dora"}, {"kind": "bottleneck"}],
+)
+def test_a_student_is_probed_with_its_own_adapter(
+    adapter: dict[str, Any], bench: Any, tmp_path: Path
+) -> None:
+    base, settings = bench.models["base"], AdapterSettings.model_validate(adapter)
+    model = load_adapted(base, settings, seed=1, dtype=torch.float32)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
+    record = TrainingRecord(settings, 1, "none", (), "fp32")
+    if settings.own_layout:
+        save_own(model, tmp_path / "student", str(base.path), record)
+    else:
+        save_adapter(model, tmp_path / "student", settings.peft(str(base.path)), torch.arange(20), record)
+    bench.models["student"] = replace(base, name="student", adapter=tmp_path / "student")
+    plain, probed = (
+        Probe.of(InfluenceScore(model=name, towards="tasks").training(), bench.tables["tasks"], bench, 1e-2)
+        for name in ("base", "student")
+    )
+    assert probed.loss != pytest.approx(plain.loss, rel=1e-3), "the loss of the student, not of its base"
+    shapes = [[each.shape for each in of.parameters() if each.requires_grad] for of in (probed.model, model)]
+    assert shapes[0] == shapes[1]
+    assert probed.influence(POOL[0]) > max(0.0, probed.influence(POOL[1]))
 
 
 def test_only_drawn_rows_are_probed(bench: Any) -> None:

@@ -60,6 +60,13 @@ def test_ten_rows_train_and_resume_to_the_bit(method: str, fit: Fit, digest, sto
     assert digest(fit("part", **METHODS[method])) == digest(whole)
 
 
+@pytest.mark.parametrize(("method", "saved"), [("frozen A", True), ("kasa", False), ("dylora", False)])
+def test_moments_are_saved_beside_the_values_that_they_are_of(method: str, saved: bool, fit: Fit) -> None:
+    """Of KaSA only a product is saved, and of DyLoRA here two of four ranks."""
+    trained = fit("whole", **METHODS[method], max_steps=1, carry_optimizer=True)
+    assert (trained.adapter / "optimizer.pt").exists() is saved
+
+
 def test_dylora_trains_another_rank_in_each_step(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
     plain = DyLoRA.begin_step

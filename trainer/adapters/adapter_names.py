@@ -99,8 +99,10 @@ BottleneckActivation = Literal["relu", "tanh", "gelu", "silu"]
 DENSE_INITS: frozenset[Start] = frozenset({"corda", "lora_ga"})
 #: Initializations that fit the factors to a quantization error on the training data.
 CALIBRATED_INITS: frozenset[Start] = frozenset({"quailora", "lq_lora", "owq", "qeft"})
+#: Initializations that find the same factors in the same base again.
+FOUND_AGAIN: frozenset[Start] = frozenset({"pissa", "olora", "loftq", "truncated"})
 #: Initializations that keep their initial factors beside the trained ones: a student is saved with both.
-KEEPING_INITS: frozenset[Start] = DENSE_INITS | CALIBRATED_INITS | {"pissa", "olora", "loftq", "truncated"}
+KEEPING_INITS: frozenset[Start] = DENSE_INITS | CALIBRATED_INITS | FOUND_AGAIN
 #: Initializations whose student is over a base that only its own training has.
 NOT_CONTINUED: frozenset[Start] = CALIBRATED_INITS | {"pruned"}
 #: Kinds that are saved as factors A and B of a low-rank change, in PEFT's layout.

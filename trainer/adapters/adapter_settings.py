@@ -212,6 +212,11 @@ class AdapterSettings(Frozen):
         return self.merged_only or self.unmerged
 
     @property
+    def read_back(self) -> bool:
+        """Whether all values that were trained are in the student's files, and not a product or a part."""
+        return self.kind != "kasa" and self.dylora_keep in (None, self.rank)
+
+    @property
     def prefixed(self) -> bool:
         """Whether keys and values come before each sequence."""
         return self.kind in ("prefix", "mam")

@@ -13,16 +13,19 @@ from ...contracts.inference import ModelWeights
 from ..model.decoder import Decoder
 from ..model.loading import load_model
 from ..model.model_config import ModelConfig
-from ..model.trained_parts import Part
+from ..model.trained_parts import Part, parts_of
 from ..model.trained_tensors import train_parts
 from ..sparse.delta_files import SparseDelta
 from .adapter import InitializedAdapter
+from .adapter_names import FOUND_AGAIN
 from .adapter_settings import AdapterSettings
 from .adapter_table import INITS
 from .initialization import NO_DATA, InitializationData
 from .layer_check import check_layers
 from .own_files import OwnAdapter, first_seed, make_adapter
-from .peft_files import load_adapter, read_adapter_config, read_ranks
+from .peft_files import load_adapter
+from .saved_adapter import SavedAdapter
+from .training_record import TrainingRecord
 
 
 def load_adapted(
@@ -46,8 +49,9 @@ def load_adapted(
     config = ModelConfig.read(weights.path)
     check_layers(settings, config)
     earlier = _earlier(weights, settings)
-    if weights.adapter is not None and earlier is None:
-        _check_same(weights.name, read_adapter_config(weights.adapter), settings, config)
+    saved = None if weights.adapter is None or earlier is not None else SavedAdapter.read(weights.adapter)
+    if saved is not None:
+        _check_same(weights.name, saved, settings, config)
     origin = first_seed(weights, seed)
     init = INITS[settings.init](settings, origin)
     names = [name for name in settings.names() if name in config.adaptable()]
@@ -58,10 +62,7 @@ def load_adapted(
         ),
         **loading,
     )
-    if weights.adapter is None or earlier is not None:
-        factors = init.start(model, data)
-    else:
-        factors = init.resume(model, read_ranks(weights.adapter))
+    factors = init.start(model, data) if saved is None else init.resume(model, saved.ranks)
     for name, linear in model.linears():
         if name.rsplit(".", 1)[1] not in names:
             continue
@@ -87,6 +88,25 @@ def load_adapted(
     return model
 
 
+def load_saved(weights: ModelWeights, **loading: Any) -> Decoder:
+    """Load the frozen base of ``weights`` with its adapter, whatever settings this was trained with.
+
+    ``loading``: arguments of :func:`gristmill.trainer.model.loading.load_model`. Raises ModelError for an
+    adapter that cannot be read, or does not fit.
+    """
+    assert weights.adapter is not None
+    record = TrainingRecord.read(weights.adapter)
+    if record is not None and record.settings.own_layout:
+        return load_adapted(weights, record.settings, seed=record.seed, **loading)
+    saved, model = SavedAdapter.read(weights.adapter), load_model(weights.path, **loading)
+    for name, linear in model.linears():
+        if name in saved.ranks:
+            linear.adapter = make_adapter(linear, name, saved.settings(name), saved.ranks[name], 0)
+    train_parts(model, parts_of(saved.config))
+    load_adapter(model, weights.adapter)
+    return model
+
+
 def _earlier(weights: ModelWeights, settings: AdapterSettings) -> SparseDelta | OwnAdapter | None:
     """Return what an earlier training made in a layout that is not PEFT's, None if there is none.
 
@@ -105,10 +125,11 @@ def _earlier(weights: ModelWeights, settings: AdapterSettings) -> SparseDelta | 
     return own
 
 
-def _check_same(name: str, found: dict[str, Any], settings: AdapterSettings, config: ModelConfig) -> None:
-    """Raise ModelError if an adapter with PEFT's settings ``found`` cannot continue under ``settings``."""
-    rank: int = found["r"]
+def _check_same(name: str, saved: SavedAdapter, settings: AdapterSettings, config: ModelConfig) -> None:
+    """Raise ModelError if the ``saved`` adapter cannot continue under ``settings``."""
+    found = saved.config
     # An adapter of a changed base has twice the rank over the original base. EVA's is its largest rank.
+    rank: int = 2 * settings.rank if settings.init in FOUND_AGAIN else found["r"]
     if settings.init == "eva" or (INITS[settings.init].changes_base and rank == 2 * settings.rank):
         wanted = {**settings.peft(""), "r": rank, "lora_alpha": settings.alpha_of(rank)}
     else:
@@ -121,6 +142,14 @@ def _check_same(name: str, found: dict[str, Any], settings: AdapterSettings, con
     wanted_layers = sorted(target for target in settings.names() if target in config.adaptable())
     if layers != wanted_layers:
         raise ModelError(_other(name, "target_modules", layers, wanted_layers))
+    scale = wanted["lora_alpha"] / (math.sqrt(wanted["r"]) if wanted["use_rslora"] else wanted["r"])
+    for layer in saved.ranks:
+        if not math.isclose(saved.scale(layer), scale, rel_tol=1e-9):
+            raise ModelError(
+                f"{name!r} has an adapter with a scale of {saved.scale(layer):g} in {layer} (alpha_pattern "
+                f"or rank_pattern), but this step asks for {scale:g} in all layers: merge it, and train the "
+                "merged model"
+            )
 
 
 def _other(name: str, key: str, had: object, wanted: object) -> str:

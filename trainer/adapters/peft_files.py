@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...contracts.durable import replace_directory
 from ...contracts.errors import ModelError
+from ...contracts.peft_settings import check_original_base
 from ...contracts.unmerged import unmerged_settings
 from ...kernels.head import head_logits
 from ..model.decoder import Decoder
@@ -139,7 +140,7 @@ def load_adapter(model: Decoder, directory: Path) -> None:
             linear.adapter.load(found)  # type: ignore[union-attr, operator]
         except (KeyError, RuntimeError) as error:
             raise ModelError(f"{directory}: its adapter does not fit {name}: {error}") from None
-        unread -= {wanted + suffix for suffix in found}
+        unread -= {wanted + suffix for suffix in linear.adapter.state()}  # type: ignore[union-attr, operator]
     for name, trained in trained_tensors(model).items():
         if MODEL + name not in tensors:
             raise ModelError(f"{directory}: it has no {name}, which this training trains")
@@ -216,7 +217,7 @@ def read_ranks(directory: Path) -> dict[str, int]:
 def read_adapter_config(directory: Path) -> dict[str, Any]:
     """Return PEFT's settings of the adapter in ``directory``.
 
-    Raises ModelError if they cannot be read.
+    Raises ModelError if they cannot be read, or it does not apply to the original base.
     """
     if (beside := unmerged_settings(directory)) is not None:
         raise ModelError(
@@ -227,6 +228,7 @@ def read_adapter_config(directory: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads((directory / CONFIG).read_text())
     except (OSError, ValueError) as error:
         raise ModelError(f"{directory}: cannot read {CONFIG} ({error})") from None
+    check_original_base(directory, config)
     return config
 
 

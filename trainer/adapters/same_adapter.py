@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .adapter_names import DENSE_INITS, KEEPING_INITS, NOT_CONTINUED
+from .adapter_names import DENSE_INITS, FOUND_AGAIN, KEEPING_INITS, NOT_CONTINUED
 from .adapter_settings import AdapterSettings
 
 
@@ -18,6 +18,11 @@ def why_other(asked: AdapterSettings, earlier: AdapterSettings) -> str | None:
         return (
             f"init {asked.init!r} makes a base that only its own training has: merge the student in a step "
             "and name that, or give another init"
+        )
+    if asked.init in FOUND_AGAIN and asked.init != earlier.init:
+        return (
+            f"init {asked.init!r} takes its factors out of the base, over which it was not trained (init "
+            f"{earlier.init!r}): leave out init, or merge the student in a step and name that"
         )
     fields = ["kind"] if _class_of(asked) != _class_of(earlier) else []
     if asked.own_layout or earlier.own_layout:
@@ -38,6 +43,23 @@ def trains_more(asked: AdapterSettings, earlier: AdapterSettings) -> bool:
     """
     apart = asked.init == earlier.init and asked.init not in DENSE_INITS
     return earlier.init in KEEPING_INITS and not apart
+
+
+def why_not_carried(asked: AdapterSettings, earlier: AdapterSettings) -> str | None:
+    """Return why ``asked`` cannot take over the moments of ``earlier``, and the fix; None if it can."""
+    if trains_more(asked, earlier):
+        return (
+            f"it was saved with twice the rank that it trained (init {earlier.init!r}), all of which is "
+            "trained on, and carry_optimizer needs a state of the same shapes: give carry_optimizer: false, "
+            "or another init"
+        )
+    if not earlier.read_back:
+        kept = "the product" if earlier.kind == "kasa" else f"the first {earlier.dylora_keep} ranks"
+        return (
+            f"only {kept} of what kind {earlier.kind!r} trained was saved, which has no moments: give "
+            "carry_optimizer: false, or another kind"
+        )
+    return None
 
 
 def _class_of(settings: AdapterSettings) -> tuple[bool, bool]:

@@ -6,15 +6,12 @@ import torch
 
 from ...contracts.errors import ModelError
 from ...contracts.inference import ModelWeights
-from ..adapters.adapter_settings import AdapterSettings
-from ..adapters.load_adapted import load_adapted
-from ..adapters.peft_files import read_adapter_config
+from ..adapters.load_adapted import load_saved
 from ..forecast.memory_plan import block_weights
 from ..model.decoder import Decoder
 from ..model.loading import load_model
 from ..model.model_config import ModelConfig
 from ..model.quantization import Quantization
-from ..model.trained_parts import parts_of
 from ..model.weight_formats import FORMATS
 
 
@@ -38,25 +35,7 @@ def load_teacher(
     if weights.adapter is None:
         model = load_model(weights.path, dtype=dtype, quantize=quantize, device=device)
     else:
-        found = read_adapter_config(weights.adapter)
-        kind = "dora" if found.get("use_dora") else "rslora" if found.get("use_rslora") else "lora"
-        settings = AdapterSettings.model_validate(
-            {
-                "kind": kind,
-                "rank": found["r"],
-                "alpha": found["lora_alpha"],
-                "targets": tuple(sorted(name.rsplit(".", 1)[-1] for name in found["target_modules"])),
-            }
-        )
-        model = load_adapted(
-            weights,
-            settings,
-            seed=0,
-            parts=parts_of(found),
-            dtype=dtype,
-            quantize=quantize,
-            device=device,
-        )
+        model = load_saved(weights, dtype=dtype, quantize=quantize, device=device)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return model.eval()

@@ -5,14 +5,14 @@ Each returns its change of one tensor at a time.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ...contracts.errors import ModelError
+from ...contracts.peft_settings import size_of
 from ..adapters.dora import DoRA
 from ..adapters.lora import LoRA
 from ..adapters.peft_files import read_adapter, read_adapter_config
@@ -54,12 +54,6 @@ class AdapterSource:
             raise ModelError(
                 f"{path}: cannot merge an adapter of type {self.config.get('peft_type')!r}, only LORA"
             )
-        start = str(self.config.get("init_lora_weights", "")).lower()
-        if start.startswith(("pissa", "olora", "loftq", "corda")):
-            raise ModelError(
-                f"{path}: PEFT started it with init_lora_weights = {start!r}, which changes the base: it "
-                "does not apply to the original one; save it with path_initial_model_for_weight_conversion"
-            )
         saved = [*(self.config.get("modules_to_save") or ())]
         saved += ["lm_head"] if self.config.get("ensure_weight_tying") else []
         self.layers: dict[str, dict[str, Tensor]] = {}
@@ -93,13 +87,13 @@ class AdapterSource:
                 raise RuntimeError(f"factors {tuple(b.shape)} and {tuple(a.shape)} for a weight {shape}")
             if whole != ("lora_magnitude_vector" in state):
                 raise RuntimeError(f"use_dora = {whole}, which contradicts its tensors")
-            rank = _pattern(layer, config.get("rank_pattern") or {}, config["r"])
+            rank, alpha = size_of(layer, config)
             if rank != len(a):
                 raise RuntimeError(f"rank {rank} in its settings, {len(a)} in its tensors")
             adapter = (DoRA if whole else LoRA)(
                 shape,
                 rank=rank,
-                alpha=_pattern(layer, config.get("alpha_pattern") or {}, config["lora_alpha"]),
+                alpha=alpha,
                 rank_stabilized=stable,
                 generator=torch.Generator(),
             )
@@ -164,11 +158,3 @@ def _weights(reader: TensorReader) -> frozenset[str]:
     from ..model.bitsandbytes_layout import is_part
 
     return frozenset(name for name in reader if not is_part(name))
-
-
-def _pattern(layer: str, patterns: dict[str, Any], otherwise: Any) -> Any:
-    """Apply PEFT's rule: a pattern matches the name of a layer or its last components."""
-    for pattern, value in patterns.items():
-        if re.fullmatch(rf"(.*\.)?({pattern})", layer):
-            return value
-    return otherwise

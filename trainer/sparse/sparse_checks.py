@@ -1,4 +1,7 @@
-"""Which options of a training go with its ``sparse`` policy. Imports no torch, since plans check them."""
+"""Which options of a training go with a ``sparse`` policy: its own, or that of an earlier training.
+
+Imports no torch, since plans check them.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +47,17 @@ def check_sparse(step: TrainSettings) -> None:
             f"sparse {kind!r} needs all steps, since its weights are final only at the end: remove "
             "keep_best and patience"
         )
+
+
+def why_not_the_chain(asked: TrainSettings, earlier: TrainSettings) -> str | None:
+    """Return why ``asked`` cannot go on from a chain that ``earlier`` saved, and the fix; None if it can."""
+    chained = earlier.sparse is not None and earlier.sparse.kind == "cola"
+    if not chained or asked.adapter.rank != earlier.adapter.rank:  # else it may be the rank of the chain
+        return None
+    return (
+        "sparse 'cola' saves all links of its chain side by side, as one adapter of the sum of their ranks: "
+        "merge the student in a step and name that"
+    )
 
 
 def _check_increlora(step: TrainSettings, mean_rank: int) -> None:

@@ -127,6 +127,8 @@ def test_ranks_and_kinds(adapter: Path, tmp_path: Path) -> None:
     assert adapter_rank(altered(adapter, tmp_path / "a", rank_pattern={"q_proj": 16})) == 16
     with pytest.raises(ModelError, match="only LoRA adapters can be served; this one is 'IA3'"):
         adapter_rank(altered(adapter, tmp_path / "b", peft_type="IA3"))
+    with pytest.raises(ModelError, match="init_lora_weights = 'olora', which changes the base"):
+        adapter_rank(altered(adapter, tmp_path / "c", init_lora_weights="olora"))
     with pytest.raises(ModelError, match=r"adapter_config.json cannot be read"):
         adapter_rank(tmp_path)
     (tmp_path / "own_adapter.json").write_text('{"computes": {"kind": "mam"}}')

@@ -235,8 +235,14 @@ def children() -> set[int]:
 def test_what_vllm_cannot_serve_is_a_clear_error(
     weights: ModelWeights, adapted: ModelWeights, tmp_path: Path
 ) -> None:
+    assert adapted.adapter is not None
+    begun = shutil.copytree(adapted.adapter, tmp_path / "begun") / "adapter_config.json"
+    begun.write_text(json.dumps({**json.loads(begun.read_text()), "init_lora_weights": "lora_ga"}))
+    changed = replace(adapted, adapter=begun.parent)
     cases: list[tuple[ModelWeights, dict[str, object], str]] = [
         (replace(weights, path=tmp_path), {}, r"config.json cannot be read"),
+        (changed, {}, "init_lora_weights = 'lora_ga', which changes the base"),
+        (changed, {"resident": True}, "init_lora_weights = 'lora_ga', which changes the base"),
         (adapted, {"max_lora_rank": 2}, "has rank 4, above max_lora_rank 2"),
         (weights, {"engine_args": {"swap_spaces": 4}}, "EngineArgs has no field swap_spaces"),
     ]

@@ -343,6 +343,27 @@ def test_an_optimizer_state_is_not_carried_to_an_adapter_of_twice_the_rank() -> 
         loads(HEAD + "steps:\n" + ROWS + "".join(f"  {line}\n" for line in file.splitlines()), "f")
 
 
+def test_a_chain_is_merged_before_it_is_trained_further() -> None:
+    steps = (
+        "t: {train: sft, from: rows, model: base, quantize: none, sparse: {kind: cola}}\n"
+        "u: {train: sft, from: rows, model: t, adapter: {rank: %d, alpha: %d}}"
+    )
+    (found,) = mistakes(steps % (16, 32))
+    assert "training cannot go on from 't': sparse 'cola' saves all links of its chain side by side" in found
+    # It may be the rank of all links together, which only the student's files tell.
+    file = steps % (48, 96)
+    loads(HEAD + "steps:\n" + ROWS + "".join(f"  {line}\n" for line in file.splitlines()), "f")
+
+
+def test_a_promoted_student_is_one_that_the_next_round_can_train() -> None:
+    step = "t: {train: sft, from: rows, model: base, adapter: {init: %s}}"
+    loop = "loop: {rounds: %d, promote: {t: base}, when: 't.loss < 1'}\n"
+    (found,) = mistakes(step % "quailora", loop % 2)
+    assert found.startswith("loop.promote.t: training cannot go on from 't': init 'quailora' makes a base")
+    for init, rounds in (("quailora", 1), ("pissa", 2)):
+        loads(f"{HEAD}steps:\n{ROWS}  {step % init}\n{loop % rounds}", "f")
+
+
 def test_a_reward_model_is_not_served_as_a_language_model() -> None:
     (found,) = mistakes(STUDENT % ("t", "reward", "base", ""))
     assert "the head of a reward model, which the engine 'vllm' cannot load: give its base `engine: " in found

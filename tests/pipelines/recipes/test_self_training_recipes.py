@@ -233,6 +233,25 @@ def test_leti_learns_failures_with_the_interpreters_message_behind_the_bad_token
     assert "AssertionError" in bad or "assert f(1) == 3" in bad
 
 
+def test_list_measures_its_pseudo_labels_by_steps_of_the_last_student(
+    recipe: Any, make_model: Any, tmp_path: Any
+) -> None:
+    from gristmill.pipelines.file.locate import recipes
+
+    text = recipes()["list_self_training"].read_text()
+    text = text.replace("\nmodels:\n", "\nmodels:\n  said: {engine: synthetic}\n")
+    (tmp_path / "list.yaml").write_text(text)
+    run = recipe(
+        "list.yaml", lambda prompt, seed: "flour", {"turns": 1}, "steps.answered_1.model=said",
+        f"models.base={json.dumps({'path': str(make_model(max_position_embeddings=1024))})}", until="probed_1", model="said",
+        labeled=[{"prompt": "Say the word.", "response": "flour flour"}],
+        unlabeled=[{"prompt": f"Say the word {n}."} for n in range(2)],
+    )  # fmt: skip
+    influences = [row["influence"] for row in rows(run, "probed_1")]
+    assert len(influences) == 2
+    assert all(value > 0 for value in influences), "the answers are like the label"
+
+
 def test_list_weighs_pseudo_labels_by_what_they_do_for_the_labeled_rows(recipe: Any, tmp_path: Any) -> None:
     """The influence of an answer is given here: it is what `score: influence` measures by training steps."""
     from gristmill.pipelines.file.locate import recipes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,13 +11,19 @@ import torch
 
 from gristmill.contracts.errors import ModelError
 from gristmill.contracts.inference import ModelWeights
-from gristmill.trainer.adapters.adapter_names import KEEPING_INITS, KIND_OF, NOT_CONTINUED, Start
+from gristmill.trainer.adapters.adapter_names import (
+    FOUND_AGAIN,
+    KEEPING_INITS,
+    KIND_OF,
+    NOT_CONTINUED,
+    Start,
+)
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.adapter_table import INITS
 from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.adapters.own_files import first_seed
 from gristmill.trainer.adapters.peft_files import save_adapter
-from gristmill.trainer.adapters.same_adapter import trains_more, why_other
+from gristmill.trainer.adapters.same_adapter import trains_more, why_not_carried, why_other
 from gristmill.trainer.adapters.training_record import TrainingRecord
 from gristmill.trainer.model.decoder import Decoder
 
@@ -78,6 +85,59 @@ def test_all_of_a_student_with_its_initial_factors_is_trained_unless_they_are_fo
     assert not trains_more(corda, plain)
     assert trains_more(corda, corda)
     assert trains_more(plain, pissa)
+
+
+@pytest.mark.parametrize("init", sorted(FOUND_AGAIN - {"loftq"}))
+def test_a_student_without_the_factors_of_an_initialization_is_not_continued_over_its_base(
+    init: Start, make_model, tmp_path: Path
+) -> None:
+    """The base of the second training would lack its factors, and nothing would stand for them."""
+    asked = _settings(init).model_copy(update={"rank": 4, "alpha": 6.0})
+    plain = asked.model_copy(update={"init": "default"})
+    path = make_model()
+    save_adapter(_load(path, plain, 1), tmp_path / "a", plain.peft(str(path)), IDS)
+    with pytest.raises(ModelError, match="r = 4, but this step asks for 8"):
+        _load(path, asked, 2, tmp_path / "a")
+    assert f"init {init!r} takes its factors out of the base" in (why_other(asked, plain) or "")
+    assert why_other(plain, asked) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"kind": "kasa"}, "only the product of what kind 'kasa' trained was saved, which has no moments"),
+        ({"kind": "dylora", "dylora_keep": 4}, "only the first 4 ranks of what kind 'dylora' trained"),
+        ({"kind": "dylora", "dylora_keep": 8}, None),
+        ({"kind": "dylora"}, None),
+        ({}, None),
+    ],
+)
+def test_moments_are_not_carried_to_values_that_were_not_trained(
+    given: dict[str, Any], told: str | None
+) -> None:
+    settings = AdapterSettings.model_validate({"rank": 8, **given})
+    why = why_not_carried(settings, settings)
+    assert settings.read_back is (told is None)
+    assert why is None if told is None else told in (why or "")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"alpha_pattern": {"q_proj": 12}}, r"a scale of 3 in layers\.0\.self_attn\.q_proj \(alpha_pattern"),
+        ({"init_lora_weights": "pissa"}, "PEFT started it with init_lora_weights = 'pissa', which changes"),
+    ],
+)
+def test_an_adapter_that_a_training_would_read_otherwise_is_not_continued(
+    changed: dict[str, Any], said: str, make_model, tmp_path: Path
+) -> None:
+    path, settings = make_model(), AdapterSettings(rank=4, alpha=6)
+    save_adapter(_load(path, settings, 1), tmp_path / "a", settings.peft(str(path)), IDS)
+    _load(path, settings, 2, tmp_path / "a")
+    config = tmp_path / "a" / "adapter_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), **changed}))
+    with pytest.raises(ModelError, match=said):
+        _load(path, settings, 2, tmp_path / "a")
 
 
 @pytest.mark.parametrize("init", ["pissa", "truncated"])

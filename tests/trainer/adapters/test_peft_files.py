@@ -156,6 +156,20 @@ def test_a_damaged_adapter_is_neither_loaded_nor_merged(
     assert not (tmp_path / "merged").exists()
 
 
+@pytest.mark.parametrize("part", ["lora_B.bias", "lora_diag", "lora_magnitude_vector"])
+def test_an_adapter_with_more_than_is_read_is_refused(part: str, make_model, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    model = _adapted(make_model())
+    save_adapter(model, tmp_path / "adapter", _config("lora"), IDS)
+    file = tmp_path / "adapter" / WEIGHTS
+    more = {f"base_model.model.model.layers.0.self_attn.q_proj.{part}": torch.ones(4)}
+    _foreign(file)
+    save_file({**load_file(file), **more}, file, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=rf"it adapts layers that this training does not: .*{part}"):
+        load_adapter(model, tmp_path / "adapter")
+
+
 def test_an_adapter_that_peft_wrote_loads_without_a_digest(make_model, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
