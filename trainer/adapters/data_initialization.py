@@ -47,11 +47,6 @@ class DataInitialization(Initialization):
         reduced = dense(weight, torch.float32).addmm(factors.b, factors.a, alpha=-self.settings.scale)
         return hold(reduced)
 
-    def linears(self, model: Decoder) -> dict[str, Linear]:
-        """Return the layers to adapt, by name."""
-        names = self.settings.names()
-        return {name: linear for name, linear in model.linears() if name.rsplit(".", 1)[1] in names}
-
     def packs(self, data: InitializationData) -> list[Pack]:
         """Return the first packs. Raises ModelError if there are none."""
         packs = list(islice(data.packs, self.settings.init_packs))

@@ -59,8 +59,7 @@ class EVA(Initialization):
     """
 
     def start(self, model: Decoder, data: InitializationData) -> dict[str, Factors]:
-        names = self.settings.names()
-        linears = {name: linear for name, linear in model.linears() if name.rsplit(".", 1)[1] in names}
+        linears = self.linears(model)
         seen = self._look(model, linears, data.packs)
         width = max(len(directions.explained()) for directions in seen.values())
         shares = torch.full((len(linears), width), -1.0)

@@ -17,6 +17,7 @@ from .adapter_settings import AdapterSettings
 if TYPE_CHECKING:
     from ..data.packs import Pack
     from ..model.decoder import Decoder
+    from ..model.linear import Linear
 
 #: Makes the model's base from a weight (N, K), dense or already quantized: rounded to the computation dtype,
 #: or quantized.
@@ -100,6 +101,14 @@ class Initialization:
     def resume(self, model: Decoder, ranks: dict[str, int]) -> dict[str, Factors]:
         """Like ``start``, before trained factors of these ``ranks``, by layer, are loaded."""
         return self.found
+
+    def linears(self, model: Decoder) -> dict[str, Linear]:
+        """Return the layers that get an adapter, by name."""
+        return {
+            name: linear
+            for name, linear in model.linears()
+            if name.rsplit(".", 1)[1] in self.settings.names_in(model.config)
+        }
 
     def generator(self, name: str) -> torch.Generator:
         """Return the layer's own random generator."""

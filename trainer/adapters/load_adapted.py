@@ -50,7 +50,7 @@ def load_adapted(
         _check_same(weights.name, read_adapter_config(weights.adapter), settings, config)
     origin = first_seed(weights, seed)
     init = INITS[settings.init](settings, origin)
-    names = [name for name in settings.names() if name in config.adaptable()]
+    names = settings.names_in(config)
     model = load_model(
         weights.path,
         change=lambda name, weight, hold: (
@@ -118,7 +118,7 @@ def _check_same(name: str, found: dict[str, Any], settings: AdapterSettings, con
         if not math.isclose(had, wanted[key], rel_tol=1e-9):
             raise ModelError(_other(name, key, had, wanted[key]))
     layers = sorted({target.rsplit(".", 1)[-1] for target in found["target_modules"]})
-    wanted_layers = sorted(target for target in settings.names() if target in config.adaptable())
+    wanted_layers = sorted(settings.names_in(config))
     if layers != wanted_layers:
         raise ModelError(_other(name, "target_modules", layers, wanted_layers))
 

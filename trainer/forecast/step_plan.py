@@ -178,7 +178,7 @@ def frozen_values(config: ModelConfig, adapter: AdapterSettings) -> int:
 def _adapted_shapes(config: ModelConfig, adapter: AdapterSettings) -> dict[str, tuple[int, int]]:
     """Return the shape (N, K) of each adapted layer of a block, by its short name."""
     shapes = linear_shapes(config)
-    return {name: shapes[name] for name in adapter.names() if name in config.adaptable()}
+    return {name: shapes[name] for name in adapter.names_in(config)}
 
 
 def _trained_beside(step: TrainSettings, config: ModelConfig) -> int:

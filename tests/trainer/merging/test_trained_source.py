@@ -26,6 +26,8 @@ from gristmill.trainer.data.packs import Pack
 from gristmill.trainer.merging.merge import merge
 from gristmill.trainer.model.decoder import Decoder
 
+from ..model.family_cases import CASES
+
 IDS = torch.randint(0, 300, (40,), generator=torch.Generator().manual_seed(3))
 CPU = torch.device("cpu")
 CHANGED = ("pissa", "olora", "loftq")
@@ -39,10 +41,11 @@ def _train(
     dtype: str = "fp32",
     quantize: str = "nf4",
     skip: tuple[str, ...] = ("v_proj",),
+    targets: Any = ("q_proj", "v_proj", "up_proj"),
 ) -> Decoder:
     """Save an adapter as a training does, and return the model that it trained."""
     settings = AdapterSettings.model_validate(
-        {"kind": kind, "init": init, "rank": 4, "alpha": 6, "targets": ("q_proj", "v_proj", "up_proj")}
+        {"kind": kind, "init": init, "rank": 4, "alpha": 6, "targets": targets}
     )
     ids, trained = tuple(IDS.tolist()), (False, *[True] * (len(IDS) - 1))
     model = load_adapted(
@@ -112,6 +115,20 @@ def test_what_a_dense_base_rounded_is_rounded_again(make_model: Callable[..., Pa
         whole = linear.weight().float()
         whole = whole if linear.adapter is None else linear.adapter.merged(whole)
         torch.testing.assert_close(held[f"model.{name}.weight"], whole, atol=1e-6, rtol=1e-6)
+
+
+def test_dense_blocks_of_a_mixture_without_an_adapter_stay_as_they_are(
+    make_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    family, changes = CASES["qwen3-moe"]
+    path = make_model(family, **changes)
+    model = _train(path, tmp_path / "a", "pissa", quantize="none", skip=(), targets="all-linear")
+    merge(path, [tmp_path / "a"], tmp_path / "exact", into="trained")
+    base, held = (load_file(each / "model.safetensors") for each in (path, tmp_path / "exact"))
+    dense = [name for name in base if name.startswith("model.layers.1.mlp.")]
+    assert len(dense) == 3
+    assert all(torch.equal(held[name], base[name]) for name in dense)
+    torch.testing.assert_close(_served(tmp_path / "exact"), _logits(model), atol=1e-3, rtol=1e-3)
 
 
 def test_other_initial_factors_than_those_of_the_training_are_refused(
