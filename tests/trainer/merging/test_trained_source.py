@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gristmill.contracts.errors import ModelError
 from gristmill.contracts.inference import ModelWeights
+from gristmill.kernels import nf4
 from gristmill.pipelines.cli.main import main
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.initialization import InitializationData
@@ -25,6 +26,7 @@ from gristmill.trainer.data.examples import Example, TokenSequence
 from gristmill.trainer.data.packs import Pack
 from gristmill.trainer.merging.merge import merge
 from gristmill.trainer.model.decoder import Decoder
+from gristmill.trainer.model.quantization import Into
 
 from ..model.family_cases import CASES
 
@@ -129,6 +131,25 @@ def test_dense_blocks_of_a_mixture_without_an_adapter_stay_as_they_are(
     assert len(dense) == 3
     assert all(torch.equal(held[name], base[name]) for name in dense)
     torch.testing.assert_close(_served(tmp_path / "exact"), _logits(model), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("into", ["trained", "nf4"])
+def test_experts_are_quantized_as_in_training(
+    into: Into, make_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    family, changes = CASES["qwen3-moe"]
+    path = make_model(family, **changes)
+    model = _train(path, tmp_path / "a", "default", skip=("down_proj",), targets="all-linear")
+    merge(
+        path, [tmp_path / "a"], tmp_path / "out", into=into, skip=() if into == "trained" else ("down_proj",)
+    )
+    base, held = (load_file(each / "model.safetensors") for each in (path, tmp_path / "out"))
+    experts = [name for name in base if ".experts." in name]
+    assert len(experts) == 2 * 6 * 3
+    for name in experts:
+        coded = nf4.dequantize(nf4.quantize(base[name]), torch.float32)
+        assert torch.equal(held[name], base[name] if ".down_proj." in name else coded), name
+    torch.testing.assert_close(_served(tmp_path / "out"), _logits(model), atol=1e-3, rtol=1e-3)
 
 
 def test_other_initial_factors_than_those_of_the_training_are_refused(
