@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, prod
 
 import torch
 
@@ -23,6 +23,7 @@ from ..optimizers.optimizer_table import OPTIMIZERS
 from ..passes import Packs
 from ..settings import TrainSettings
 from ..sparse.policy_table import POLICIES
+from ..sparse.sparse_settings import SparseSettings
 from .memory_plan import SLACK, MemoryPlan, block_weights, linear_shapes, plan_memory
 from .prepacking import packed_bytes
 from .speed import StepWork
@@ -127,7 +128,7 @@ def plan_step(
     )
     held = frozen_values(config, adapter) * step.torch_dtype().itemsize
     if step.sparse is not None:
-        held += POLICIES[step.sparse.kind].held_bytes * trained_weights(step, config)
+        held += _policy_bytes(step, step.sparse, config, len(steps), on_cpu)
     plan = replace(plan, base=plan.base + held, rows=size_of(examples) if on_cpu else 0)
     if step.optimizer == "mezo":  # moments of weights without a gradient; noise and tangents of forward mode
         estimated, forward = resting_weights(step, config), step.mezo.estimate == "forward"
@@ -173,6 +174,20 @@ def frozen_values(config: ModelConfig, adapter: AdapterSettings) -> int:
     layers = _adapted_shapes(config, adapter).items()
     held = [class_over(adapter.kind, name).frozen(adapter, shape) for name, shape in layers]
     return config.layers * sum(held)
+
+
+def _policy_bytes(
+    step: TrainSettings, sparse: SparseSettings, config: ModelConfig, steps: int, on_cpu: bool
+) -> int:
+    """Return the bytes that a policy holds, or has others hold. ``steps``: of the training."""
+    policy, trained, size = POLICIES[sparse.kind], trained_weights(step, config), step.torch_dtype().itemsize
+    held, links = policy.held_bytes * trained, policy.links(sparse, steps)
+    if on_cpu:
+        held += 4 * links * trained
+    if links and size < 4:  # the base in float32, and the rounded weight of the layer that is computed
+        weights = [prod(shape) for shape in _adapted_shapes(config, step.adapter).values()]
+        held += (4 - size) * config.layers * sum(weights) + size * max(weights)
+    return held
 
 
 def _adapted_shapes(config: ModelConfig, adapter: AdapterSettings) -> dict[str, tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,24 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gristmill.contracts.errors import ModelError
+from gristmill.contracts.inference import ModelWeights
+from gristmill.trainer.adapters.load_adapted import load_adapted
+from gristmill.trainer.adapters.parameter_groups import parameter_groups
 from gristmill.trainer.data.examples import Example, TokenSequence
 from gristmill.trainer.forecast.memory_plan import MemoryPlan
 from gristmill.trainer.forecast.sharded_plan import sharded_plan
-from gristmill.trainer.forecast.step_plan import ATTENTION, LINEAR, Products, frozen_values, trained_weights
+from gristmill.trainer.forecast.step_plan import (
+    ATTENTION,
+    LINEAR,
+    Products,
+    frozen_values,
+    plan_step,
+    trained_weights,
+)
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 from gristmill.trainer.model.model_config import ModelConfig
+from gristmill.trainer.optimizers.adamw import AdamW
+from gristmill.trainer.sparse.cola import COLA
 
 
 def _step(**changes: Any) -> SupervisedFineTuning:
@@ -51,6 +64,31 @@ def test_half_is_half_of_the_weights(make_model) -> None:
     assert 2 * trained_weights(_step(**dense, sparse={"kind": "half"}), config) == trained_weights(
         _step(**dense), config
     )
+
+
+def _plan(step: SupervisedFineTuning, config: ModelConfig, steps: int = 7) -> MemoryPlan:
+    rows = [Example("a", (TokenSequence((1,) * 9, (True,) * 9),))]
+    return plan_step(step, config, torch.device("cpu"), False, rows, [[[0]]] * steps, 0, 0)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_the_base_and_the_links_of_cola_take_what_the_plan_says(dtype: str, make_model) -> None:
+    """A base in float32, also where the others are in bfloat16; the weight of one layer is then rounded."""
+    path, policy = make_model(), COLA(every=2, seed=1)
+    config, step = ModelConfig.read(path), _step(dtype=dtype, adapter={"rank": 4})
+    weights = ModelWeights("base", path, "digest", None)
+    model = load_adapted(weights, step.adapter, seed=1, dtype=step.torch_dtype())
+    before = sum(linear.base.nbytes for _, linear in model.linears())
+    policy.begin(model)
+    optimizer = AdamW(parameter_groups(model))
+    for number in range(7):
+        policy.after_step(number, number == 6, optimizer)
+    held = sum(linear.base.nbytes for _, linear in model.linears()) - before
+    held += sum(each.nbytes for links in policy.chain.values() for link in links for each in link)
+    if dtype == "bf16":
+        held += 2 * max(math.prod(linear.shape) for _, linear in model.linears())
+    chained = _step(dtype=dtype, adapter={"rank": 4}, sparse={"kind": "cola", "every": 2})
+    assert _plan(chained, config).base - _plan(step, config).base == held
 
 
 def test_the_memory_is_told_before_the_weights_are_read(make_model, rows, stopping, tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ SETTINGS = AdapterSettings(rank=4, alpha=6)
 IDS = torch.randint(0, 300, (30,), generator=torch.Generator().manual_seed(3))
 
 
-def _model(path: Path) -> Decoder:
+def _model(path: Path, dtype: torch.dtype = torch.float32) -> Decoder:
     weights = ModelWeights("base", path, "digest", None)
-    return load_adapted(weights, SETTINGS, seed=1, dtype=torch.float32).eval()
+    return load_adapted(weights, SETTINGS, seed=1, dtype=dtype).eval()
 
 
 def _logits(model: Decoder) -> Tensor:
@@ -86,6 +86,34 @@ def test_a_link_is_merged_and_the_next_starts_anew(make_model, tmp_path: Path) -
         assert torch.equal(one.weight(), two.weight())
         assert one.adapter.initial is not None
         assert torch.equal(one.adapter.initial[1], two.adapter.initial[1])
+
+
+def test_links_that_bfloat16_cannot_hold_add_up(make_model) -> None:
+    """Each change of a weight is below 1e-5; near 0.15 a step of bfloat16 is 1e-3."""
+    model, policy = _model(make_model(), torch.bfloat16), COLA(every=1, seed=5)
+    policy.begin(model)
+    optimizer, layers = AdamW(parameter_groups(model)), dict(model.linears())
+    wanted = {name: linear.weight().float() for name, linear in layers.items()}
+    for step in range(20):
+        with torch.no_grad():
+            for name, linear in layers.items():
+                linear.adapter.b.fill_(1e-5)
+                wanted[name] += 1.5 * linear.adapter.b @ linear.adapter.a
+        policy.after_step(step, False, optimizer)
+    for name, linear in layers.items():
+        torch.testing.assert_close(linear.base.float(), wanted[name], atol=1e-6, rtol=0)
+        assert torch.equal(linear.weight(), linear.base.bfloat16())
+
+
+def test_the_links_are_not_on_the_device(make_model) -> None:
+    model, policy = _model(make_model()), COLA(every=1, seed=5)
+    policy.begin(model)
+    optimizer = AdamW(parameter_groups(model))
+    for step in range(2):
+        policy.after_step(step, False, optimizer)
+    for _, linear in model.linears():
+        assert not dict(linear.adapter.named_buffers())
+        assert len(linear.adapter.state()["lora_A.weight"]) == 3 * 4
 
 
 def test_ranks_in_reserve_stay_as_they_are_and_the_most_important_layers_grow(make_model) -> None:
