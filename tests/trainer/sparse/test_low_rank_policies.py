@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,26 @@ def test_a_rank_that_is_enabled_late_starts_like_one_of_a_new_training(make_mode
         assert moved.median() == pytest.approx(1e-2, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        (101, "reaches a mean rank of 2.4 in 101 steps, and not mean_rank = 3: give every: 7 or grow: 3"),
+        (3, "reaches a mean rank of 1.0 in 3 steps, .* give more steps, or a smaller mean_rank"),
+    ],
+)
+def test_too_few_steps_for_the_ranks_are_told(steps: int, told: str, make_model) -> None:
+    model, policy = _model(make_model()), IncreLoRA(every=10, first=1, mean=3, grow=2)
+    policy.steps = steps
+    with pytest.warns(UserWarning, match=told):
+        policy.begin(model)
+    for every, grow in ((7, 2), (10, 3)):
+        enough = IncreLoRA(every=every, first=1, mean=3, grow=grow)
+        enough.steps = 101
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            enough.begin(model)
+
+
 def test_the_importance_is_the_mean_product_of_value_and_gradient(make_model) -> None:
     model, policy = _model(make_model()), IncreLoRA(every=9, first=2, mean=2, grow=1)
     policy.begin(model)
@@ -183,6 +204,10 @@ def test_the_importance_is_the_mean_product_of_value_and_gradient(make_model) ->
         (
             {"sparse": {"kind": "increlora"}, "adapter": {"rank": 4}},
             "mean_rank is 8, but a layer has at most",
+        ),
+        (
+            {"sparse": {"kind": "increlora", "first_rank": 9}},
+            "first_rank is 9, but the layers end with mean_rank",
         ),
     ],
 )
