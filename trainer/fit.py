@@ -41,7 +41,7 @@ from .forecast.prepacking import choose_packed
 from .forecast.process_memory import PeakMemory, bound_products, return_freed, steady_allocator
 from .forecast.sharded_plan import sharded_plan
 from .forecast.speed import matmul_rate, roofline
-from .forecast.step_plan import Products, keep_dequantized, plan_step, roofline_estimate
+from .forecast.step_plan import Products, held_shape, keep_dequantized, plan_step, roofline_estimate
 from .held_out_rows import arranged, encode_held_out, held_out_metrics, held_out_of, split_off
 from .history import History
 from .loop import LoopSettings, train
@@ -76,7 +76,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
             other = check_checkpoint(context.weights(name).path)
             other.check_length(step.max_length, f"the {field} {name!r}")
     step = with_format(step, context.workdir / "format.json")
-    config, device = ModelConfig.read(weights.path), choose_device(step.device)
+    config, device = held_shape(ModelConfig.read(weights.path), step.adapter), choose_device(step.device)
     OPTIMIZERS[step.optimizer].check_device(device)
     objective, encoder = step.objective(context), step.encoder(weights.path)
     rows = RowEncoder.of(step, objective, encoder, config.vocabulary)
@@ -91,8 +91,10 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     def steps_of(pack_tokens: int) -> list[list[list[int]]]:
         return _steps(step, examples, mixture, context.seed, capacity_of(pack_tokens, examples))
 
+    forecast = partial(plan_step, step, config, device, keep, examples, continued=weights.adapter is not None)
+
     def fits(pack_tokens: int) -> bool:
-        needed = plan_step(step, config, device, keep, examples, steps_of(pack_tokens), extra, 0)
+        needed = forecast(steps_of(pack_tokens), extra, 0)
         return needed.total <= FILLED * free_memory(device)
 
     pack_tokens = step.pack_tokens or choose_pack_tokens(
@@ -106,7 +108,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     # Before memory is measured: the first products load the libraries that all others use.
     rate = matmul_rate(step.torch_dtype(), device.type)
     peak = PeakMemory(device)
-    plan = plan_step(step, config, device, keep, examples, steps, extra, products, packed)
+    plan = forecast(steps, extra, products, packed)
     sharded = _is_sharded(step, plan, device)
     if sharded:
         keep = packed = False

@@ -12,6 +12,7 @@ from ...kernels.attention import QUERIES
 from ...kernels.cross_entropy import chunk_size, float_copies
 from ..adapters.adapter_settings import AdapterSettings
 from ..adapters.adapter_table import KINDS, class_over
+from ..adapters.loram import channels_left
 from ..data.examples import Example
 from ..data.lazy_examples import longest_of, size_of, tokens_of
 from ..device import free_memory
@@ -86,11 +87,13 @@ def plan_step(
     extra_memory_bytes: int,
     products: int,
     packed: bool = False,
+    continued: bool = False,
 ) -> MemoryPlan:
     """Predict the memory of ``step``.
 
-    ``extra_memory_bytes``: bytes of other models. ``products``: shapes of matrix products that are kept.
-    ``packed``: whether the weights are packed for them.
+    ``config``: of :func:`held_shape`. ``extra_memory_bytes``: bytes of other models. ``products``: shapes of
+    matrix products that are kept. ``packed``: whether the weights are packed for them. ``continued``: whether
+    the training goes on from an adapter.
     """
     coded = FORMATS.get(step.quantize)
     tokens = tokens_of(examples)
@@ -129,12 +132,21 @@ def plan_step(
     held = frozen_values(config, adapter) * step.torch_dtype().itemsize
     if step.sparse is not None:
         held += _policy_bytes(step, step.sparse, config, len(steps), on_cpu)
+        if continued:
+            plan = replace(plan, adapters=plan.adapters + _frozen_changes(step, step.sparse, config))
     plan = replace(plan, base=plan.base + held, rows=size_of(examples) if on_cpu else 0)
     if step.optimizer == "mezo":  # moments of weights without a gradient; noise and tangents of forward mode
         estimated, forward = resting_weights(step, config), step.mezo.estimate == "forward"
         more = int((state_bytes(step, config) + 4 * forward) * estimated)
         plan = replace(plan, adapters=plan.adapters + more, activations=plan.activations * (1 + forward))
     return plan
+
+
+def held_shape(config: ModelConfig, adapter: AdapterSettings) -> ModelConfig:
+    """Return the shape of the model that training holds, which the initialization may have pruned."""
+    if adapter.init != "pruned":
+        return config
+    return replace(config, intermediate=channels_left(adapter, config.intermediate))
 
 
 def trained_weights(step: TrainSettings, config: ModelConfig) -> int:
@@ -188,6 +200,12 @@ def _policy_bytes(
         weights = [prod(shape) for shape in _adapted_shapes(config, step.adapter).values()]
         held += (4 - size) * config.layers * sum(weights) + size * max(weights)
     return held
+
+
+def _frozen_changes(step: TrainSettings, sparse: SparseSettings, config: ModelConfig) -> int:
+    """Return the bytes of what an earlier training changed and this one freezes, at most."""
+    share = POLICIES[sparse.kind].share
+    return int(4 * trained_weights(step, config) * (1 - share) / share)
 
 
 def _adapted_shapes(config: ModelConfig, adapter: AdapterSettings) -> dict[str, tuple[int, int]]:
