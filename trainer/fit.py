@@ -44,6 +44,7 @@ from .forecast.speed import matmul_rate, roofline
 from .forecast.step_plan import Products, held_shape, keep_dequantized, plan_step, roofline_estimate
 from .held_out_rows import arranged, encode_held_out, held_out_metrics, held_out_of, split_off
 from .history import History
+from .initial_factors import InitialFactors
 from .loop import LoopSettings, train
 from .losses.objective import Objective, StepContext
 from .model.checkpoint_check import check_checkpoint
@@ -121,7 +122,9 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
 
     where = torch.device("cpu") if sharded else device
     told("loading the model", 0, 1)
-    model = load(step, weights, context.seed, keep, _data(objective, examples, steps), where)
+    identity = _identity(step, context, encoded.digest)
+    found = InitialFactors(context.workdir / "initial_factors.pt", identity)
+    model = load(step, weights, context.seed, keep, _data(objective, examples, steps, found, where), where)
     if device.type == "cpu":
         return_freed()
     if packed:
@@ -159,7 +162,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         optimizer,
         examples,
         steps,
-        _loop_settings(step, phases, context, encoded.digest, at_best),
+        _loop_settings(step, phases, context, identity, at_best),
         context,
         held_out=None if held is None else held_out_of(step, objective, model, held, context, pack_tokens),
         projection=projection,
@@ -259,7 +262,13 @@ def _steps(
     )[: step.max_steps]
 
 
-def _data(objective: Objective, examples: Sequence[Example], steps: Sequence[Packs]) -> InitializationData:
+def _data(
+    objective: Objective,
+    examples: Sequence[Example],
+    steps: Sequence[Packs],
+    found: InitialFactors,
+    device: torch.device,
+) -> InitializationData:
     def packs() -> Iterator[Pack]:
         for step in steps:
             for indices in step:
@@ -270,14 +279,14 @@ def _data(objective: Objective, examples: Sequence[Example], steps: Sequence[Pac
         count = sum(objective.count(example) for example in made.examples)
         return objective.loss(model, moved, StepContext(count, 0.0)).loss
 
-    return InitializationData(packs(), loss if objective.plain else None)
+    return InitializationData(packs(), loss if objective.plain else None, found.read(device), found.write)
 
 
 def _loop_settings(
     step: TrainSettings,
     phases: Sequence[int],
     context: Context,
-    examples: str,
+    identity: str,
     at_best: Callable[[Sequence[Example]], float],
 ) -> LoopSettings:
     rate = partial(
@@ -292,7 +301,7 @@ def _loop_settings(
         clip=step.clip,
         checkpoint=context.workdir / "checkpoint.pt",
         checkpoint_every=step.checkpoint_every,
-        identity=_identity(step, context, examples),
+        identity=identity,
         seed=derive_seed(context.seed, "dropout"),
         at_best=at_best,
     )

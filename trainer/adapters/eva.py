@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,8 @@ class EVA(Initialization):
     of the variance of their layer. A layer may get up to ``eva_spread`` times ``rank``, or none. Layers with
     the same input share its directions.
     """
+
+    finds: ClassVar[bool] = True
 
     def start(self, model: Decoder, data: InitializationData) -> dict[str, Factors]:
         linears = self.linears(model)

@@ -58,10 +58,15 @@ def load_adapted(
         ),
         **loading,
     )
-    if weights.adapter is None or earlier is not None:
-        factors = init.start(model, data)
-    else:
+    if weights.adapter is not None and earlier is None:
         factors = init.resume(model, read_ranks(weights.adapter))
+    elif data.found is not None:
+        factors = data.found
+        init.apply(model, factors)
+    else:
+        factors = init.start(model, data)
+        if init.finds:
+            data.keep(factors)
     for name, linear in model.linears():
         if name.rsplit(".", 1)[1] not in names:
             continue
