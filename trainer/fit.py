@@ -41,9 +41,10 @@ from .forecast.prepacking import choose_packed
 from .forecast.process_memory import PeakMemory, bound_products, return_freed, steady_allocator
 from .forecast.sharded_plan import sharded_plan
 from .forecast.speed import matmul_rate, roofline
-from .forecast.step_plan import Products, keep_dequantized, plan_step, roofline_estimate
+from .forecast.step_plan import Products, held_shape, keep_dequantized, plan_step, roofline_estimate
 from .held_out_rows import arranged, encode_held_out, held_out_metrics, held_out_of, split_off
 from .history import History
+from .initial_factors import InitialFactors
 from .loop import LoopSettings, train
 from .losses.objective import Objective, StepContext
 from .model.checkpoint_check import check_checkpoint
@@ -76,7 +77,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
             other = check_checkpoint(context.weights(name).path)
             other.check_length(step.max_length, f"the {field} {name!r}")
     step = with_format(step, context.workdir / "format.json")
-    config, device = ModelConfig.read(weights.path), choose_device(step.device)
+    config, device = held_shape(ModelConfig.read(weights.path), step.adapter), choose_device(step.device)
     OPTIMIZERS[step.optimizer].check_device(device)
     objective, encoder = step.objective(context), step.encoder(weights.path)
     rows = RowEncoder.of(step, objective, encoder, config.vocabulary)
@@ -91,8 +92,10 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     def steps_of(pack_tokens: int) -> list[list[list[int]]]:
         return _steps(step, examples, mixture, context.seed, capacity_of(pack_tokens, examples))
 
+    forecast = partial(plan_step, step, config, device, keep, examples, continued=weights.adapter is not None)
+
     def fits(pack_tokens: int) -> bool:
-        needed = plan_step(step, config, device, keep, examples, steps_of(pack_tokens), extra, 0)
+        needed = forecast(steps_of(pack_tokens), extra, 0)
         return needed.total <= FILLED * free_memory(device)
 
     pack_tokens = step.pack_tokens or choose_pack_tokens(
@@ -106,7 +109,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     # Before memory is measured: the first products load the libraries that all others use.
     rate = matmul_rate(step.torch_dtype(), device.type)
     peak = PeakMemory(device)
-    plan = plan_step(step, config, device, keep, examples, steps, extra, products, packed)
+    plan = forecast(steps, extra, products, packed)
     sharded = _is_sharded(step, plan, device)
     if sharded:
         keep = packed = False
@@ -119,7 +122,9 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
 
     where = torch.device("cpu") if sharded else device
     told("loading the model", 0, 1)
-    model = load(step, weights, context.seed, keep, _data(objective, examples, steps), where)
+    identity = _identity(step, context, encoded.digest)
+    found = InitialFactors(context.workdir / "initial_factors.pt", identity)
+    model = load(step, weights, context.seed, keep, _data(objective, examples, steps, found, where), where)
     if device.type == "cpu":
         return_freed()
     if packed:
@@ -157,7 +162,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
         optimizer,
         examples,
         steps,
-        _loop_settings(step, phases, context, encoded.digest, at_best),
+        _loop_settings(step, phases, context, identity, at_best),
         context,
         held_out=None if held is None else held_out_of(step, objective, model, held, context, pack_tokens),
         projection=projection,
@@ -257,7 +262,13 @@ def _steps(
     )[: step.max_steps]
 
 
-def _data(objective: Objective, examples: Sequence[Example], steps: Sequence[Packs]) -> InitializationData:
+def _data(
+    objective: Objective,
+    examples: Sequence[Example],
+    steps: Sequence[Packs],
+    found: InitialFactors,
+    device: torch.device,
+) -> InitializationData:
     def packs() -> Iterator[Pack]:
         for step in steps:
             for indices in step:
@@ -268,14 +279,14 @@ def _data(objective: Objective, examples: Sequence[Example], steps: Sequence[Pac
         count = sum(objective.count(example) for example in made.examples)
         return objective.loss(model, moved, StepContext(count, 0.0)).loss
 
-    return InitializationData(packs(), loss if objective.plain else None)
+    return InitializationData(packs(), loss if objective.plain else None, found.read(device), found.write)
 
 
 def _loop_settings(
     step: TrainSettings,
     phases: Sequence[int],
     context: Context,
-    examples: str,
+    identity: str,
     at_best: Callable[[Sequence[Example]], float],
 ) -> LoopSettings:
     rate = partial(
@@ -290,7 +301,7 @@ def _loop_settings(
         clip=step.clip,
         checkpoint=context.workdir / "checkpoint.pt",
         checkpoint_every=step.checkpoint_every,
-        identity=_identity(step, context, examples),
+        identity=identity,
         seed=derive_seed(context.seed, "dropout"),
         at_best=at_best,
     )

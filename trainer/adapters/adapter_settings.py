@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,6 +24,9 @@ from .adapter_names import (
     Start,
     Target,
 )
+
+if TYPE_CHECKING:
+    from ..model.model_options import ModelOptions
 
 
 class AdapterSettings(Frozen):
@@ -195,6 +198,10 @@ class AdapterSettings(Frozen):
         if self.targets == "all-linear":
             return TARGETS_OF.get(self.kind, (ALL_LINEAR, ""))[0]
         return tuple(sorted(set(self.targets)))
+
+    def names_in(self, config: ModelOptions) -> list[Target]:
+        """Return those of :meth:`names` that this model has, and that take an adapter in it."""
+        return [name for name in self.names() if name in config.adaptable()]
 
     @property
     def merged_only(self) -> bool:

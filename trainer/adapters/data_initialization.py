@@ -25,6 +25,7 @@ class DataInitialization(Initialization):
     """
 
     changes_base: ClassVar[bool] = True
+    finds: ClassVar[bool] = True
 
     def resume(self, model: Decoder, ranks: dict[str, int]) -> dict[str, Factors]:
         """Return factors of the trained ranks over the original base.
@@ -46,11 +47,6 @@ class DataInitialization(Initialization):
         """
         reduced = dense(weight, torch.float32).addmm(factors.b, factors.a, alpha=-self.settings.scale)
         return hold(reduced)
-
-    def linears(self, model: Decoder) -> dict[str, Linear]:
-        """Return the layers to adapt, by name."""
-        names = self.settings.names()
-        return {name: linear for name, linear in model.linears() if name.rsplit(".", 1)[1] in names}
 
     def packs(self, data: InitializationData) -> list[Pack]:
         """Return the first packs. Raises ModelError if there are none."""
@@ -80,10 +76,12 @@ class Subtracted(DataInitialization, ABC):
 
     def start(self, model: Decoder, data: InitializationData) -> dict[str, Factors]:
         found = self.factors(model, self.linears(model), data)
-        for name, linear in model.linears():
-            if name in found:
-                changed = (
-                    linear.weight().float().addmm(found[name].b, found[name].a, alpha=-self.settings.scale)
-                )
-                linear.rebase(changed.to(linear.dtype))
+        self.apply(model, found)
         return found
+
+    def apply(self, model: Decoder, factors: dict[str, Factors]) -> None:
+        for name, linear in model.linears():
+            if name in factors:
+                a, b = factors[name].a, factors[name].b
+                changed = linear.weight().float().addmm(b, a, alpha=-self.settings.scale)
+                linear.rebase(changed.to(linear.dtype))

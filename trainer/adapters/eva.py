@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -58,9 +58,10 @@ class EVA(Initialization):
     the same input share its directions.
     """
 
+    finds: ClassVar[bool] = True
+
     def start(self, model: Decoder, data: InitializationData) -> dict[str, Factors]:
-        names = self.settings.names()
-        linears = {name: linear for name, linear in model.linears() if name.rsplit(".", 1)[1] in names}
+        linears = self.linears(model)
         seen = self._look(model, linears, data.packs)
         width = max(len(directions.explained()) for directions in seen.values())
         shares = torch.full((len(linears), width), -1.0)

@@ -17,6 +17,7 @@ from .adapter_settings import AdapterSettings
 if TYPE_CHECKING:
     from ..data.packs import Pack
     from ..model.decoder import Decoder
+    from ..model.linear import Linear
 
 #: Makes the model's base from a weight (N, K), dense or already quantized: rounded to the computation dtype,
 #: or quantized.
@@ -29,11 +30,14 @@ class InitializationData:
 
     ``packs``: in the order of training, on the CPU. ``loss``: returns the training's loss of a pack, a
     differentiable scalar, of a model without adapters. None where the loss needs more than the model itself,
-    such as a reference.
+    such as a reference. ``found``: the factors that the same training has found before it was stopped, by
+    layer. ``keep``: keeps what it finds.
     """
 
     packs: Iterable[Pack] = ()
     loss: Callable[[Decoder, Pack], Tensor] | None = None
+    found: dict[str, Factors] | None = None
+    keep: Callable[[dict[str, Factors]], None] = lambda found: None
 
 
 #: Of a model that is not trained, or continues an earlier training.
@@ -73,10 +77,11 @@ class Initialization:
     A subclass overrides ``change`` (called for each adapted layer while the model is loaded, so that the
     original weight is never kept twice), ``start`` (called once, on the model without adapters), or both.
     ``found``: results of ``change``, by layer. ``changes_base``: whether it subtracts the initial factors
-    from the base.
+    from the base. ``finds``: whether ``start`` finds factors that another machine might find otherwise.
     """
 
     changes_base: ClassVar[bool] = False
+    finds: ClassVar[bool] = False
 
     def __init__(self, settings: AdapterSettings, seed: int) -> None:
         self.settings, self.seed = settings, seed
@@ -97,9 +102,20 @@ class Initialization:
         """
         return self.found
 
+    def apply(self, model: Decoder, factors: dict[str, Factors]) -> None:
+        """Change the base as ``start`` does when it has found these ``factors``."""
+
     def resume(self, model: Decoder, ranks: dict[str, int]) -> dict[str, Factors]:
         """Like ``start``, before trained factors of these ``ranks``, by layer, are loaded."""
         return self.found
+
+    def linears(self, model: Decoder) -> dict[str, Linear]:
+        """Return the layers that get an adapter, by name."""
+        return {
+            name: linear
+            for name, linear in model.linears()
+            if name.rsplit(".", 1)[1] in self.settings.names_in(model.config)
+        }
 
     def generator(self, name: str) -> torch.Generator:
         """Return the layer's own random generator."""

@@ -19,7 +19,7 @@ def check_layers(settings: AdapterSettings, config: ModelOptions, max_length: in
     """
     if settings.targets != "all-linear":
         config.check_targets(settings.targets)
-    layers = {name for name in settings.names() if name in config.adaptable()}
+    layers = set(settings.names_in(config))
     if settings.prefixed and not set(PREFIXED) <= layers:
         raise ModelError(
             f"adapter kind {settings.kind!r} puts rows before the outputs of {' and '.join(PREFIXED)}, but "

@@ -54,7 +54,7 @@ def load_adapted(
         _check_same(weights.name, saved, settings, config)
     origin = first_seed(weights, seed)
     init = INITS[settings.init](settings, origin)
-    names = [name for name in settings.names() if name in config.adaptable()]
+    names = settings.names_in(config)
     model = load_model(
         weights.path,
         change=lambda name, weight, hold: (
@@ -62,7 +62,15 @@ def load_adapted(
         ),
         **loading,
     )
-    factors = init.start(model, data) if saved is None else init.resume(model, saved.ranks)
+    if saved is not None:
+        factors = init.resume(model, saved.ranks)
+    elif data.found is not None:
+        factors = data.found
+        init.apply(model, factors)
+    else:
+        factors = init.start(model, data)
+        if init.finds:
+            data.keep(factors)
     for name, linear in model.linears():
         if name.rsplit(".", 1)[1] not in names:
             continue
@@ -139,7 +147,7 @@ def _check_same(name: str, saved: SavedAdapter, settings: AdapterSettings, confi
         if not math.isclose(had, wanted[key], rel_tol=1e-9):
             raise ModelError(_other(name, key, had, wanted[key]))
     layers = sorted({target.rsplit(".", 1)[-1] for target in found["target_modules"]})
-    wanted_layers = sorted(target for target in settings.names() if target in config.adaptable())
+    wanted_layers = sorted(settings.names_in(config))
     if layers != wanted_layers:
         raise ModelError(_other(name, "target_modules", layers, wanted_layers))
     scale = wanted["lora_alpha"] / (math.sqrt(wanted["r"]) if wanted["use_rslora"] else wanted["r"])

@@ -61,10 +61,15 @@ class LoRA(InitializedAdapter):
         self.dropout, self.b_rate = dropout, b_rate
         self.rounded = RoundedFactors()
         self.initial = None
+        #: A and B of each change that was merged into the base, on the host: only saving needs them.
+        self.links: list[tuple[Tensor, Tensor]] = []
 
     @property
     def initial(self) -> tuple[Tensor, Tensor] | None:
-        """Initial A and B if they were subtracted from the base; otherwise None."""
+        """A0 and B0 if the base is the original one without ``s B0 A0``; otherwise None."""
+        if self.links:
+            a, b = (list(each) for each in zip(*self.links))
+            return torch.cat(a).to(self.a.device), -torch.cat(b, dim=1).to(self.a.device)
         return None if self.initial_a is None or self.initial_b is None else (self.initial_a, self.initial_b)
 
     @initial.setter

@@ -6,7 +6,7 @@ ICLR 2025, arXiv 2502.13533.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -17,8 +17,16 @@ from ..model.weight_formats import Base
 from .initialization import Factors, Hold, Initialization, InitializationData, KeptChannels
 from .lora import LoRA
 
+if TYPE_CHECKING:
+    from .adapter_settings import AdapterSettings
+
 #: The layers of a gated MLP, and the dimension of their weight (N, K) that is its channels.
 CHANNELS: Mapping[str, int] = {"gate_proj": 0, "up_proj": 0, "down_proj": 1}
+
+
+def channels_left(settings: AdapterSettings, full: int) -> int:
+    """Return how many of the ``full`` channels of an MLP the pruned model has."""
+    return max(settings.rank, round(full * (1 - settings.prune_share)))
 
 
 class LoRAM(LoRA):
@@ -73,7 +81,7 @@ class Pruned(Initialization):
             )
         dimension, rank = CHANNELS[short], self.rank(name, weight)
         full = weight.shape[dimension]
-        count = max(rank, round(full * (1 - self.settings.prune_share)))
+        count = channels_left(self.settings, full)
         places = torch.randperm(full, generator=self.generator(block))[:count].sort().values
         smaller = weight.index_select(dimension, places.to(weight.device))
         rows, columns = smaller.shape

@@ -56,18 +56,32 @@ class QEFT(OWQ):
                 names.down: (stream, inner),
             }
             for short, (outputs, inputs) in orders.items():
-                name, linear = block + short, linears[block + short]
-                full = self.originals.pop(name).float()
-                weak = weakest(weights[name], rank)
-                if outputs is not None:
-                    full = full[outputs]
-                    linear.bias = None if linear.bias is None else linear.bias[outputs]
-                if inputs is not None:
-                    full, weak = full[:, inputs], _last(inputs, rank)
-                factors, base = self.parted(full, weak, self.holds[name])
-                linear.rebase(base)
-                found[name] = replace(factors, outputs=outputs, inputs=inputs)
+                name = block + short
+                weak = weakest(weights[name], rank) if inputs is None else _last(inputs, rank)
+                found[name] = self._reordered(name, linears[name], weak, outputs, inputs)
         return found
+
+    def apply(self, model: Decoder, factors: dict[str, Factors]) -> None:
+        stream = factors[f"layers.0.{model.config.linears.output}"].outputs
+        assert stream is not None
+        _reorder(model, stream)
+        for name, linear in self.quantized(self.linears(model)).items():
+            each = factors[name]
+            self._reordered(name, linear, each.a.argmax(1), each.outputs, each.inputs)
+
+    def _reordered(
+        self, name: str, linear: Linear, weak: Tensor, outputs: Tensor | None, inputs: Tensor | None
+    ) -> Factors:
+        """Reorder the layer ``name``, and take its columns ``weak`` (r,) of the new order out of its base."""
+        full = self.originals.pop(name).float()
+        if outputs is not None:
+            full = full[outputs]
+            linear.bias = None if linear.bias is None else linear.bias[outputs]
+        if inputs is not None:
+            full = full[:, inputs]
+        factors, base = self.parted(full, weak, self.holds[name])
+        linear.rebase(base)
+        return replace(factors, outputs=outputs, inputs=inputs)
 
     def again(self, name: str, weight: Base, hold: Hold, factors: Factors) -> Base:
         """Return the base that the training held, in the order of the original model.

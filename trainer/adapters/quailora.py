@@ -47,6 +47,10 @@ class Calibrated(DataInitialization):
             )
         return {name: linear for name, linear in linears.items() if name in self.originals}
 
+    def apply(self, model: Decoder, factors: dict[str, Factors]) -> None:
+        for name, linear in self.quantized(self.linears(model)).items():
+            linear.rebase(self.again(name, self.originals.pop(name), self.holds[name], factors[name]))
+
     def resume(self, model: Decoder, ranks: dict[str, int]) -> dict[str, Factors]:
         """Raise ModelError: what the first training subtracted is not known over a quantized base."""
         raise ModelError(

@@ -92,13 +92,19 @@ class RankReduced(DataInitialization):
             u, s, vt = torch.linalg.svd(full, full_matrices=False)
             roots = s[:rank].sqrt()
             found[name] = Factors(roots[:, None] * vt[:rank], u[:, :rank] * roots)
-            linear.rebase(torch.zeros((), dtype=linear.dtype, device=linear.device).expand(full.shape))
         if not any(len(each.a) for each in found.values()):
             raise ModelError(
                 "init 'welore' trains the weights that keep at most half of their ranks, and with "
                 f"welore_keep {self.settings.welore_keep} there are none: lower it"
             )
+        self.apply(model, found)
         return found
+
+    def apply(self, model: Decoder, factors: dict[str, Factors]) -> None:
+        for name, linear in self.linears(model).items():
+            if len(factors[name].a):
+                nothing = torch.zeros((), dtype=linear.dtype, device=linear.device)
+                linear.rebase(nothing.expand(linear.shape))
 
 
 def kept_ranks(values: dict[str, Tensor], keep: float) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, prod
 
 import torch
 
@@ -12,6 +12,7 @@ from ...kernels.attention import QUERIES
 from ...kernels.cross_entropy import chunk_size, float_copies
 from ..adapters.adapter_settings import AdapterSettings
 from ..adapters.adapter_table import KINDS, class_over
+from ..adapters.loram import channels_left
 from ..data.examples import Example
 from ..data.lazy_examples import longest_of, size_of, tokens_of
 from ..device import free_memory
@@ -23,6 +24,7 @@ from ..optimizers.optimizer_table import OPTIMIZERS
 from ..passes import Packs
 from ..settings import TrainSettings
 from ..sparse.policy_table import POLICIES
+from ..sparse.sparse_settings import SparseSettings
 from .memory_plan import SLACK, MemoryPlan, block_weights, linear_shapes, plan_memory
 from .prepacking import packed_bytes
 from .speed import StepWork
@@ -85,11 +87,13 @@ def plan_step(
     extra_memory_bytes: int,
     products: int,
     packed: bool = False,
+    continued: bool = False,
 ) -> MemoryPlan:
     """Predict the memory of ``step``.
 
-    ``extra_memory_bytes``: bytes of other models. ``products``: shapes of matrix products that are kept.
-    ``packed``: whether the weights are packed for them.
+    ``config``: of :func:`held_shape`. ``extra_memory_bytes``: bytes of other models. ``products``: shapes of
+    matrix products that are kept. ``packed``: whether the weights are packed for them. ``continued``: whether
+    the training goes on from an adapter.
     """
     coded = FORMATS.get(step.quantize)
     tokens = tokens_of(examples)
@@ -127,13 +131,22 @@ def plan_step(
     )
     held = frozen_values(config, adapter) * step.torch_dtype().itemsize
     if step.sparse is not None:
-        held += POLICIES[step.sparse.kind].held_bytes * trained_weights(step, config)
+        held += _policy_bytes(step, step.sparse, config, len(steps), on_cpu)
+        if continued:
+            plan = replace(plan, adapters=plan.adapters + _frozen_changes(step, step.sparse, config))
     plan = replace(plan, base=plan.base + held, rows=size_of(examples) if on_cpu else 0)
     if step.optimizer == "mezo":  # moments of weights without a gradient; noise and tangents of forward mode
         estimated, forward = resting_weights(step, config), step.mezo.estimate == "forward"
         more = int((state_bytes(step, config) + 4 * forward) * estimated)
         plan = replace(plan, adapters=plan.adapters + more, activations=plan.activations * (1 + forward))
     return plan
+
+
+def held_shape(config: ModelConfig, adapter: AdapterSettings) -> ModelConfig:
+    """Return the shape of the model that training holds, which the initialization may have pruned."""
+    if adapter.init != "pruned":
+        return config
+    return replace(config, intermediate=channels_left(adapter, config.intermediate))
 
 
 def trained_weights(step: TrainSettings, config: ModelConfig) -> int:
@@ -175,10 +188,30 @@ def frozen_values(config: ModelConfig, adapter: AdapterSettings) -> int:
     return config.layers * sum(held)
 
 
+def _policy_bytes(
+    step: TrainSettings, sparse: SparseSettings, config: ModelConfig, steps: int, on_cpu: bool
+) -> int:
+    """Return the bytes that a policy holds, or has others hold. ``steps``: of the training."""
+    policy, trained, size = POLICIES[sparse.kind], trained_weights(step, config), step.torch_dtype().itemsize
+    held, links = policy.held_bytes * trained, policy.links(sparse, steps)
+    if on_cpu:
+        held += 4 * links * trained
+    if links and size < 4:  # the base in float32, and the rounded weight of the layer that is computed
+        weights = [prod(shape) for shape in _adapted_shapes(config, step.adapter).values()]
+        held += (4 - size) * config.layers * sum(weights) + size * max(weights)
+    return held
+
+
+def _frozen_changes(step: TrainSettings, sparse: SparseSettings, config: ModelConfig) -> int:
+    """Return the bytes of what an earlier training changed and this one freezes, at most."""
+    share = POLICIES[sparse.kind].share
+    return int(4 * trained_weights(step, config) * (1 - share) / share)
+
+
 def _adapted_shapes(config: ModelConfig, adapter: AdapterSettings) -> dict[str, tuple[int, int]]:
     """Return the shape (N, K) of each adapted layer of a block, by its short name."""
     shapes = linear_shapes(config)
-    return {name: shapes[name] for name in adapter.names() if name in config.adaptable()}
+    return {name: shapes[name] for name in adapter.names_in(config)}
 
 
 def _trained_beside(step: TrainSettings, config: ModelConfig) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -74,7 +75,7 @@ def merge(
       :mod:`.depth_scale`.
     - ``into``: "original"; "trained", for one adapter, whose change is added to the weights that its training
       held; or a quantized format. With a format, the changes are added to dequantized weights, in all linear
-      layers except those in ``skip``.
+      layers, also of experts, except those in ``skip``.
 
     The scalar head of a reward model is kept, see :mod:`.reward_head`.
 
@@ -224,7 +225,9 @@ def _stored_type(reader: TensorReader, name: str) -> torch.dtype:
 
 
 def _layer(name: str) -> bool:
-    return name.endswith(tuple(f".{layer}.weight" for layer in LINEARS))
+    """Return whether ``name`` is the weight of a linear layer of a block, or of one of its experts."""
+    of_block = re.sub(r"\.experts\.\d+\.", ".", name)
+    return of_block.endswith(tuple(f".{layer}.weight" for layer in LINEARS))
 
 
 def drop_quantization(directory: Path) -> None:

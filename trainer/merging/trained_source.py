@@ -66,7 +66,7 @@ class TrainedSource(AdapterSource):
         if begin is not None:
             self._init.found[layer] = begin
             held = self._init.again(layer, stored, hold, begin)  # type: ignore[attr-defined]
-        elif short in self.record.settings.names():
+        elif f"model.{layer}" in self.layers:
             held = self._init.served(layer, stored, hold)
         else:
             held = hold(stored)

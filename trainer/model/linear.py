@@ -17,13 +17,13 @@ LowRank = tuple[Tensor, Tensor, float, Rounded]
 class Linear(nn.Module):
     """``y = x W^T + bias``, frozen, plus the output of its adapter.
 
-    ``base``: the weight (N, K), dense in the computation dtype or quantized. ``keep_dequantized``: keep the
-    dequantized weight next to a quantized base. This takes 2 bytes per weight (bf16) and avoids dequantizing
-    twice per step; the values are the same. ``adapter``: a module called with x (tokens, K), a function that
-    returns the weight (packed, if it was), and the bias, as :class:`~gristmill.trainer.adapters.lora.LoRA`
-    is. Its ``state`` and ``load`` hold its tensors by their suffix in PEFT's layout, ``merged`` returns a
-    float32 weight (N, K) with the adapter merged into it, and ``rates`` multiples of the learning rate, by
-    parameter name.
+    ``base``: the weight (N, K), dense or quantized; passes compute with it in ``dtype``.
+    ``keep_dequantized``: keep the dequantized weight next to a quantized base. This takes 2 bytes per weight
+    (bf16) and avoids dequantizing twice per step; the values are the same. ``adapter``: a module called with
+    x (tokens, K), a function that returns the weight (packed, if it was), and the bias, as
+    :class:`~gristmill.trainer.adapters.lora.LoRA` is. Its ``state`` and ``load`` hold its tensors by their
+    suffix in PEFT's layout, ``merged`` returns a float32 weight (N, K) with the adapter merged into it, and
+    ``rates`` multiples of the learning rate, by parameter name.
     ``low_rank``: A, B, the scale s and the factors rounded to a dtype if the adapter currently computes only
     ``s B A``, so that operations over several layers can include it; otherwise None.
     """

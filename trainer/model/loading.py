@@ -40,9 +40,9 @@ def load_model(
     The directory has the Hugging Face layout, with one safetensors file or several shards. The linear layers
     of the blocks are loaded in ``dtype`` or in the format ``quantize``, except those in ``skip``
     (``down_proj``). Layers that bitsandbytes has already quantized stay as they are. Embeddings, norms and
-    head are in ``dtype``. All tensors are on ``device``. ``change``: makes the base of each linear layer (see
-    :data:`Change`). Peak memory is the result plus one tensor. Raises ModelError for a family that is not
-    supported, or a checkpoint that lacks a tensor or has one that nobody reads.
+    head are in ``dtype``. All tensors are on ``device``. ``change``: makes the base of each linear layer,
+    also of experts (see :data:`Change`). Peak memory is the result plus one tensor. Raises ModelError for a
+    family that is not supported, or a checkpoint that lacks a tensor or has one that nobody reads.
     """
     raw = read_config(path)
     config = ModelConfig.of(raw, path)
@@ -63,7 +63,7 @@ def load_model(
                 norm = reader.get(name).to(torch.promote_types(dtype, torch.float32))
             return norm + config.norm_offset if config.norm_offset else norm
 
-        def read_linear(name: str, adaptable: bool = True) -> Linear:
+        def read_linear(name: str) -> Linear:
             quantized = quantize != "none" and name.rsplit(".", 1)[1] not in skip
 
             def hold(weight: Base) -> Base:
@@ -72,10 +72,7 @@ def load_model(
                 return FORMATS[quantize].quantize(weight) if quantized else own(weight)
 
             stored = read_weight(reader, f"{name}.weight")
-            if change is not None and adaptable:
-                base = change(name.removeprefix("model."), stored, hold)
-            else:
-                base = hold(stored)
+            base = hold(stored) if change is None else change(name.removeprefix("model."), stored, hold)
             bias = own(reader.get(f"{name}.bias")) if f"{name}.bias" in reader else None
             return Linear(base, bias, dtype, keep_dequantized and not isinstance(base, Tensor))
 
@@ -83,9 +80,7 @@ def load_model(
             assert config.experts is not None
             experts = [
                 {
-                    name.split(".")[1]: read_linear(
-                        f"{block}.mlp.experts.{number}.{name.split('.')[1]}", adaptable=False
-                    )
+                    name.split(".")[1]: read_linear(f"{block}.mlp.experts.{number}.{name.split('.')[1]}")
                     for name in config.linears.mlp
                 }
                 for number in range(config.experts.count)

@@ -13,7 +13,7 @@ from ...kernels import halo, int2, int4, int8, nf4
 from ...kernels.cost import KernelCost
 
 Quantized = nf4.NF4Tensor | int8.INT8Tensor | int4.INT4Tensor | int2.INT2Tensor | halo.HALOTensor
-#: A frozen weight: dense in the computation dtype, or quantized.
+#: A frozen weight: dense, usually in the computation dtype, or quantized.
 Base = Tensor | Quantized
 
 

@@ -15,6 +15,7 @@ from ...contracts.inference import derive_seed
 from ..adapters.lora import LoRA
 from ..model.decoder import Decoder
 from ..model.linear import Linear
+from ..model.weight_formats import dense
 from ..optimizers.optimizer import Optimizer
 from .projection import Projection
 
@@ -27,10 +28,15 @@ class COLA(Projection):
 
     Then A is drawn again, B is zero again, and the optimizer has no moments of either. The factors of each
     link are kept (on the host), so that the chain is saved as one LoRA over the original base, whose rank is
-    the sum of theirs. The base must not be quantized: each merge would lose what its format cannot hold.
+    the sum of theirs. From the first merge on, the base is held in float32, since each merge would lose what
+    bfloat16 cannot hold; passes round it. So it must not be quantized either.
     """
 
     over: ClassVar[frozenset[str]] = frozenset({"lora", "rslora"})
+
+    @classmethod
+    def links(cls, settings: SparseSettings, steps: int) -> int:
+        return (steps - 1) // settings.every
 
     @classmethod
     def of(cls, settings: SparseSettings, seed: int) -> Self:
@@ -39,12 +45,13 @@ class COLA(Projection):
     def __init__(self, every: int, seed: int) -> None:
         self.every, self.seed = every, seed
         self.linears: dict[str, Linear] = {}
-        #: Factors A and B of each link, by layer.
-        self.chain: dict[str, list[list[Tensor]]] = {}
+        #: Factors A and B of each link, by layer: the adapters' own lists.
+        self.chain: dict[str, list[tuple[Tensor, Tensor]]] = {}
 
     def begin(self, model: Decoder) -> None:
-        self.linears = {name: each for name, each in model.linears() if isinstance(each.adapter, LoRA)}
-        self.chain = {name: [] for name in self.linears}
+        for name, linear in model.linears():
+            if isinstance(linear.adapter, LoRA):
+                self.linears[name], self.chain[name] = linear, linear.adapter.links
 
     def after_step(self, step: int, last: bool, optimizer: Optimizer) -> None:
         if last or (step + 1) % self.every:
@@ -52,7 +59,7 @@ class COLA(Projection):
         for name, linear in self.linears.items():
             adapter = linear.adapter
             assert isinstance(adapter, LoRA)
-            self._merge(name, [each.detach().clone() for each in (adapter.a, adapter.b)])
+            self._merge(name, adapter.a.detach().clone(), adapter.b.detach().clone())
             bound = 1 / math.sqrt(adapter.a.shape[1])
             seed = derive_seed(self.seed, "cola", len(self.chain[name]), name)
             fresh = torch.empty(adapter.a.shape).uniform_(
@@ -65,18 +72,13 @@ class COLA(Projection):
                 if parameter in optimizer.states:
                     optimizer.restart(parameter)
 
-    def _merge(self, name: str, link: list[Tensor]) -> None:
+    def _merge(self, name: str, a: Tensor, b: Tensor) -> None:
         """Add a link's change to the base, and note it as what the base has more than the original."""
-        linear, (a, b) = self.linears[name], link
+        linear = self.linears[name]
         adapter = linear.adapter
         assert isinstance(adapter, LoRA)
-        changed = linear.weight().float().addmm(b.to(a), a, alpha=adapter.scale)
-        linear.rebase(changed.to(linear.dtype))
-        before = adapter.initial
-        adapter.initial = (
-            (a, -b) if before is None else (torch.cat([before[0], a]), torch.cat([before[1], -b], dim=1))
-        )
-        self.chain[name].append([a.cpu(), b.cpu()])
+        linear.rebase(dense(linear.base, torch.float32).addmm(b, a, alpha=adapter.scale))
+        adapter.links.append((a.cpu(), b.cpu()))
 
     def state(self) -> dict[str, Any]:
         return {"chain": self.chain}
@@ -85,5 +87,5 @@ class COLA(Projection):
         """Merge the saved links into the original base, one after another, as in training."""
         for name, links in state["chain"].items():
             device = self.linears[name].device
-            for link in links:
-                self._merge(name, [each.to(device) for each in link])
+            for a, b in links:
+                self._merge(name, a.to(device), b.to(device))

@@ -4,6 +4,8 @@ Fine-tuning" (arXiv 2308.12043).
 
 from __future__ import annotations
 
+import math
+import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
@@ -48,13 +50,35 @@ class IncreLoRA(Projection):
         self.uncertainty: dict[str, float] = {}
 
     def begin(self, model: Decoder) -> None:
-        """Enable the first ranks, and those that an earlier training has used."""
+        """Enable the first ranks, and those that an earlier training has used.
+
+        Warns if the steps are too few for ``mean`` ranks.
+        """
         found = {name: linear.adapter for name, linear in model.linears()}
         self.adapters = {name: each for name, each in found.items() if isinstance(each, LoRA)}
         for name, adapter in self.adapters.items():
             used = adapter.b.detach().any(0).nonzero().flatten().tolist()
             self.enabled[name] = max([min(self.first, len(adapter.a)), *(place + 1 for place in used)])
             self.importance[name] = self.uncertainty[name] = 0.0
+        if self.steps and (told := self._unreached()) is not None:
+            warnings.warn(told, stacklevel=2)
+
+    def _unreached(self) -> str | None:
+        """Return what to tell if the steps are too few for ``mean`` ranks."""
+        layers, used = len(self.adapters), sum(self.enabled.values())
+        left, times = self.mean * layers - used, (self.steps - 1) // self.every
+        given = times * min(self.grow, layers)
+        if given >= left:
+            return None
+        every = (self.steps - 1) // math.ceil(left / min(self.grow, layers))
+        grow = math.ceil(left / max(times, 1))
+        ways = [f"every: {every}"] if every else []
+        ways += [f"grow: {grow}"] if times and grow <= layers else []
+        fix = " or ".join(ways) or "more steps, or a smaller mean_rank"
+        return (
+            f"sparse 'increlora' reaches a mean rank of {(used + given) / layers:.1f} in {self.steps} steps, "
+            f"and not mean_rank = {self.mean}: give {fix}"
+        )
 
     @torch.no_grad()
     def before_update(self, step: int, optimizer: Optimizer) -> None:

@@ -44,6 +44,14 @@ class Projection:
         return 0.0
 
     @classmethod
+    def links(cls, settings: SparseSettings, steps: int) -> int:
+        """Return how many adapters are merged into the base in so many steps, for the memory plan.
+
+        They are kept on the host, and the base is held in float32.
+        """
+        return 0
+
+    @classmethod
     def of(cls, settings: SparseSettings, seed: int) -> Self:
         """Make the policy. ``seed``: seed of its random choices. Every subclass overrides it."""
         raise NotImplementedError

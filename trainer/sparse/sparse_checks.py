@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .sparse_settings import MASKED, OF_BLOCKS, OVER, TO_THE_END
+from .sparse_settings import MASKED, OF_BLOCKS, OVER, TO_THE_END, SparseSettings
 
 if TYPE_CHECKING:
     from ..settings import TrainSettings
@@ -25,7 +25,7 @@ def check_sparse(step: TrainSettings) -> None:
             f"{step.adapter.kind!r}: give adapter: {{kind: {kinds}}}, or remove sparse"
         )
     if kind == "increlora":
-        _check_increlora(step, step.sparse.mean_rank)
+        _check_increlora(step, step.sparse)
     if kind == "cola":
         _check_cola(step)
     if kind == "half" and step.carry_optimizer:
@@ -60,7 +60,13 @@ def why_not_the_chain(asked: TrainSettings, earlier: TrainSettings) -> str | Non
     )
 
 
-def _check_increlora(step: TrainSettings, mean_rank: int) -> None:
+def _check_increlora(step: TrainSettings, sparse: SparseSettings) -> None:
+    mean_rank = sparse.mean_rank
+    if sparse.first_rank > mean_rank:
+        raise ValueError(
+            f"sparse.first_rank is {sparse.first_rank}, but the layers end with mean_rank, {mean_rank}, on "
+            "average: give a smaller first_rank, or a larger mean_rank"
+        )
     if mean_rank > step.adapter.rank:
         raise ValueError(
             f"sparse.mean_rank is {mean_rank}, but a layer has at most adapter.rank, "

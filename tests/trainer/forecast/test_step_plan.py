@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,25 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gristmill.contracts.errors import ModelError
+from gristmill.contracts.inference import ModelWeights
+from gristmill.trainer.adapters.load_adapted import load_adapted
+from gristmill.trainer.adapters.parameter_groups import parameter_groups
 from gristmill.trainer.data.examples import Example, TokenSequence
-from gristmill.trainer.forecast.memory_plan import MemoryPlan
+from gristmill.trainer.forecast.memory_plan import MemoryPlan, block_weights
 from gristmill.trainer.forecast.sharded_plan import sharded_plan
-from gristmill.trainer.forecast.step_plan import ATTENTION, LINEAR, Products, frozen_values, trained_weights
+from gristmill.trainer.forecast.step_plan import (
+    ATTENTION,
+    LINEAR,
+    Products,
+    frozen_values,
+    held_shape,
+    plan_step,
+    trained_weights,
+)
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 from gristmill.trainer.model.model_config import ModelConfig
+from gristmill.trainer.optimizers.adamw import AdamW
+from gristmill.trainer.sparse.cola import COLA
 
 
 def _step(**changes: Any) -> SupervisedFineTuning:
@@ -51,6 +65,68 @@ def test_half_is_half_of_the_weights(make_model) -> None:
     assert 2 * trained_weights(_step(**dense, sparse={"kind": "half"}), config) == trained_weights(
         _step(**dense), config
     )
+
+
+def _plan(
+    step: SupervisedFineTuning, config: ModelConfig, steps: int = 7, continued: bool = False
+) -> MemoryPlan:
+    rows = [Example("a", (TokenSequence((1,) * 9, (True,) * 9),))]
+    return plan_step(
+        step, config, torch.device("cpu"), False, rows, [[[0]]] * steps, 0, 0, continued=continued
+    )
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_the_base_and_the_links_of_cola_take_what_the_plan_says(dtype: str, make_model) -> None:
+    """A base in float32, also where the others are in bfloat16; the weight of one layer is then rounded."""
+    path, policy = make_model(), COLA(every=2, seed=1)
+    config, step = ModelConfig.read(path), _step(dtype=dtype, adapter={"rank": 4})
+    weights = ModelWeights("base", path, "digest", None)
+    model = load_adapted(weights, step.adapter, seed=1, dtype=step.torch_dtype())
+    before = sum(linear.base.nbytes for _, linear in model.linears())
+    policy.begin(model)
+    optimizer = AdamW(parameter_groups(model))
+    for number in range(7):
+        policy.after_step(number, number == 6, optimizer)
+    held = sum(linear.base.nbytes for _, linear in model.linears()) - before
+    held += sum(each.nbytes for links in policy.chain.values() for link in links for each in link)
+    if dtype == "bf16":
+        held += 2 * max(math.prod(linear.shape) for _, linear in model.linears())
+    chained = _step(dtype=dtype, adapter={"rank": 4}, sparse={"kind": "cola", "every": 2})
+    assert _plan(chained, config).base - _plan(step, config).base == held
+
+
+def test_what_a_later_half_freezes_is_planned(
+    make_model, rows, stopping, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, step = make_model(), _step(adapter={"kind": "delta"}, sparse={"kind": "half"})
+    config, asked = ModelConfig.read(path), []
+    frozen = _plan(step, config, continued=True).adapters - _plan(step, config).adapters
+    assert frozen == 4 * trained_weights(step, config)
+
+    def noted(*arguments: Any, continued: bool) -> MemoryPlan:
+        asked.append(continued)
+        return plan_step(*arguments, continued=continued)
+
+    monkeypatch.setattr("gristmill.trainer.fit.plan_step", noted)
+    table = pa.Table.from_pylist(rows[:2])
+    first = step.fit(table, stopping(tmp_path / "first", path))
+    step.fit(table, stopping(tmp_path / "second", path, first.adapter))
+    assert asked == [False, True]
+
+
+def test_loram_is_planned_as_the_pruned_model(make_model, rows, stopping, tmp_path: Path) -> None:
+    path, table = make_model(), pa.Table.from_pylist(rows[:2])
+    step = _step(adapter={"kind": "loram", "init": "pruned", "rank": 4, "prune_share": 0.25})
+    config = held_shape(ModelConfig.read(path), step.adapter)
+    model = load_adapted(
+        ModelWeights("base", path, "digest", None), step.adapter, seed=1, dtype=torch.float32
+    )
+    assert block_weights(config) == sum(math.prod(linear.shape) for _, linear in model.linears())
+    metrics = step.fit(table, stopping(tmp_path / "loram", path)).metrics
+    assert trained_weights(step, config) == metrics["trainable_parameters"]
+    plain = _step(adapter={"rank": 4}).fit(table, stopping(tmp_path / "lora", path)).metrics
+    assert metrics["tera_flop"] < 0.95 * plain["tera_flop"]
 
 
 def test_the_memory_is_told_before_the_weights_are_read(make_model, rows, stopping, tmp_path: Path) -> None:

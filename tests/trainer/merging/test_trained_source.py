@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gristmill.contracts.errors import ModelError
 from gristmill.contracts.inference import ModelWeights
+from gristmill.kernels import nf4
 from gristmill.pipelines.cli.main import main
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.initialization import InitializationData
@@ -25,6 +26,9 @@ from gristmill.trainer.data.examples import Example, TokenSequence
 from gristmill.trainer.data.packs import Pack
 from gristmill.trainer.merging.merge import merge
 from gristmill.trainer.model.decoder import Decoder
+from gristmill.trainer.model.quantization import Into
+
+from ..model.family_cases import CASES
 
 IDS = torch.randint(0, 300, (40,), generator=torch.Generator().manual_seed(3))
 CPU = torch.device("cpu")
@@ -39,10 +43,11 @@ def _train(
     dtype: str = "fp32",
     quantize: str = "nf4",
     skip: tuple[str, ...] = ("v_proj",),
+    targets: Any = ("q_proj", "v_proj", "up_proj"),
 ) -> Decoder:
     """Save an adapter as a training does, and return the model that it trained."""
     settings = AdapterSettings.model_validate(
-        {"kind": kind, "init": init, "rank": 4, "alpha": 6, "targets": ("q_proj", "v_proj", "up_proj")}
+        {"kind": kind, "init": init, "rank": 4, "alpha": 6, "targets": targets}
     )
     ids, trained = tuple(IDS.tolist()), (False, *[True] * (len(IDS) - 1))
     model = load_adapted(
@@ -112,6 +117,39 @@ def test_what_a_dense_base_rounded_is_rounded_again(make_model: Callable[..., Pa
         whole = linear.weight().float()
         whole = whole if linear.adapter is None else linear.adapter.merged(whole)
         torch.testing.assert_close(held[f"model.{name}.weight"], whole, atol=1e-6, rtol=1e-6)
+
+
+def test_dense_blocks_of_a_mixture_without_an_adapter_stay_as_they_are(
+    make_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    family, changes = CASES["qwen3-moe"]
+    path = make_model(family, **changes)
+    model = _train(path, tmp_path / "a", "pissa", quantize="none", skip=(), targets="all-linear")
+    merge(path, [tmp_path / "a"], tmp_path / "exact", into="trained")
+    base, held = (load_file(each / "model.safetensors") for each in (path, tmp_path / "exact"))
+    dense = [name for name in base if name.startswith("model.layers.1.mlp.")]
+    assert len(dense) == 3
+    assert all(torch.equal(held[name], base[name]) for name in dense)
+    torch.testing.assert_close(_served(tmp_path / "exact"), _logits(model), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("into", ["trained", "nf4"])
+def test_experts_are_quantized_as_in_training(
+    into: Into, make_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    family, changes = CASES["qwen3-moe"]
+    path = make_model(family, **changes)
+    model = _train(path, tmp_path / "a", "default", skip=("down_proj",), targets="all-linear")
+    merge(
+        path, [tmp_path / "a"], tmp_path / "out", into=into, skip=() if into == "trained" else ("down_proj",)
+    )
+    base, held = (load_file(each / "model.safetensors") for each in (path, tmp_path / "out"))
+    experts = [name for name in base if ".experts." in name]
+    assert len(experts) == 2 * 6 * 3
+    for name in experts:
+        coded = nf4.dequantize(nf4.quantize(base[name]), torch.float32)
+        assert torch.equal(held[name], base[name] if ".down_proj." in name else coded), name
+    torch.testing.assert_close(_served(tmp_path / "out"), _logits(model), atol=1e-3, rtol=1e-3)
 
 
 def test_other_initial_factors_than_those_of_the_training_are_refused(

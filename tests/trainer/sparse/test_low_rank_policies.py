@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,9 @@ SETTINGS = AdapterSettings(rank=4, alpha=6)
 IDS = torch.randint(0, 300, (30,), generator=torch.Generator().manual_seed(3))
 
 
-def _model(path: Path) -> Decoder:
+def _model(path: Path, dtype: torch.dtype = torch.float32) -> Decoder:
     weights = ModelWeights("base", path, "digest", None)
-    return load_adapted(weights, SETTINGS, seed=1, dtype=torch.float32).eval()
+    return load_adapted(weights, SETTINGS, seed=1, dtype=dtype).eval()
 
 
 def _logits(model: Decoder) -> Tensor:
@@ -88,6 +89,34 @@ def test_a_link_is_merged_and_the_next_starts_anew(make_model, tmp_path: Path) -
         assert torch.equal(one.adapter.initial[1], two.adapter.initial[1])
 
 
+def test_links_that_bfloat16_cannot_hold_add_up(make_model) -> None:
+    """Each change of a weight is below 1e-5; near 0.15 a step of bfloat16 is 1e-3."""
+    model, policy = _model(make_model(), torch.bfloat16), COLA(every=1, seed=5)
+    policy.begin(model)
+    optimizer, layers = AdamW(parameter_groups(model)), dict(model.linears())
+    wanted = {name: linear.weight().float() for name, linear in layers.items()}
+    for step in range(20):
+        with torch.no_grad():
+            for name, linear in layers.items():
+                linear.adapter.b.fill_(1e-5)
+                wanted[name] += 1.5 * linear.adapter.b @ linear.adapter.a
+        policy.after_step(step, False, optimizer)
+    for name, linear in layers.items():
+        torch.testing.assert_close(linear.base.float(), wanted[name], atol=1e-6, rtol=0)
+        assert torch.equal(linear.weight(), linear.base.bfloat16())
+
+
+def test_the_links_are_not_on_the_device(make_model) -> None:
+    model, policy = _model(make_model()), COLA(every=1, seed=5)
+    policy.begin(model)
+    optimizer = AdamW(parameter_groups(model))
+    for step in range(2):
+        policy.after_step(step, False, optimizer)
+    for _, linear in model.linears():
+        assert not dict(linear.adapter.named_buffers())
+        assert len(linear.adapter.state()["lora_A.weight"]) == 3 * 4
+
+
 def test_ranks_in_reserve_stay_as_they_are_and_the_most_important_layers_grow(make_model) -> None:
     model = _model(make_model())
     policy = IncreLoRA(every=2, first=1, mean=2, grow=3)
@@ -130,6 +159,26 @@ def test_a_rank_that_is_enabled_late_starts_like_one_of_a_new_training(make_mode
         assert moved.median() == pytest.approx(1e-2, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        (101, "reaches a mean rank of 2.4 in 101 steps, and not mean_rank = 3: give every: 7 or grow: 3"),
+        (3, "reaches a mean rank of 1.0 in 3 steps, .* give more steps, or a smaller mean_rank"),
+    ],
+)
+def test_too_few_steps_for_the_ranks_are_told(steps: int, told: str, make_model) -> None:
+    model, policy = _model(make_model()), IncreLoRA(every=10, first=1, mean=3, grow=2)
+    policy.steps = steps
+    with pytest.warns(UserWarning, match=told):
+        policy.begin(model)
+    for every, grow in ((7, 2), (10, 3)):
+        enough = IncreLoRA(every=every, first=1, mean=3, grow=grow)
+        enough.steps = 101
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            enough.begin(model)
+
+
 def test_the_importance_is_the_mean_product_of_value_and_gradient(make_model) -> None:
     model, policy = _model(make_model()), IncreLoRA(every=9, first=2, mean=2, grow=1)
     policy.begin(model)
@@ -155,6 +204,10 @@ def test_the_importance_is_the_mean_product_of_value_and_gradient(make_model) ->
         (
             {"sparse": {"kind": "increlora"}, "adapter": {"rank": 4}},
             "mean_rank is 8, but a layer has at most",
+        ),
+        (
+            {"sparse": {"kind": "increlora", "first_rank": 9}},
+            "first_rank is 9, but the layers end with mean_rank",
         ),
     ],
 )
