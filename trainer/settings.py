@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from .data.chat_template import TemplateOptions
     from .data.encoder import Encoder
     from .losses.objective import Objective
+
+#: How much of the earlier moments an optimizer keeps in a step.
+Decay: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TrainSettings(Train):
@@ -119,8 +122,8 @@ class TrainSettings(Train):
     """Options of `optimizer: galore`."""
     mezo: MeZOSettings = MeZOSettings()
     """Options of `optimizer: mezo`."""
-    betas: tuple[float, float] | None = None
-    """Decay rates of the optimizer's moments. By default, those of the optimizer."""
+    betas: tuple[Decay, Decay] | None = None
+    """Decay rates of the optimizer's moments, below 1. By default, those of the optimizer."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled weight decay: each step subtracts the trained value times this value times the learning rate.
     With `kind: delta`, and of embeddings, norms and head, the trained value is the change, so the weights

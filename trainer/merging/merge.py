@@ -40,8 +40,9 @@ from .trained_source import TrainedSource
 
 #: Tokens of the sequence for the comparison of the merged model with the base plus adapter.
 PROBE = 64
-#: Largest relative root mean square difference of the logits, for a model stored in 32 bits and in 16 bits.
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+#: Largest relative root mean square difference of the logits, for a model stored in 64 or 32 bits, and in 16
+#: bits. Sums are in 32 bits.
+TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 Progress = Callable[[int, int], None]
 
