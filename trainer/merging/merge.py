@@ -34,7 +34,7 @@ from .methods import METHODS, Method, Mix
 from .open_source import open_merge_source
 from .own_source import TrainedOwnSource
 from .reward_head import add_head, head_of
-from .source_weights import why_not
+from .source_weights import DENSITY, OUTLIERS, why_not, why_unread
 from .sources import AdapterSource, DeltaSource, MergeSource
 from .trained_source import TrainedSource
 
@@ -54,8 +54,8 @@ def merge(
     *,
     method: str | Method = "task-arithmetic",
     weights: Sequence[float] | None = None,
-    density: float = 0.5,
-    outliers: float = 0.01,
+    density: float = DENSITY,
+    outliers: float = OUTLIERS,
     depth_scale: tuple[float, float] = (1.0, 1.0),
     seed: int = 0,
     into: Into = "original",
@@ -135,6 +135,9 @@ def _check_arguments(
         raise ModelError(reason)
     if not 0 < density <= 1:
         raise ModelError(f"density = {density}: give a share above 0 and at most 1")
+    shares = {"density": density, "outliers": outliers}
+    if isinstance(method, str) and (reason := why_unread(method, shares)) is not None:
+        raise ModelError(reason)
     if method == "breadcrumbs" and not 0 <= outliers <= 1 - density:
         raise ModelError(
             f"outliers = {outliers}: breadcrumbs drops this share of the largest entries and keeps density = "
