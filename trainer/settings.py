@@ -213,8 +213,8 @@ class TrainSettings(Train):
     def _limit_of_skipped(self) -> Self:
         if self.unfit == "refuse" and self.unfit_limit != type(self).model_fields["unfit_limit"].default:
             raise ValueError(
-                f"unfit: refuse leaves no row out, and unfit_limit = {self.unfit_limit:g} allows some: remove "
-                "one of them"
+                f"unfit: refuse leaves no row out, and unfit_limit = {self.unfit_limit:g} allows some: "
+                "remove one of them"
             )
         return self
 

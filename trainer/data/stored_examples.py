@@ -98,7 +98,7 @@ def batch_of(examples: Sequence[Example]) -> pa.RecordBatch:
 
 
 def counted_on(batch: pa.RecordBatch, before: int) -> pa.RecordBatch:
-    """Return the examples of a batch of rows whose ``row`` counts from ``before``: the rows of earlier batches."""
+    """Return the examples of a batch of rows, their ``row`` counted from ``before``, the rows so far."""
     place = SCHEMA.get_field_index("row")
     return batch.set_column(place, SCHEMA.field(place), pc.add(batch.column(place), before))
 

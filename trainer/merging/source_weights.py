@@ -32,7 +32,7 @@ def why_not(method: str, weights: Sequence[float] | None, sources: int) -> str |
 
 
 def why_unread(method: str, shares: Mapping[str, float]) -> str | None:
-    """Why ``method`` cannot merge with these ``shares`` of a change, which it does not read; None if it can."""
+    """Why ``method`` does not go with these ``shares`` of a change, by name; None if it does."""
     for name, (default, readers) in SHARES.items():
         if method not in readers and shares[name] != default:
             return (

@@ -76,9 +76,7 @@ def example(name: str, row: int, length: int = 2) -> Example:
 def test_what_was_drawn_is_told_by_source() -> None:
     ids = pa.DictionaryArray.from_arrays(pa.array([0, 1, 1], pa.int32()), ["wiki", "code"])
     table = pa.table({"_id": ["a", "b", "c"], "_input": ids})
-    examples = [
-        example(name, row, length) for name, row, length in (("a", 0, 6), ("b", 1, 2), ("b", 1, 2), ("c", 2, 2))
-    ]
+    examples = [example("a", 0, 6), example("b", 1), example("b", 1), example("c", 2)]
     mixed = Mixture.of(table, examples, (3, 1), "first_exhausted")
     assert mixed.drawn([[[0], [1]]], examples) == {
         "wiki": {"rows": 1, "tokens": 6, "share": 0.75, "passes": 1.0},

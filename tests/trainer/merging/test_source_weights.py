@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,8 +64,7 @@ def test_a_share_that_a_method_does_not_read_is_refused(
     step = f"  m: {{merge: {method}, model: base, students: [a, b], {share}: 0.2}}\n"
     with pytest.raises(SpecError, match=told):
         loads(HEAD + step)
+    given: dict[str, Any] = {"method": method, share: 0.2}
     with pytest.raises(ModelError, match=told):
-        merge(
-            tmp_path, [tmp_path / "a", tmp_path / "b"], tmp_path / "out", method=method, **{share: 0.2}  # type: ignore[arg-type]
-        )
+        merge(tmp_path, [tmp_path / "a", tmp_path / "b"], tmp_path / "out", **given)
     assert why_unread("breadcrumbs", {"density": 0.2, "outliers": 0.2}) is None
