@@ -123,7 +123,7 @@ class TrainSettings(Train):
     mezo: MeZOSettings = MeZOSettings()
     """Options of `optimizer: mezo`."""
     betas: tuple[Decay, Decay] | None = None
-    """Decay rates of the optimizer's moments, below 1. By default, those of the optimizer."""
+    """Decay rates of the optimizer's moments. By default, those of the optimizer."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled weight decay: each step subtracts the trained value times this value times the learning rate.
     With `kind: delta`, and of embeddings, norms and head, the trained value is the change, so the weights
