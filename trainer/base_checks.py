@@ -25,6 +25,8 @@ REASONS: dict[Kind, str] = {
 }
 #: Kinds that are over quantized layers alone.
 OVER_CODES: frozenset[Kind] = frozenset({"qft", "pv", "weak_columns"})
+#: Kinds that read no dequantized weights. A test checks this against the kinds themselves.
+UNREAD: frozenset[Kind] = frozenset({"qft", "pv", "welore"})
 #: Formats whose groups do not go on in the next row, nor their scales.
 ORDERED: tuple[Quantization, ...] = ("int2", "int4", "int8")
 
@@ -32,6 +34,7 @@ ORDERED: tuple[Quantization, ...] = ("int2", "int4", "int8")
 def check_base(step: TrainSettings) -> None:
     """Raise ValueError for a base that does not go with what is trained over it, with the reason."""
     _check_init(step)
+    _check_cache(step)
     _check_products(step)
     _check_reordered(step)
     kind, formats = step.adapter.kind, NEEDED.get(step.adapter.kind)
@@ -57,6 +60,16 @@ def _check_init(step: TrainSettings) -> None:
         raise ValueError(
             f"adapter.init {init!r} compensates for the quantization error, but the base is not "
             "quantized: give quantize: nf4, or another init"
+        )
+
+
+def _check_cache(step: TrainSettings) -> None:
+    unread = step.quantize in ("none", *OWN_PRODUCTS)
+    if step.cache_dequantized is True and (unread or step.adapter.kind in UNREAD):
+        what = f"quantize: {step.quantize}" if unread else f"adapter kind {step.adapter.kind!r}"
+        raise ValueError(
+            f"cache_dequantized: true keeps dequantized weights, and a training with {what} reads none: "
+            "remove it"
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from .data.chat_template import TemplateOptions
     from .data.encoder import Encoder
     from .losses.objective import Objective
+
+#: How much of the earlier moments an optimizer keeps in a step.
+Decay: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TrainSettings(Train):
@@ -119,7 +122,7 @@ class TrainSettings(Train):
     """Options of `optimizer: galore`."""
     mezo: MeZOSettings = MeZOSettings()
     """Options of `optimizer: mezo`."""
-    betas: tuple[float, float] | None = None
+    betas: tuple[Decay, Decay] | None = None
     """Decay rates of the optimizer's moments. By default, those of the optimizer."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled weight decay: each step subtracts the trained value times this value times the learning rate.
@@ -189,11 +192,12 @@ class TrainSettings(Train):
     @model_validator(mode="after")
     def _held_out_rows(self) -> Self:
         given = [self.evaluate_on, self.validation_split]
-        if given == [None, None] and (self.keep_best or self.patience is not None):
-            name = "keep_best" if self.keep_best else "patience"
-            raise ValueError(
-                f"{name} needs held-out rows: name their step in evaluate_on, or give validation_split: 0.05"
-            )
+        for name in ("keep_best", "patience", "evaluate_every") if given == [None, None] else ():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"{name} needs held-out rows: name their step in evaluate_on, or give validation_split: "
+                    "0.05"
+                )
         if None not in given:
             raise ValueError("evaluate_on and validation_split both name held-out rows: remove one of them")
         return self
@@ -204,6 +208,15 @@ class TrainSettings(Train):
         if size is not None and size >= 1 and size != int(size):
             raise ValueError(f"{size:g} is neither a share below 1 nor a whole number of rows")
         return size
+
+    @model_validator(mode="after")
+    def _limit_of_skipped(self) -> Self:
+        if self.unfit == "refuse" and self.unfit_limit != type(self).model_fields["unfit_limit"].default:
+            raise ValueError(
+                f"unfit: refuse leaves no row out, and unfit_limit = {self.unfit_limit:g} allows some: "
+                "remove one of them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _until_of_a_mixture(self) -> Self:

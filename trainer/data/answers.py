@@ -18,7 +18,7 @@ from typing import Any
 
 from ...contracts.errors import ModelError
 from .chat_template import MARK, PROBE, ChatTemplate
-from .turns import THOUGHTS, Turn, calls_of, text_of, with_call, written_by_model
+from .turns import THOUGHTS, Turn, calls_of, function_of, text_of, with_call, with_name, written_by_model
 from .unfit import Unfit
 
 #: A tag at the start of a text.
@@ -92,6 +92,26 @@ class Answers:
             marked = [*turns[:number], {**turn, "content": f"{text} {MARK}"}, *turns[number + 1 :]]
             if MARK not in self._template.render(marked, tools, opening=True):
                 raise _left_out(number, turn, "the text")
+
+    def check_tools(
+        self, turns: Sequence[Turn], tools: list[dict[str, Any]] | None, *, opening: bool = False
+    ) -> None:
+        """Raise Unfit if the template does not write one of the ``tools``: DeepSeek's and ChatML write none.
+
+        Calls have the names of tools too, so that marks in their place tell.
+        """
+        marks = {f"{MARK}_{place}_": tool for place, tool in enumerate(tools or ())}
+        if not marks:
+            return
+        renamed = [with_name(tool, mark) for mark, tool in marks.items()]
+        written = self._template.render(turns, renamed, opening=opening)
+        for mark, tool in marks.items():
+            if mark not in written:
+                raise Unfit(
+                    "left out by the chat template",
+                    f"the model's chat template leaves out the tool {function_of(tool).get('name')!r}: give "
+                    "another chat_template, such as hermes, or remove the column 'tools'",
+                )
 
     def _check_beside_text(
         self, turns: Sequence[Turn], number: int, tools: list[dict[str, Any]] | None, written: str

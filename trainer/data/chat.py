@@ -95,30 +95,40 @@ class ChatEncoder(Encoder):
                 for number, turn in enumerate(turns)
                 if turn["role"] == "assistant" and written_by_model(turn).strip()
             ]
-        numbers = [number for number in numbers if is_weighted(turns[number])]
-        if not numbers:
-            raise Unfit("no turn to train on", "every turn that would be trained on has weight 0")
+        numbers = _weighted(turns, numbers)
         answers = [
             self._answers.of(self.template.with_thoughts(turns, number), number, functions)
             for number in numbers
         ]
         self._answers.check_context(turns[: numbers[-1]], functions, answers[-1].prompt)
+        self._answers.check_tools(turns[: numbers[-1]], functions, opening=True)
         groups = _group(answers)
         sequences = [self._sequence(group) for group in groups[:-1]]
-        last = self._sequence(groups[-1])
-        response = text_of(turns[numbers[-1]]["content"])
+        asked = turns[: numbers[-1]]
+        context = self._context(asked, functions, answers[-1].prompt) if self.train_on == "all" else []
+        last = self._sequence(groups[-1], context)
         if response_weights is not None and span_weights is not None:
             raise Unfit("wrong weights", "it has both token_weights and span_weights: give one of them")
+        answered = turns[: numbers[-1] + 1]
         if response_weights is not None:
-            last = self._weighted(last, groups[-1][-1], response, response_weights)
+            last = self._token_weighted(last, answers[-1], answered, functions, response_weights)
         if span_weights is not None:
-            last = self._span_weighted(last, groups[-1][-1], response, span_weights)
+            last = self._span_weighted(last, answers[-1], answered, functions, span_weights)
         return [*sequences, last]
 
-    def _sequence(self, answers: Sequence[GeneratedTurn]) -> TokenSequence:
-        """Encode the last answer, with those before it that its prompt holds as they are generated."""
+    def _sequence(
+        self, answers: Sequence[GeneratedTurn], context: Sequence[tuple[int, int]] = ()
+    ) -> TokenSequence:
+        """Encode the last answer, with those before it that its prompt holds as they are generated.
+
+        ``context``: where the turns begin and end in the prompt that are not trained on with ``train_on`` =
+        "all".
+        """
         *earlier, last = answers
-        if earlier:
+        if context:
+            prompt, places = self._placed(last.prompt)
+            trained = [not any(start <= left < stop for start, stop in context) for left, _ in places]
+        elif earlier:
             prompt, places = self._placed(last.prompt)
             trained = [
                 any(len(each.prompt) <= left < len(each.whole) for each in earlier) and left < right
@@ -139,10 +149,59 @@ class ChatEncoder(Encoder):
                 return whole[len(prompt) :]
         return self._tokens(answer.text)
 
-    def _weighted(
-        self, sequence: TokenSequence, answer: GeneratedTurn, response: str, given: Sequence[float]
+    def _context(
+        self, turns: Sequence[Turn], tools: list[dict[str, Any]] | None, prompt: str
+    ) -> list[tuple[int, int]]:
+        """Return where those of the ``turns`` with weight 0 begin and end in the prompt.
+
+        Raises Unfit if the template renders one of them differently once others follow.
+        """
+        shown, found = self.template.with_thoughts(turns, len(turns)), []
+        for place, turn in enumerate(shown):
+            if is_weighted(turn):
+                continue
+            before = self.template.render(shown[:place], tools) if place else ""
+            whole = self.template.render(shown[: place + 1], tools)
+            if not (whole.startswith(before) and prompt.startswith(whole)):
+                raise Unfit(
+                    "left out by the chat template",
+                    f"the chat template changes turn {place + 1}, which has weight 0, once others follow, so "
+                    "its tokens are not known: use train_on: assistant",
+                )
+            found.append((len(before), len(whole)))
+        return found
+
+    def _start(
+        self,
+        answer: GeneratedTurn,
+        turns: Sequence[Turn],
+        tools: list[dict[str, Any]] | None,
+        said: str,
+    ) -> int:
+        """Return where ``said``, a part of the last turn's text, begins in the answer; -1 if it is not there.
+
+        A thought, a call or what the template writes may hold the same text: then a mark before it tells.
+        """
+        first, last = answer.text.find(said), answer.text.rfind(said)
+        if first == last or not said:
+            return first
+        number, text = len(turns) - 1, text_of(turns[-1]["content"])
+        place = text.index(said)
+        marked = [*turns[:-1], turns[-1] | {"content": text[:place] + MARK + text[place:]}]
+        found = self._answers.of(self.template.with_thoughts(marked, number), number, tools).text
+        start = found.rfind(MARK + said)
+        return start if found[:start] + found[start + len(MARK) :] == answer.text else -1
+
+    def _token_weighted(
+        self,
+        sequence: TokenSequence,
+        answer: GeneratedTurn,
+        turns: Sequence[Turn],
+        tools: list[dict[str, Any]] | None,
+        given: Sequence[float],
     ) -> TokenSequence:
         """Add the weights of the response's tokens and of its end; the tokens before it have the weight 1."""
+        response = text_of(turns[-1]["content"])
         length = len(self._tokens(response))
         if not isinstance(given, (list, tuple)) or not all(isinstance(each, (int, float)) for each in given):
             raise Unfit("wrong weights", f"its token weights are {given!r:.40}, not a list of numbers")
@@ -154,7 +213,7 @@ class ChatEncoder(Encoder):
             )
         if not all(math.isfinite(weight) and weight >= 0 for weight in given):
             raise Unfit("wrong weights", "a token weight is negative or not finite")
-        start = answer.text.find(response)
+        start = self._start(answer, turns, tools, response)
         closing = len(self._tokens(answer.text[start + len(response) :])) if start >= 0 else 0
         before = len(sequence.ids) - length - closing
         if start < 0 or sequence.ids[before : before + length] != tuple(self._tokens(response)):
@@ -165,18 +224,25 @@ class ChatEncoder(Encoder):
         return TokenSequence(sequence.ids, sequence.trained, weights)
 
     def _span_weighted(
-        self, sequence: TokenSequence, answer: GeneratedTurn, response: str, given: object
+        self,
+        sequence: TokenSequence,
+        answer: GeneratedTurn,
+        turns: Sequence[Turn],
+        tools: list[dict[str, Any]] | None,
+        given: object,
     ) -> TokenSequence:
         """Add the weights of the response's tokens by their spans; all other tokens have the weight 1."""
+        response = text_of(turns[-1]["content"])
         spans = read_spans(given, len(response))
         if not spans:
             return sequence
         written = response.strip()
-        if written not in answer.text:
+        start = self._start(answer, turns, tools, written)
+        if start < 0:
             raise Unfit(
                 "wrong weights", "its span weights do not fit: the chat template changes the response"
             )
-        start = answer.text.index(written) - response.index(written)
+        start -= response.index(written)
         ids, places = self._placed(answer.text, "give token_weights")
         if sequence.ids[-len(ids) :] != tuple(ids):  # the answer was encoded together with its prompt
             start += len(answer.prompt)
@@ -187,15 +253,17 @@ class ChatEncoder(Encoder):
 
     def _encode_users(self, turns: Sequence[Turn], tools: list[dict[str, Any]] | None) -> TokenSequence:
         """Encode the conversation up to the user's last turn, and train on all turns of the user."""
-        last = max((place for place, turn in enumerate(turns) if turn["role"] == "user"), default=None)
-        if last is None:
+        numbers = [number for number, turn in enumerate(turns) if turn["role"] == "user"]
+        if not numbers:
             raise Unfit("no turn to train on", "no turn is the user's")
-        spoken = turns[: last + 1]
+        numbers = _weighted(turns, numbers)
+        spoken = turns[: numbers[-1] + 1]
+        self._answers.check_tools(spoken, tools)
         text = self.template.render(spoken, tools)
         ids, places = self._placed(text)
         trained = [False] * len(ids)
-        for number, turn in enumerate(spoken):
-            if turn["role"] != "user" or not text_of(turn["content"]).strip():
+        for number in numbers:
+            if not text_of(turns[number]["content"]).strip():
                 continue
             start, stop = self._span(text, spoken, number, tools)
             inside = [place for place, (left, right) in enumerate(places) if start <= left < right <= stop]
@@ -247,19 +315,31 @@ class ChatEncoder(Encoder):
 
         Raises Unfit if the template does not take these turns.
         """
-        return self._tokens(self.template.render(read_turns(messages), read_tools(tools), opening=True))
+        turns, functions = read_turns(messages), read_tools(tools)
+        self._answers.check_tools(turns, functions, opening=True)
+        return self._tokens(self.template.render(turns, functions, opening=True))
 
     def whole(self, messages: Sequence[Message], tools: object = None) -> TokenSequence:
         """Return a whole conversation, as a server of a reward model reads it; its last token is marked.
 
         Raises Unfit if the template does not take these turns.
         """
-        tokens = self._tokens(self.template.render(read_turns(messages), read_tools(tools)))
+        turns, functions = read_turns(messages), read_tools(tools)
+        self._answers.check_tools(turns, functions)
+        tokens = self._tokens(self.template.render(turns, functions))
         return TokenSequence(tuple(tokens), (*[False] * (len(tokens) - 1), True))
 
     @property
     def template_text(self) -> str | dict[str, str]:
         return self.template.text
+
+
+def _weighted(turns: Sequence[Turn], numbers: Sequence[int]) -> list[int]:
+    """Return the ``numbers`` of turns that may be trained on. Raises Unfit if there are none."""
+    found = [number for number in numbers if is_weighted(turns[number])]
+    if not found:
+        raise Unfit("no turn to train on", "every turn that would be trained on has weight 0")
+    return found
 
 
 def _group(answers: Sequence[GeneratedTurn]) -> list[list[GeneratedTurn]]:

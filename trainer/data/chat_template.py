@@ -228,7 +228,8 @@ def _starts_texts(tokenizer: PreTrainedTokenizerBase) -> bool:
 def _literal(value: Any) -> str:
     """Return a JSON value as Jinja writes it."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(key)}: {_literal(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{_literal(key)}: {_literal(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_literal, value)) + "]"
-    return "none" if value is None else json.dumps(value)
+    # Jinja reads \ud83d\ude00 as two characters, so that no escapes are written.
+    return "none" if value is None else json.dumps(value, ensure_ascii=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...contracts.errors import DataError
@@ -70,9 +70,9 @@ class RowEncoder:
         """Return the examples of the rows that can be trained on, and the other rows."""
         found: list[Example] = []
         left_out: list[LeftOut] = []
-        for row in rows:
+        for number, row in enumerate(rows):
             try:
-                found += self._example(row).split()
+                found += replace(self._example(row), row=number).split()
             except ValueError as error:
                 left_out.append(LeftOut.of(row["_id"], error))
         return found, left_out

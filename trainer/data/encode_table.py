@@ -15,7 +15,7 @@ from ...contracts.errors import GristmillError
 from ..parallel import Processes
 from .encode import Encoded, RowEncoder, check_encoded
 from .encoding_processes import EncodedBatch, EncodingJob, encode_in_processes, processes_for
-from .stored_examples import SCHEMA, StoredExamples
+from .stored_examples import SCHEMA, StoredExamples, counted_on
 from .unfit import LeftOut
 
 if TYPE_CHECKING:
@@ -65,14 +65,15 @@ def _write(step: TrainSettings, table: pa.Table, context: Context, encoder: RowE
     path.parent.mkdir(parents=True, exist_ok=True)
     # A new file: one of an earlier attempt may still be mapped.
     path.unlink(missing_ok=True)
-    whole, examples = blake2b(digest_size=16), 0
+    whole, examples, rows = blake2b(digest_size=16), 0, 0
     left_out: list[LeftOut] = []
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
         for batch in _batches(step, table, context, encoder):
-            writer.write_batch(batch.examples)
+            writer.write_batch(counted_on(batch.examples, rows))
             whole.update(batch.digest)
             left_out += batch.left_out
             examples += batch.examples.num_rows
+            rows += batch.rows
     check_encoded(examples, left_out, table.num_rows, step.share_left_out())
     return _Made(left_out, whole.hexdigest())
 

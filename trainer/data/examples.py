@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Example:
     a factor. ``group``: the rows that it is compared with. ``sampled``: the log-probability of each
     trained token when it was sampled. ``cut_off``: whether a token limit ended its response. ``beside``:
     sequences that are measured and not trained on. ``apart``: the objective reads each sequence by
-    itself.
+    itself. ``row``: its number in the table of all rows.
     """
 
     id: str
@@ -54,6 +54,7 @@ class Example:
     cut_off: bool = False
     beside: tuple[TokenSequence, ...] = ()
     apart: bool = False
+    row: int = field(default=0, repr=False)  # not part of the digest of all examples
 
     def split(self) -> list[Example]:
         """Return an example for each sequence if the objective reads each by itself, else this one."""

@@ -33,6 +33,11 @@ class Examples(Sequence[Example]):
 
     @property
     @abstractmethod
+    def rows(self) -> list[int]:
+        """The ``row`` of each example."""
+
+    @property
+    @abstractmethod
     def size(self) -> int:
         """Bytes of the file, all of which may be in memory at a time."""
 
@@ -86,6 +91,11 @@ class Changed(Examples):
         return [known[place] for place in self._places]
 
     @property
+    def rows(self) -> list[int]:
+        known = rows_of(self._examples)
+        return [known[place] for place in self._places]
+
+    @property
     def size(self) -> int:
         return size_of(self._examples)
 
@@ -121,6 +131,10 @@ class Made(Examples):
         return ids_of(self._examples)
 
     @property
+    def rows(self) -> list[int]:
+        return rows_of(self._examples)
+
+    @property
     def size(self) -> int:
         return size_of(self._examples)
 
@@ -143,6 +157,11 @@ def longest_of(examples: Sequence[Example]) -> int:
 def ids_of(examples: Sequence[Example]) -> list[str]:
     """Return the ``id`` of each example."""
     return examples.ids if isinstance(examples, Examples) else [example.id for example in examples]
+
+
+def rows_of(examples: Sequence[Example]) -> list[int]:
+    """Return the ``row`` of each example."""
+    return examples.rows if isinstance(examples, Examples) else [example.row for example in examples]
 
 
 def size_of(examples: Sequence[Example]) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from ...contracts.errors import DataError
 from ...contracts.training import INPUT
 from .examples import Example
-from .lazy_examples import ids_of, tokens_of
+from .lazy_examples import ids_of, rows_of, tokens_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,8 +44,8 @@ class Mixture:
         """
         inputs = table[INPUT].combine_chunks()
         names = inputs.dictionary.to_pylist()
-        numbers = dict(zip(table["_id"].to_pylist(), inputs.indices.to_pylist()))
-        mixture = cls(names, weights, [numbers[each] for each in ids_of(examples)], until)
+        numbers = inputs.indices.to_pylist()
+        mixture = cls(names, weights, [numbers[row] for row in rows_of(examples)], until)
         for number, name in enumerate(names):
             if number not in mixture.source_of:
                 raise DataError(

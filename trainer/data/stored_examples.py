@@ -34,10 +34,11 @@ SCHEMA = pa.schema(
         ("apart", pa.bool_()),
         ("tokens", pa.int32()),
         ("longest", pa.int32()),
+        ("row", pa.int64()),
     ]
 )
 #: Fields with one value.
-_SMALL = ("id", "weight", "value", "group", "cut_off", "apart")
+_SMALL = ("id", "weight", "value", "group", "cut_off", "apart", "row")
 
 
 class StoredExamples(Examples):
@@ -68,6 +69,11 @@ class StoredExamples(Examples):
         return found
 
     @property
+    def rows(self) -> list[int]:
+        found: list[int] = self._column("row").to_pylist()
+        return found
+
+    @property
     def size(self) -> int:
         return self._size
 
@@ -89,6 +95,12 @@ def batch_of(examples: Sequence[Example]) -> pa.RecordBatch:
             values = [getattr(example, field.name) for example in examples]
             columns[field.name] = pa.array(values, field.type)
     return pa.record_batch([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def counted_on(batch: pa.RecordBatch, before: int) -> pa.RecordBatch:
+    """Return the examples of a batch of rows, their ``row`` counted from ``before``, the rows so far."""
+    place = SCHEMA.get_field_index("row")
+    return batch.set_column(place, SCHEMA.field(place), pc.add(batch.column(place), before))
 
 
 def _stored(examples: Sequence[Sequence[TokenSequence]]) -> pa.ListArray:

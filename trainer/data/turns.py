@@ -72,6 +72,18 @@ def with_call(turn: Turn, place: int, change: Mapping[str, Any]) -> Turn:
     return turn | {"tool_calls": calls}
 
 
+def function_of(tool: dict[str, Any]) -> dict[str, Any]:
+    """Return the function of a tool: under ``function``, as in OpenAI's form, or the tool itself."""
+    function = tool.get("function")
+    return function if isinstance(function, dict) else tool
+
+
+def with_name(tool: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the tool with another name of its function."""
+    function = function_of(tool) | {"name": name}
+    return function if function_of(tool) is tool else tool | {"function": function}
+
+
 def with_text_arguments(turn: Turn) -> Turn:
     """Return the turn with the arguments of its calls as JSON text, as OpenAI's API writes them."""
     if "tool_calls" not in turn:

@@ -80,7 +80,7 @@ class PolicyObjective(Objective):
         self.reward, self.group = reward, group
 
     def encode(self, row: Row, encoder: ChatEncoder) -> Example:
-        prompt, response, sampled = encoder.opening(read_asked(row)), *read_sampled(row)
+        prompt, response, sampled = encoder.opening(read_asked(row), row.get("tools")), *read_sampled(row)
         if row.get("prompt_tokens") not in (None, len(prompt)):
             raise ValueError(
                 f"its prompt is {len(prompt)} tokens here, but was {row['prompt_tokens']} when it was "

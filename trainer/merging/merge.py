@@ -35,14 +35,15 @@ from .methods import METHODS, Method, Mix
 from .open_source import open_merge_source
 from .own_source import TrainedOwnSource
 from .reward_head import add_head, head_of
-from .source_weights import why_not
+from .source_weights import DENSITY, OUTLIERS, why_not, why_unread
 from .sources import AdapterSource, DeltaSource, MergeSource
 from .trained_source import TrainedSource
 
 #: Tokens of the sequence for the comparison of the merged model with the base plus adapter.
 PROBE = 64
-#: Largest relative root mean square difference of the logits, for a model stored in 32 bits and in 16 bits.
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+#: Largest relative root mean square difference of the logits, for a model stored in 64 or 32 bits, and in 16
+#: bits. Sums are in 32 bits.
+TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 Progress = Callable[[int, int], None]
 
@@ -54,8 +55,8 @@ def merge(
     *,
     method: str | Method = "task-arithmetic",
     weights: Sequence[float] | None = None,
-    density: float = 0.5,
-    outliers: float = 0.01,
+    density: float = DENSITY,
+    outliers: float = OUTLIERS,
     depth_scale: tuple[float, float] = (1.0, 1.0),
     seed: int = 0,
     into: Into = "original",
@@ -135,6 +136,9 @@ def _check_arguments(
         raise ModelError(reason)
     if not 0 < density <= 1:
         raise ModelError(f"density = {density}: give a share above 0 and at most 1")
+    shares = {"density": density, "outliers": outliers}
+    if isinstance(method, str) and (reason := why_unread(method, shares)) is not None:
+        raise ModelError(reason)
     if method == "breadcrumbs" and not 0 <= outliers <= 1 - density:
         raise ModelError(
             f"outliers = {outliers}: breadcrumbs drops this share of the largest entries and keeps density = "

@@ -11,7 +11,7 @@ from ...contracts.context import Context
 from ...contracts.errors import DataError, ModelError
 from ...contracts.operators import Estimate
 from ...contracts.training import Merge, Trained
-from .source_weights import why_not
+from .source_weights import DENSITY, OUTLIERS, why_not, why_unread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,9 +43,9 @@ class MergeStep(Merge):
     weights: tuple[FiniteFloat, ...] | None = None
     """A weight for each of `students`. By default 1 each. `soup` and `ties` take means, so only the ratios of
     the weights count there."""
-    density: float = Field(default=0.5, gt=0, le=1)
+    density: float = Field(default=DENSITY, gt=0, le=1)
     """Share of each tensor's change that `ties`, `dare` and `breadcrumbs` keep."""
-    outliers: float = Field(default=0.01, ge=0, lt=1)
+    outliers: float = Field(default=OUTLIERS, ge=0, lt=1)
     """Share of each change, its largest entries, that `breadcrumbs` drops."""
     depth_scale: tuple[float, float] = (1.0, 1.0)
     """Factors of the merged change in the first block and in the last, with those between on a line (LiNeS,
@@ -68,7 +68,10 @@ class MergeStep(Merge):
         super().check_inputs(names)
 
     @model_validator(mode="after")
-    def _shares_of_breadcrumbs(self) -> Self:
+    def _fitting_shares(self) -> Self:
+        shares = {"density": self.density, "outliers": self.outliers}
+        if (reason := why_unread(self.method, shares)) is not None:
+            raise ValueError(reason)
         if self.method == "breadcrumbs" and self.outliers + self.density > 1:
             raise ValueError(
                 f"breadcrumbs drops outliers = {self.outliers} of each change and keeps density = "

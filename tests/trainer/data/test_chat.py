@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,6 +81,46 @@ def test_a_user_may_have_the_last_word_where_the_user_is_learnt(model: Path) -> 
     ):
         with pytest.raises(ValueError, match=why):
             encoder.encode(turns)
+
+
+def weightless(number: int) -> list[Message]:
+    """``TALK``, in which one turn has weight 0."""
+    turns: list[Any] = [dict(turn) for turn in TALK]
+    turns[number]["weight"] = 0
+    return turns
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_turn_of_weight_0_is_context_where_all_is_trained_on(model: Path, number: int) -> None:
+    encoder = ChatEncoder(model, train_on="all")
+    turns = [f"<|start|>{turn['role']}\n{turn['content']}<|end|>\n" for turn in TALK]
+    found = encoder.encode(weightless(number))
+    assert found.ids == encoder.encode(TALK).ids
+    others = "".join(turn for place, turn in enumerate(turns) if place != number)
+    assert encoder.show(found) == others.removesuffix("\n").removeprefix("" if number == 0 else "<|start|>")
+    with pytest.raises(Unfit, match="every turn that would be trained on has weight 0"):
+        encoder.encode(weightless(3))
+
+
+def test_a_users_turn_of_weight_0_is_context(model: Path) -> None:
+    encoder = ChatEncoder(model, train_on="user")
+    for number in (0, 2):
+        found = encoder.encode(weightless(number))
+        assert encoder.show(found) == "hi there<|end|>"
+        assert ("b c" in encoder.tokenizer.decode(found.ids)) == (number == 0)
+    with pytest.raises(Unfit, match="every turn that would be trained on has weight 0") as raised:
+        encoder.encode(weightless(0)[:2])
+    assert raised.value.reason == "no turn to train on"
+
+
+def test_a_turn_of_weight_0_that_is_changed_once_others_follow_is_refused(
+    tmp_path: Path, save_tokenizer: Callable[..., None]
+) -> None:
+    save_tokenizer(tmp_path, template=THINKING)
+    encoder = ChatEncoder(tmp_path, train_on="all")
+    assert encoder.encode(weightless(0))
+    with pytest.raises(Unfit, match=r"changes turn 2, which has weight 0.*use train_on: assistant"):
+        encoder.encode(weightless(1))
 
 
 #: My wording of what hybrid thinking models do: the last answer has a think block, earlier ones have none.

@@ -114,7 +114,14 @@ def test_the_template_is_part_of_a_steps_fingerprint_and_its_arguments_have_name
 
 @pytest.mark.parametrize(
     ("value", "written"),
-    [(False, "False"), (None, "None"), ("a'\"\n", "a'\"\n"), ([1, {"k": True}], "[1, {'k': True}]")],
+    [
+        (False, "False"),
+        (None, "None"),
+        ("a'\"\n", "a'\"\n"),
+        ([1, {"k": True}], "[1, {'k': True}]"),
+        ("😀ä\u2028", "😀ä\u2028"),
+        ({"😀": "\t"}, "{'😀': '\\t'}"),
+    ],
 )
 def test_arguments_of_any_type_reach_the_template(
     value: object, written: str, tmp_path: Path, save_tokenizer: Callable[..., None]

@@ -22,6 +22,7 @@ from gristmill.trainer.data.encoding_processes import (
     encode_in_processes,
     processes_for,
 )
+from gristmill.trainer.data.lazy_examples import rows_of
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 
 STEP = SupervisedFineTuning.model_validate({"model": "base", "max_length": 99})
@@ -73,6 +74,7 @@ def test_a_table_is_encoded_in_batches_in_its_order(
     context = stopping(tmp_path / "work", tmp_path)
     found = encode_table(STEP, table, context, encoder, "examples")
     assert list(found.examples) == whole
+    assert rows_of(found.examples) == [number for number in range(20) if number != 5]
     assert (found.left_out, found.rows) == (left_out, 19)
     again = encode_table(STEP, table, context, encoder, "again")
     other = encode_table(STEP, table.slice(0, 19), context, encoder, "other")

@@ -69,13 +69,14 @@ def test_a_source_keeps_its_order_or_has_a_new_one_in_each_pass() -> None:
     assert order(mixed, lengths) != order(mixed, lengths, seed=1)
 
 
+def example(name: str, row: int, length: int = 2) -> Example:
+    return Example(name, (TokenSequence((1,) * length, (False, *[True] * (length - 1))),), row=row)
+
+
 def test_what_was_drawn_is_told_by_source() -> None:
     ids = pa.DictionaryArray.from_arrays(pa.array([0, 1, 1], pa.int32()), ["wiki", "code"])
     table = pa.table({"_id": ["a", "b", "c"], "_input": ids})
-    examples = [
-        Example(name, (TokenSequence((1,) * length, (False, *[True] * (length - 1))),))
-        for name, length in (("a", 6), ("b", 2), ("b", 2), ("c", 2))
-    ]
+    examples = [example("a", 0, 6), example("b", 1), example("b", 1), example("c", 2)]
     mixed = Mixture.of(table, examples, (3, 1), "first_exhausted")
     assert mixed.drawn([[[0], [1]]], examples) == {
         "wiki": {"rows": 1, "tokens": 6, "share": 0.75, "passes": 1.0},
@@ -83,3 +84,10 @@ def test_what_was_drawn_is_told_by_source() -> None:
     }
     with pytest.raises(DataError, match="mix: no row of 'code' can be trained on"):
         Mixture.of(table, examples[:1], (3, 1), "first_exhausted")
+
+
+def test_a_row_in_two_sources_counts_for_each() -> None:
+    ids = pa.DictionaryArray.from_arrays(pa.array([0, 0, 1, 1], pa.int32()), ["kept", "replay"])
+    table = pa.table({"_id": ["a", "b", "a", "b"], "_input": ids})
+    examples = [example("a", 0), example("b", 1), example("b", 1), example("a", 2)]
+    assert Mixture.of(table, examples, (3, 1), "first_exhausted").source_of == [0, 0, 0, 1]

@@ -13,6 +13,8 @@ from gristmill.trainer.data.chat import ChatEncoder
 from gristmill.trainer.data.unfit import Unfit
 from gristmill.trainer.losses.token_loss import TokenObjective, cross_entropy
 
+from .test_tool_calls import CALLING
+
 RESPONSE = "Hm. It is 4."
 
 
@@ -111,3 +113,42 @@ def test_a_row_has_the_weights_of_tokens_or_of_spans(encoder: ChatEncoder) -> No
     spans = [{"start": 0, "end": 2, "weight": 2.0}]
     with pytest.raises(Unfit, match="both token_weights and span_weights"):
         weighed(encoder, "ab", spans, token_weights=[1.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("response", "thought"),
+    # "</think>" and "<|end|>" have letters too.
+    [("4", "2 + 2 is 4."), ("hm", "hm, hm"), ("t", "so"), ("n", "so")],
+)
+@pytest.mark.parametrize("template", ["", "{% if m.reasoning %}<r>{{ m.reasoning }}</r>\nn{% endif %}"])
+def test_weights_are_of_the_response_though_the_same_text_stands_elsewhere(
+    response: str, thought: str, template: str, tmp_path: Path, save_tokenizer: Callable[..., None]
+) -> None:
+    own = "<|start|>{{ m.role }}\n" + template + "{{ m.content }}<|end|>\n"
+    opening = "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
+    save_tokenizer(tmp_path, template="{% for m in messages %}" + own + "{% endfor %}" + opening)
+    encoder = ChatEncoder(tmp_path)
+    before = f"<r>{thought}</r>\nn" if template else f"<think>\n{thought}\n</think>\n\n"
+    spans = [{"start": 0, "end": 1, "weight": 3.0}]
+    found = weighed(encoder, response, spans, reasoning=thought)
+    assert "".join(piece for piece, _ in found.values()) == f"{before}{response}<|end|>"
+    rest = len(response) - 1
+    assert [weight for _, weight in found.values()] == [*[1.0] * len(before), 3.0, *[1.0] * rest, 1.0]
+    given = [3.0, *[0.5] * rest, 0.25]
+    found = weighed(encoder, response, None, reasoning=thought, token_weights=given)
+    assert [weight for _, weight in found.values()] == [*[1.0] * len(before), *given]
+
+
+def test_weights_of_a_text_that_a_call_repeats_are_of_the_text(
+    tmp_path: Path, save_tokenizer: Callable[..., None]
+) -> None:
+    save_tokenizer(tmp_path, template=CALLING)
+    call = {"name": "lookup", "arguments": {"city": "Ulm"}}
+    answer = {"role": "assistant", "content": "Ulm", "tool_calls": [call]}
+    talk: list[Any] = [{"role": "user", "content": "q"}, answer]
+    encoder = ChatEncoder(tmp_path)
+    (tokens,) = encoder.encode_turns(talk, span_weights=[{"start": 0, "end": 3, "weight": 3.0}])
+    assert encoder.show(tokens) == "Ulm<call>lookup city=Ulm<|end|>"
+    assert tokens.weights is not None
+    assert tokens.weights[tokens.trained.index(True) :][:4] == (3.0, 3.0, 3.0, 1.0)
+    assert tokens.weights.count(3.0) == 3

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gristmill.contracts import registry
 from gristmill.trainer.data.examples import Example, TokenSequence
-from gristmill.trainer.data.lazy_examples import ids_of, longest_of, tokens_of
+from gristmill.trainer.data.lazy_examples import ids_of, longest_of, rows_of, tokens_of
 from gristmill.trainer.data.stored_examples import SCHEMA, StoredExamples, batch_of
 from gristmill.trainer.step import TrainStep
 
@@ -41,6 +41,7 @@ examples = st.builds(
     cut_off=st.booleans(),
     beside=st.lists(sequences(), max_size=2).map(tuple),
     apart=st.booleans(),
+    row=st.integers(0, 2**40),
 )
 
 
@@ -61,6 +62,7 @@ def test_examples_in_a_file_are_those_that_were_written(tmp_path: Path, batches:
     assert (tokens_of(found), longest_of(found), ids_of(found)) == (
         tokens_of(whole), longest_of(whole), ids_of(whole),
     )  # fmt: skip
+    assert rows_of(found) == rows_of(whole)
     with pytest.raises(IndexError):
         found[len(whole)]
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from gristmill.contracts.rows import messages_of
-from gristmill.trainer.data.chat import ChatEncoder
+from gristmill.trainer.data.chat import ChatEncoder, TrainOn
 from gristmill.trainer.data.encode import encode_rows
 from gristmill.trainer.data.examples import Example
 from gristmill.trainer.data.unfit import Unfit
@@ -161,6 +161,33 @@ def test_what_a_template_does_not_write_is_refused(
         ChatEncoder(tmp_path, train_on="assistant").encode(talk)
     assert said in str(found.value)
     assert found.value.reason == reason
+
+
+@pytest.mark.parametrize("train_on", ["last", "assistant", "user", "all"])
+def test_tools_that_a_template_does_not_write_make_the_row_unfit(
+    train_on: TrainOn, tmp_path: Path, save_tokenizer: Callable[..., None]
+) -> None:
+    """The calls of the conversation have their names, too."""
+    save_tokenizer(tmp_path, template=CALLING.partition("{% endif %}")[2])
+    encoder = ChatEncoder(tmp_path, train_on=train_on)
+    assert "lookup" in encoder.tokenizer.decode(encoder.encode(TALK).ids) or train_on == "user"
+    for encode in (encoder.encode, encoder.opening, encoder.whole):
+        with pytest.raises(Unfit, match="leaves out the tool 'lookup': give another chat_template") as found:
+            encode(TALK, tools=TOOLS)
+        assert found.value.reason == "left out by the chat template"
+
+
+def test_each_tool_must_be_written(
+    encoder: ChatEncoder, tmp_path: Path, save_tokenizer: Callable[..., None]
+) -> None:
+    tools = [*TOOLS, {"name": "bare", "parameters": {"type": "object"}}]
+    assert '"name": "bare"' in encoder.tokenizer.decode(encoder.encode(TALK, tools=tools).ids)
+    written = "tools | selectattr('function') | list | tojson"
+    save_tokenizer(tmp_path, template=CALLING.replace("tools | tojson", written))
+    encoder = ChatEncoder(tmp_path)
+    assert encoder.encode(TALK, tools=TOOLS)
+    with pytest.raises(Unfit, match="leaves out the tool 'bare'"):
+        encoder.encode(TALK, tools=tools)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gristmill.contracts.errors import DataError
 from gristmill.trainer.data.examples import Example
+from gristmill.trainer.data.unfit import Unfit
 from gristmill.trainer.methods.grpo import GroupRelativePolicyOptimization
 from gristmill.trainer.model.loading import load_model
 from gristmill.trainer.model.trained_parts import PARTS
@@ -258,3 +259,8 @@ def test_settings_that_do_not_fit_are_refused() -> None:
         step(kl=0.1, adapter={"init": "pissa"})
     with pytest.raises(DataError, match="record_tokens"):
         step().check_columns(["_id", "prompt", "reward", "logprobs"])
+
+
+def test_the_tools_of_a_row_are_given_to_the_template(lab, samples) -> None:
+    with pytest.raises(Unfit, match="leaves out the tool 'lookup'"):
+        lab.encode(step().objective(None), [{**samples[0], "tools": [{"name": "lookup"}]}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gristmill.contracts.errors import DataError
+from gristmill.trainer.data.chat import ChatEncoder
 from gristmill.trainer.data.packs import Pack
 from gristmill.trainer.losses.objective import StepContext
 from gristmill.trainer.methods.kto import KahnemanTverskyOptimization
@@ -129,19 +131,12 @@ def test_the_estimate_reads_responses_to_other_prompts_only(lab, context) -> Non
         assert len(crossed.ids) <= longest
 
 
-def test_tools_are_rendered(lab, verdicts, context, monkeypatch: pytest.MonkeyPatch) -> None:
-    template, tools = lab.encoder.template, [{"name": "lookup"}]
-    given: list[object] = []
-
-    def render(turns: Any, functions: Any = None, **options: Any) -> str:
-        given.append(functions)
-        return type(template).render(template, turns, functions, **options)
-
-    monkeypatch.setattr(template, "render", render)
+def test_tools_are_rendered(lab, verdicts, context, tmp_path: Path, save_tokenizer) -> None:
+    save_tokenizer(tmp_path / "told", template="{{ tools | tojson if tools }}" + lab.encoder.template.text)
+    encoder = ChatEncoder(tmp_path / "told")
     objective = KahnemanTverskyOptimization(model="base").objective(context)
-    lab.encode(objective, [{**verdicts[0], "tools": tools}])
-    assert given
-    assert all(each == tools for each in given)
+    (tokens,) = objective.encode({**verdicts[0], "tools": [{"name": "lookup"}]}, encoder).sequences
+    assert encoder.tokenizer.decode(tokens.ids).startswith('[{"name": "lookup"}]<|start|>user')
 
 
 def test_rows_that_give_no_verdict_or_no_other_prompt_are_refused(lab, verdicts, context) -> None:

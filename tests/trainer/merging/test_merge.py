@@ -74,10 +74,10 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         return {name: reader.get(name) for name in reader}
 
 
-def _half(path: Path, out: Path) -> Path:
-    """Write the same model in bf16."""
+def _stored(path: Path, out: Path, dtype: torch.dtype) -> Path:
+    """Write the same model in another dtype."""
     shutil.copytree(path, out)
-    tensors = {name: tensor.bfloat16() for name, tensor in load_file(path / "model.safetensors").items()}
+    tensors = {name: tensor.to(dtype) for name, tensor in load_file(path / "model.safetensors").items()}
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
     return out
 
@@ -101,7 +101,7 @@ def test_transformers_loads_the_merged_model_with_the_trained_logits(
 
 
 def test_sums_are_in_float32_and_rounded_once(make_model, tmp_path: Path) -> None:
-    path = _half(make_model(), tmp_path / "half")
+    path = _stored(make_model(), tmp_path / "half", torch.bfloat16)
     model = _adapter(path, tmp_path / "a")
     merge(path, [tmp_path / "a"], tmp_path / "merged")
     merged = _tensors(tmp_path / "merged")
@@ -113,6 +113,16 @@ def test_sums_are_in_float32_and_rounded_once(make_model, tmp_path: Path) -> Non
             assert stored.dtype == torch.bfloat16
             # Rounded to nearest, except for ties that the rounding of float32 resolves.
             assert (stored == exact.bfloat16()).float().mean() > 0.999
+
+
+def test_a_model_in_64_bits_is_merged_as_one_in_32_bits_is(make_model, tmp_path: Path) -> None:
+    path = make_model()
+    _adapter(path, tmp_path / "a")
+    wide = _stored(path, tmp_path / "wide", torch.float64)
+    for base, out in ((path, "merged"), (wide, "wide-merged")):
+        merge(base, [tmp_path / "a"], tmp_path / out)
+    merged, widened = _tensors(tmp_path / "merged"), _tensors(tmp_path / "wide-merged")
+    assert all(torch.equal(widened[name], tensor.double()) for name, tensor in merged.items())
 
 
 def test_into_nf4_adds_to_the_weights_that_the_training_saw(make_model, tmp_path: Path) -> None:

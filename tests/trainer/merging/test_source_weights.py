@@ -1,15 +1,16 @@
-"""Weights that a merging method cannot take are refused by the plan, and by the command."""
+"""Weights and shares that a merging method cannot take are refused by the plan, and by the command."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gristmill.contracts.errors import ModelError, SpecError
 from gristmill.pipelines.file.load import loads
 from gristmill.trainer.merging.merge import merge
-from gristmill.trainer.merging.source_weights import why_not
+from gristmill.trainer.merging.source_weights import why_not, why_unread
 
 HEAD = """gristmill: 1
 name: t
@@ -46,3 +47,24 @@ def test_numbers_that_are_not_finite_are_refused() -> None:
         for field in (f"depth_scale: [{value}, 1]", f"weights: [{value}, 1]"):
             with pytest.raises(SpecError, match="finite number"):
                 loads(HEAD + f"  m: {{merge: ties, model: base, students: [a, b], {field}}}\n")
+
+
+@pytest.mark.parametrize(
+    ("method", "share", "told"),
+    [
+        ("soup", "density", "soup does not read it: remove it, or give method ties or dare or breadcrumbs"),
+        ("task-arithmetic", "density", "task-arithmetic does not read it"),
+        ("model-stock", "outliers", "model-stock does not read it: remove it, or give method breadcrumbs"),
+        ("ties", "outliers", "ties does not read it"),
+    ],
+)
+def test_a_share_that_a_method_does_not_read_is_refused(
+    method: str, share: str, told: str, tmp_path: Path
+) -> None:
+    step = f"  m: {{merge: {method}, model: base, students: [a, b], {share}: 0.2}}\n"
+    with pytest.raises(SpecError, match=told):
+        loads(HEAD + step)
+    given: dict[str, Any] = {"method": method, share: 0.2}
+    with pytest.raises(ModelError, match=told):
+        merge(tmp_path, [tmp_path / "a", tmp_path / "b"], tmp_path / "out", **given)
+    assert why_unread("breadcrumbs", {"density": 0.2, "outliers": 0.2}) is None
