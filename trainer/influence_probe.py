@@ -21,7 +21,7 @@ from .losses.objective import Objective, StepContext
 from .methods.sft import SupervisedFineTuning
 from .model.decoder import Decoder
 from .model.model_config import ModelConfig
-from .parallel import Processes
+from .parallel import Processes, alone
 from .passes import Passes
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Probe:
     learning_rate: float
 
     @classmethod
+    @alone()
     def of(
         cls, step: SupervisedFineTuning, target: pa.Table, context: Context, learning_rate: float
     ) -> Probe:
@@ -61,6 +62,7 @@ class Probe:
         model = load(step, weights, context.seed, False, NO_DATA, choose_device(step.device))
         return cls(step, model, objective, encoder, held, _loss(model, objective, held), learning_rate)
 
+    @alone()
     def influence(self, row: dict[str, Any]) -> float:
         """Return by how much one step on the row lowers the loss on the target's rows.
 

@@ -17,7 +17,7 @@ from ..loop import HeldOut, held_out_loss
 from ..methods.sft import SupervisedFineTuning
 from ..model.loading import load_model
 from ..model.model_config import ModelConfig
-from ..parallel import Processes
+from ..parallel import Processes, alone
 from ..passes import Passes
 
 #: Tokens that go through a model at once.
@@ -31,6 +31,7 @@ class SoupLoss:
     cannot be measured on. ``left_out``: these. ``name``: of the file of encoded rows, its own for each table.
     """
 
+    @alone()
     def __init__(
         self,
         base: Path,
@@ -47,6 +48,7 @@ class SoupLoss:
         packs = pack(lengths, max(PACK, max(lengths)))
         self._held_out = HeldOut(encoded.examples, packs, every=1)
 
+    @alone()
     def __call__(self, model: Path) -> float:
         """Return the mean loss, per token, of the model in the directory ``model``."""
         loaded = load_model(model, dtype=self.step.torch_dtype(), device=choose_device(self.step.device))

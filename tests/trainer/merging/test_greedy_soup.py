@@ -76,6 +76,15 @@ def test_the_loss_is_the_trainers_and_the_soup_the_mean(
     assert len(measured_twice) == 2 + 5 + 1  # what was measured before the stop is not measured again
 
 
+def test_one_process_of_several_measures_by_itself(
+    bench: Any, one_of_two: None, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """As the first one of ``torchrun``, after a training: the others do not answer."""
+    _changed(bench.path, tmp_path / "left", 0.2)
+    made = GreedySoup(model="base", students=("left",)).fit(pa.Table.from_pylist(rows), bench)
+    assert made.metrics["merged"] == ["left"]
+
+
 def test_rows_that_cannot_be_measured_are_refused(bench: Any, tmp_path: Path) -> None:
     _changed(bench.path, tmp_path / "left", 0.2)
     step = GreedySoup(model="base", students=("left",), dtype="fp32")
