@@ -82,6 +82,17 @@ def _half(path: Path, out: Path) -> Path:
     return out
 
 
+def _save(path: Path, tensors: dict[str, Tensor]) -> None:
+    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+
+
+def _tuned(path: Path, out: Path) -> Path:
+    """Write a fine-tuned model, in which each tensor differs."""
+    shutil.copytree(path, out)
+    _save(out, {name: tensor * 1.5 for name, tensor in _tensors(path).items()})
+    return out
+
+
 @pytest.mark.parametrize("kind", ["lora", "rslora", "dora", "delta"])
 def test_transformers_loads_the_merged_model_with_the_trained_logits(
     kind: str, make_model, tmp_path: Path
@@ -253,6 +264,37 @@ def test_what_does_not_fit_is_refused(make_model, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="weights has 2 for 1 models: give one weight for each"):
         merge(path, [tmp_path / "a"], tmp_path / "out", weights=[1, 1])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("holder", ["base", "tuned"])
+def test_a_tied_head_and_buffers_may_be_stored_in_one_model_alone(
+    holder: str, make_model, tmp_path: Path
+) -> None:
+    path = make_model(tie_word_embeddings=True)
+    tuned = _tuned(path, tmp_path / "tuned")
+    folder = path if holder == "base" else tuned
+    tensors = _tensors(folder)
+    more = {
+        "lm_head.weight": tensors["model.embed_tokens.weight"].clone(),
+        "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(8),
+    }
+    _save(folder, tensors | more)
+    merge(path, [tuned], tmp_path / "merged")
+    wanted, merged = _tensors(tuned), _tensors(tmp_path / "merged")
+    assert merged.keys() == _tensors(path).keys()
+    for name in wanted.keys() & merged.keys():
+        torch.testing.assert_close(merged[name], wanted[name], atol=1e-6, rtol=1e-6)
+    if holder == "base":
+        assert torch.equal(merged["lm_head.weight"], merged["model.embed_tokens.weight"])
+
+
+def test_a_head_of_its_own_over_a_tied_base_is_refused(make_model, tmp_path: Path) -> None:
+    path = make_model(tie_word_embeddings=True)
+    tuned = _tuned(path, tmp_path / "tuned")
+    tensors = _tensors(tuned)
+    _save(tuned, tensors | {"lm_head.weight": 2 * tensors["model.embed_tokens.weight"]})
+    with pytest.raises(ModelError, match=r"whose head is its embeddings: its lm_head\.weight differs"):
+        merge(path, [tuned], tmp_path / "merged")
 
 
 def test_a_prefixed_dequantization_is_what_merging_sees(make_model, tmp_path: Path) -> None:
