@@ -168,6 +168,17 @@ def test_ties_trims_elects_and_averages_those_that_agree() -> None:
     assert merged.tolist() == [4.0, -4.0, 0.0, -9.0]
 
 
+def test_ties_takes_a_negative_weight_as_one_of_the_opposite_change() -> None:
+    generator = torch.Generator().manual_seed(4)
+    one, two = torch.randn(2, 50, generator=generator)
+    merged = METHODS["ties"]("w", [(0, one), (1, two)], Mix((0.5, -2.0), 0.6, 0))
+    opposite = METHODS["ties"]("w", [(0, one), (1, -two)], Mix((0.5, 2.0), 0.6, 0))
+    assert torch.equal(merged, opposite)
+    ones = torch.ones(1)
+    assert METHODS["ties"]("w", [(0, ones), (1, ones)], Mix((0.5, -2.0), 1.0, 0)).tolist() == [-1.0]
+    assert METHODS["ties"]("w", [(0, ones)], Mix((-1.0,), 1.0, 0)).tolist() == [-1.0]
+
+
 def test_dare_keeps_its_share_rescaled_and_is_the_change_on_average() -> None:
     change = torch.full((100, 100), 2.0)
     thinned = METHODS["dare"]("w", [(0, change)], Mix((1.0,), 0.25, 7))
