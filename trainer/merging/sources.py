@@ -158,8 +158,8 @@ class ModelSource:
             raise ModelError(f"{path}: not fine-tuned from {base}: only one has {', '.join(apart[:3])}")
         if tied and HEAD in self.reader and not self._has_tied_head():
             raise ModelError(
-                f"{path}: not fine-tuned from {base}, whose head is its embeddings: its {HEAD} differs from its "
-                "embeddings"
+                f"{path}: not fine-tuned from {base}, whose head is its embeddings: its {HEAD} differs from "
+                "its embeddings"
             )
 
     def change(self, name: str, weight: Tensor) -> Tensor:

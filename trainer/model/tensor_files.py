@@ -15,6 +15,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from ...contracts.chat_templates import FOLDER
 from ...contracts.errors import ModelError
 from .checkpoint_tensors import BUFFERS, INDEX, SINGLE, stored_tensors
 
@@ -207,10 +208,12 @@ def check_written(directory: Path, digests: dict[str, str]) -> None:
 
 
 def copy_rest(source: Path, directory: Path) -> None:
-    """Copy everything of a model directory except weights: the config, the tokenizer, the chat template."""
+    """Copy everything of a model directory except weights: the config, the tokenizer, the chat templates."""
     for file in sorted(source.iterdir()):
         if file.is_file() and not file.name.endswith(WEIGHT_FILES):
             shutil.copyfile(file, directory / file.name)
+    if (source / FOLDER).is_dir():
+        shutil.copytree(source / FOLDER, directory / FOLDER, copy_function=shutil.copyfile)
 
 
 def _raw(tensor: Tensor) -> memoryview:
