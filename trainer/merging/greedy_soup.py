@@ -20,8 +20,8 @@ class GreedySoup(MeasuredMerge):
 
     The students are tried in the order of their own losses, the lowest first. Each is added to the soup, the
     mean of those added before, only if the loss falls (Wortsman et al., "Model soups", arXiv 2203.05482). The
-    loss is that of `train: sft` on the rows of `from`, with the chat template of the merged model. So the result
-    is never worse on them than the best student.
+    loss is that of `train: sft` on the rows of `from`, with the chat template of the merged model. So the
+    result is never worse on them than the best student.
 
     Reads:
         messages (list of turns): conversation to measure on.
