@@ -55,6 +55,8 @@ class Train(Operator):
     """Data set, model -> model."""
 
     pace: ClassVar[frozenset[str]] = frozenset({"processes", "max_restarts"})
+    #: Whether one process carries it out, also where several train together.
+    alone: ClassVar[bool] = False
 
     model: ModelRef
     """Model to train: a name under `models`, or a train step, whose student is trained further. A student's
@@ -123,6 +125,7 @@ class Merge(Train):
     """
 
     optional_input: ClassVar[bool] = True
+    alone: ClassVar[bool] = True
 
     students: Annotated[
         tuple[ModelRef, ...],

@@ -22,7 +22,7 @@ from .losses.objective import Objective, StepContext
 from .methods.sft import SupervisedFineTuning
 from .model.decoder import Decoder
 from .model.model_config import ModelConfig
-from .parallel import Processes
+from .parallel import Processes, alone
 from .passes import Passes
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Probe:
     learning_rate: float
 
     @classmethod
+    @alone()
     def of(
         cls, step: SupervisedFineTuning, target: pa.Table, context: Context, learning_rate: float
     ) -> Probe:
@@ -69,6 +70,7 @@ class Probe:
             model = load_saved(weights, dtype=step.torch_dtype(), quantize=step.quantize, device=device)
         return cls(step, model, objective, encoder, held, _loss(model, objective, held), learning_rate)
 
+    @alone()
     def influence(self, row: dict[str, Any]) -> float:
         """Return by how much one step on the row lowers the loss on the target's rows.
 

@@ -8,13 +8,30 @@ process, and nothing here communicates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeVar
 
 from torch import distributed
 
 Value = TypeVar("Value")
+
+_ALONE = ContextVar("alone", default=False)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Within it, this process computes by itself, also where it is one of several.
+
+    Under ``torchrun`` the others wait for the next training, and take part in nothing else.
+    """
+    before = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +43,7 @@ class Processes:
 
     @classmethod
     def current(cls) -> Processes:
-        if distributed.is_available() and distributed.is_initialized():
+        if not _ALONE.get() and distributed.is_available() and distributed.is_initialized():
             return cls(distributed.get_rank(), distributed.get_world_size())
         return cls()
 

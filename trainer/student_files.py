@@ -6,11 +6,11 @@ Whoever loads the directory, from a hub or a disk, then renders conversations as
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..contracts.chat_templates import read_chat_templates, write_chat_templates
 from ..contracts.counting import counted
 from ..contracts.inference import ModelWeights
 from ..contracts.printable import shown
@@ -19,8 +19,6 @@ from .settings import TrainSettings
 if TYPE_CHECKING:
     from .data.encoder import Encoder
 
-#: The name of a chat template's file, by transformers.
-CHAT_TEMPLATE = "chat_template.jinja"
 #: Parameters of a step that say how it runs, not what comes out.
 _HOW = {"model", "device", "checkpoint_every", "cache_dequantized", "evaluate_on", "evaluate_every"}
 
@@ -47,10 +45,10 @@ def write_student_files(
 
 
 def copy_chat_template(sources: Sequence[Path], directory: Path) -> None:
-    """Copy to a merged model the chat template of its sources, if all have one and the same."""
-    files = [source / CHAT_TEMPLATE for source in sources]
-    if all(file.is_file() for file in files) and len({file.read_bytes() for file in files}) == 1:
-        shutil.copyfile(files[0], directory / CHAT_TEMPLATE)
+    """Give a merged model the chat template of its sources, if all that have one have the same."""
+    found = {templates for source in sources if (templates := read_chat_templates(source))}
+    if len(found) == 1:
+        write_chat_templates(directory, *found)
 
 
 def _card(weights: ModelWeights, step: TrainSettings, name: str, rows: int) -> str:

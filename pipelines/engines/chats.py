@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...contracts.chat_templates import ChatTemplates
 from ...contracts.errors import EngineError, ModelError
 from ...contracts.inference import Completion, Request
 from .answers import AnswerReader
-from .prompts import Prompts, RequestTokens, trained_template
+from .prompts import Prompts, RequestTokens, trained_templates
 from .tool_calls import ReadCalls
 
 
@@ -41,8 +42,8 @@ class Chats:
     ) -> None:
         self._make, self._calls, self._adapter, self._alike = make, calls, own, alike
         self._lock = threading.Lock()
-        self._templates: dict[Path | None, str | None] = {}
-        self._chats: dict[str | None, ServedTemplate] = {}
+        self._templates: dict[Path | None, ChatTemplates] = {}
+        self._chats: dict[ChatTemplates, ServedTemplate] = {}
         #: That of requests that name no adapter.
         self.own = self._of(own)
 
@@ -69,11 +70,11 @@ class Chats:
         adapter = adapter or self._adapter
         with self._lock:
             if adapter not in self._templates:
-                template = trained_template(adapter)
-                # The students of a loop share one template, and a tokenizer takes a while to load.
-                if template not in self._chats:
-                    self._chats[template] = self._chat(adapter)
-                self._templates[adapter] = template
+                templates = trained_templates(adapter)
+                # The students of a loop share their templates, and a tokenizer takes a while to load.
+                if templates not in self._chats:
+                    self._chats[templates] = self._chat(adapter)
+                self._templates[adapter] = templates
             return self._chats[self._templates[adapter]]
 
     def _chat(self, adapter: Path | None) -> ServedTemplate:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ...contracts.chat_templates import ChatTemplates, read_chat_templates
 from ...contracts.errors import EngineError, ModelError
 from ...contracts.inference import Request
 from .end_of_turn import end_of_answer
@@ -45,10 +46,9 @@ def _config(path: Path) -> dict[str, Any]:
     return text
 
 
-def trained_template(adapter: Path | None) -> str | None:
-    """Return the chat template that an adapter was trained with; None if it has none of its own."""
-    file = None if adapter is None else adapter / "chat_template.jinja"
-    return file.read_text(encoding="utf-8") if file is not None and file.is_file() else None
+def trained_templates(adapter: Path | None) -> ChatTemplates:
+    """Return the chat templates that an adapter was trained with; none if it has none of its own."""
+    return () if adapter is None else read_chat_templates(adapter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ class Prompts:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(str(path))
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"{path}: the tokenizer cannot be loaded: {error}") from None
-        if (trained := trained_template(adapter)) is not None:
-            self.tokenizer.chat_template = trained
+        if trained := trained_templates(adapter):
+            self.tokenizer.chat_template = dict(trained)
         told = template or ModelTemplate()
         self.markers = markers_of(told.thinking, self.tokenizer)
         self._arguments = {**template_switch(told.thinking, self.tokenizer), **told.arguments}

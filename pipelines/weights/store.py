@@ -13,6 +13,7 @@ import shlex
 from hashlib import blake2b
 from pathlib import Path
 
+from ...contracts import chat_templates
 from ...contracts.errors import ModelError
 from ...contracts.inference import ModelWeights
 from ...contracts.nearest import did_you_mean
@@ -25,7 +26,9 @@ from .convert import CONVERTER, convert
 from .progress import FetchProgress, silent
 
 #: The files of a model directory that affect what it computes.
-CONTENT = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+CONTENT = (
+    "*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", f"{chat_templates.FOLDER}/*.jinja",
+)  # fmt: skip
 #: Of those, the files that tools add to a model without changing it.
 ASIDE = frozenset({"gristmill.json", "trainer_state.json", "all_results.json", "train_results.json"})
 #: Settings of what the trainer writes and no engine loads -> what it is, for messages.

@@ -24,6 +24,7 @@ from gristmill.trainer.data.packs import Pack, pack
 from gristmill.trainer.losses.objective import Objective, StepContext
 from gristmill.trainer.model.decoder import Decoder
 from gristmill.trainer.model.loading import load_model
+from gristmill.trainer.parallel import Processes
 
 
 class Stopped(Exception):
@@ -73,6 +74,15 @@ def stopping() -> type[Stopping]:
 @pytest.fixture
 def stopped() -> type[Stopped]:
     return Stopped
+
+
+@pytest.fixture
+def one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process is the first of two. The other one takes part in nothing, which raises here."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    assert Processes.current() == Processes(0, 2)
 
 
 @pytest.fixture

@@ -47,6 +47,12 @@ def test_a_row_like_the_target_lowers_its_loss_more(bench: Any) -> None:
     assert result.summary["probed"] == 2
 
 
+def test_one_process_of_several_probes_by_itself(bench: Any, one_of_two: None) -> None:
+    """As the first one of ``torchrun``, after a training: the others do not answer."""
+    result = InfluenceScore(model="base", towards="tasks").apply(pa.Table.from_pylist(POOL[:1]), bench)
+    assert result.columns["influence"][0].as_py() > 0
+
+
 def test_every_row_is_probed_from_the_same_weights(bench: Any) -> None:
     step = InfluenceScore(model="base", towards="tasks")
     probe = Probe.of(step.training(), bench.tables["tasks"], bench, 1e-2)

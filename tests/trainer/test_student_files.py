@@ -18,7 +18,10 @@ from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.fit import fit
 from gristmill.trainer.merging.merge import merge
 from gristmill.trainer.methods.sft import SupervisedFineTuning
-from gristmill.trainer.student_files import CHAT_TEMPLATE, base_reference, copy_chat_template
+from gristmill.trainer.model.tensor_files import copy_rest
+from gristmill.trainer.student_files import base_reference, copy_chat_template
+
+CHAT_TEMPLATE = "chat_template.jinja"
 
 
 def test_a_student_is_served_and_merged_with_the_template_of_its_training(
@@ -80,6 +83,33 @@ def test_sources_of_different_templates_leave_the_bases(tmp_path: Path) -> None:
     assert (folders[2] / CHAT_TEMPLATE).read_text() == "out"
     copy_chat_template(folders[:1], folders[2])
     assert (folders[2] / CHAT_TEMPLATE).read_text() == "one"
+
+
+def test_a_source_without_a_template_leaves_the_choice_to_the_others(tmp_path: Path) -> None:
+    """As a model of a domain, which is merged with an instruct model."""
+    folders = [tmp_path / name for name in ("domain", "instruct", "out")]
+    for folder in folders:
+        folder.mkdir()
+    copy_chat_template(folders[:1], folders[2])
+    assert not any(folders[2].iterdir())
+    (folders[1] / "tokenizer_config.json").write_text(json.dumps({"chat_template": "told"}))
+    copy_chat_template(folders[:2], folders[2])
+    assert (folders[2] / CHAT_TEMPLATE).read_text() == "told"
+
+
+def test_all_templates_of_a_base_and_of_its_students_are_copied(
+    tmp_path: Path, make_model: Callable[..., Path], save_tokenizer: Callable[..., None]
+) -> None:
+    base, student, out = make_model(), tmp_path / "student", tmp_path / "out"
+    of_base = {"default": "base", "tool_use": "tools of base", "rag": "texts of base"}
+    of_student = {"default": "own", "tool_use": "own tools"}
+    save_tokenizer(base, template=of_base)
+    save_tokenizer(student, template=of_student)
+    out.mkdir()
+    copy_rest(base, out)
+    assert AutoTokenizer.from_pretrained(out).chat_template == of_base
+    copy_chat_template([student], out)
+    assert AutoTokenizer.from_pretrained(out).chat_template == of_student
 
 
 def test_a_base_that_is_not_on_the_hub_is_named_by_its_path() -> None:

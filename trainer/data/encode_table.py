@@ -84,7 +84,7 @@ def _batches(
     """Encode the rows, in their order."""
     parts = (table.slice(start, BATCH_ROWS) for start in range(0, table.num_rows, BATCH_ROWS))
     count = processes_for(table.num_rows)
-    job = EncodingJob.packed(step, context, encoder.vocabulary) if count > 1 else None
+    job = EncodingJob.packed(step, context, encoder) if count > 1 else None
     made = (
         (EncodedBatch.of(part, encoder) for part in parts)
         if job is None

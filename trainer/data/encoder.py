@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 class Encoder:
     """Encodes rows with the tokenizer of the model at ``path``. A subclass says what is read from a row.
 
-    ``stops``: the tokens at which a server stops.
+    ``path``: its directory. ``stops``: the tokens at which a server stops.
     """
 
     def __init__(self, path: Path) -> None:
         from transformers import AutoTokenizer
 
+        self.path = path
         self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path)
         self.stops = _stops(self.tokenizer, path)
 

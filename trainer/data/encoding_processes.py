@@ -61,18 +61,23 @@ class EncodedBatch:
 
 @dataclass(frozen=True, slots=True)
 class EncodingJob:
-    """What a process needs to encode rows as the training does."""
+    """What a process needs to encode rows as the training does. ``tokenizer``: the directory that has it."""
 
     step: TrainSettings
     models: Mapping[str, ModelWeights]
+    tokenizer: Path
     vocabulary: int
 
     @classmethod
-    def packed(cls, step: TrainSettings, context: Context, vocabulary: int) -> bytes | None:
-        """Return the job for :meth:`unpacked`; None if the step cannot be sent to another process."""
+    def packed(cls, step: TrainSettings, context: Context, encoder: RowEncoder) -> bytes | None:
+        """Return the job for :meth:`unpacked`, to encode as ``encoder`` does.
+
+        None if the step cannot be sent to another process.
+        """
         models = {name: context.weights(name) for _, kind, name in step.references() if kind == "model"}
         try:
-            return pickle.dumps((secrets.learned(), pickle.dumps(cls(step, models, vocabulary))))
+            job = cls(step, models, encoder.encoder.path, encoder.vocabulary)
+            return pickle.dumps((secrets.learned(), pickle.dumps(job)))
         except (pickle.PicklingError, AttributeError, TypeError):
             return None
 
@@ -86,7 +91,7 @@ class EncodingJob:
         user_function.look_in(Path.cwd())
         job: EncodingJob = pickle.loads(inner)
         context: Any = _Models(job.models)
-        encoder = job.step.encoder(context.weights(job.step.model).path)
+        encoder = job.step.encoder(job.tokenizer)
         return RowEncoder.of(job.step, job.step.objective(context), encoder, job.vocabulary)
 
 

@@ -38,7 +38,8 @@ class CycleQD(MeasuredMerge):
     Skill Acquisition for Large Language Models via CycleQD", arXiv 2410.14735).
 
     The paper's quality is a task's success rate, from 0 to 1. Here it is exp(-loss), with the loss of `train:
-    sft` on the task's rows, which takes no generation. The experts give the edges of the grid.
+    sft` on the task's rows and the chat template of the merged model, which takes no generation. The experts
+    give the edges of the grid.
 
     Reads:
         messages (list of turns): conversation to measure on.
@@ -73,16 +74,17 @@ class CycleQD(MeasuredMerge):
 
         from .components import Components
         from .merge import merge
-        from .soup_loss import SoupLoss
+        from .soup_loss import SoupLoss, tokenizer_of
 
         base = base_of(self.model, context)
         directories = [student_of(name, context) for name in self.students]
         tasks = table[INPUT].combine_chunks()
         step = self.measured(context)
+        tokenizer = tokenizer_of(base, directories, context.workdir / "tokenizer")
         measures = []
         for number, _ in enumerate(tasks.dictionary):
             rows = table.filter(pa.array(tasks.indices.to_numpy() == number))
-            measures.append(SoupLoss(base, step, rows, context, f"held-out-{number}"))
+            measures.append(SoupLoss(tokenizer, step, rows, context, f"held-out-{number}"))
         components = Components(context.workdir / "components", self.mutation, context.seed)
         log = Measurements(context.workdir / "losses.json")
 

@@ -20,8 +20,8 @@ class GreedySoup(MeasuredMerge):
 
     The students are tried in the order of their own losses, the lowest first. Each is added to the soup, the
     mean of those added before, only if the loss falls (Wortsman et al., "Model soups", arXiv 2203.05482). The
-    loss is that of `train: sft` on the rows of `from`. So the result is never worse on them than the best
-    student.
+    loss is that of `train: sft` on the rows of `from`, with the chat template of the merged model. So the
+    result is never worse on them than the best student.
 
     Reads:
         messages (list of turns): conversation to measure on.
@@ -33,11 +33,12 @@ class GreedySoup(MeasuredMerge):
 
     def fit(self, table: pa.Table, context: Context) -> Trained:
         from .merge import merge
-        from .soup_loss import SoupLoss
+        from .soup_loss import SoupLoss, tokenizer_of
 
         base = base_of(self.model, context)
         directories = [student_of(name, context) for name in self.students]
-        measure = SoupLoss(base, self.measured(context), table, context)
+        tokenizer = tokenizer_of(base, directories, context.workdir / "tokenizer")
+        measure = SoupLoss(tokenizer, self.measured(context), table, context)
         tried, total = Measurements(context.workdir / "losses.json"), 2 * len(self.students) - 1
 
         def loss_of(chosen: Sequence[int]) -> float:

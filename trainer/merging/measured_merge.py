@@ -40,10 +40,12 @@ class MeasuredMerge(Merge):
         """Return the training whose loss is measured, in the number format that the merge began with."""
         from ..forecast.choose_format import with_format
         from ..methods.sft import SupervisedFineTuning
+        from ..parallel import alone
 
         given = {name: getattr(self, name) for name in ("model", "max_length", "dtype", "device")}
         step = SupervisedFineTuning(quantize="none", **given)
-        return with_format(step, context.workdir / "format.json")
+        with alone():
+            return with_format(step, context.workdir / "format.json")
 
 
 class Measurements:

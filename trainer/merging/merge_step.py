@@ -42,7 +42,7 @@ class MergeStep(Merge):
     2312.06795)."""
     weights: tuple[FiniteFloat, ...] | None = None
     """A weight for each of `students`. By default 1 each. `soup` and `ties` take means, so only the ratios of
-    the weights count there."""
+    the weights count there. With `ties`, a negative weight counts the opposite change."""
     density: float = Field(default=DENSITY, gt=0, le=1)
     """Share of each tensor's change that `ties`, `dare` and `breadcrumbs` keep."""
     outliers: float = Field(default=OUTLIERS, ge=0, lt=1)

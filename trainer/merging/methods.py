@@ -59,9 +59,9 @@ def ties(name: str, changes: Sequence[tuple[int, Tensor]], mix: Mix) -> Tensor:
     """TIES: trim, elect signs, merge.
 
     Trim each change to its largest ``density``; elect the sign of each entry by weighted sum; take the
-    weighted mean of the changes that agree with it. Yadav et al., "TIES-Merging" (NeurIPS 2023, arXiv
-    2306.01708). The paper trims the change of the whole model, and not of each tensor. Its factor lambda of
-    the result is a depth scale of lambda in all blocks.
+    weighted mean of the changes that agree with it. A negative weight counts the opposite change. Yadav et
+    al., "TIES-Merging" (NeurIPS 2023, arXiv 2306.01708). The paper trims the change of the whole model, and
+    not of each tensor. Its factor lambda of the result is a depth scale of lambda in all blocks.
     """
     total = torch.zeros_like(changes[0][1])
     trimmed = []
@@ -73,9 +73,9 @@ def ties(name: str, changes: Sequence[tuple[int, Tensor]], mix: Mix) -> Tensor:
     total.zero_()
     shares = torch.zeros_like(total)
     for weight, change in trimmed:
-        agree = (change.sign() == sign) & (sign != 0)
+        agree = ((weight * change).sign() == sign) & (sign != 0)
         total.add_(change * agree, alpha=weight)
-        shares.add_(agree, alpha=weight)
+        shares.add_(agree, alpha=abs(weight))
     return torch.where(shares != 0, total / shares, 0.0)
 
 

@@ -16,9 +16,11 @@ from ...contracts.peft_settings import size_of
 from ..adapters.dora import DoRA
 from ..adapters.lora import LoRA
 from ..adapters.peft_files import read_adapter, read_adapter_config
+from ..model.checkpoint_tensors import BUFFERS
 from ..model.loading import read_weight
+from ..model.model_config import ModelConfig
 from ..model.tensor_files import TensorReader
-from ..model.trained_tensors import HEAD
+from ..model.trained_tensors import EMBEDDINGS, HEAD
 from ..model.weight_formats import dense
 from ..sparse.delta_files import SparseDelta
 
@@ -134,16 +136,25 @@ class DeltaSource:
 
 
 class ModelSource:
-    """A whole model, fine-tuned from the base. Its change is the difference to the base."""
+    """A whole model, fine-tuned from the base. Its change is the difference to the base.
+
+    A head that is the embeddings, and buffers that follow from the config, may be stored in only one of them.
+    """
 
     def __init__(self, path: Path, base: Path) -> None:
         self.path, self.reader = path, TensorReader(path)
+        tied = ModelConfig.read(base).tied
         with TensorReader(base) as reader:
-            wanted = _weights(reader)
-        self.names = frozenset(_weights(self.reader))
+            wanted = _weights(reader, tied)
+        self.names = _weights(self.reader, tied)
         if self.names != wanted:
             apart = sorted(self.names ^ wanted)
             raise ModelError(f"{path}: not fine-tuned from {base}: only one has {', '.join(apart[:3])}")
+        if tied and HEAD in self.reader and not self._has_tied_head():
+            raise ModelError(
+                f"{path}: not fine-tuned from {base}, whose head is its embeddings: its {HEAD} differs from "
+                "its embeddings"
+            )
 
     def change(self, name: str, weight: Tensor) -> Tensor:
         theirs = dense(read_weight(self.reader, name), torch.float32)
@@ -153,8 +164,13 @@ class ModelSource:
             )
         return theirs - weight
 
+    def _has_tied_head(self) -> bool:
+        return torch.equal(self.reader.get(HEAD), self.reader.get(EMBEDDINGS))
 
-def _weights(reader: TensorReader) -> frozenset[str]:
+
+def _weights(reader: TensorReader, tied: bool) -> frozenset[str]:
+    """Return the names of the tensors that a training can change. ``tied``: the head is the embeddings."""
     from ..model.bitsandbytes_layout import is_part
 
-    return frozenset(name for name in reader if not is_part(name))
+    names = {name for name in reader if not is_part(name) and not BUFFERS.fullmatch(name)}
+    return frozenset(names - {HEAD} if tied else names)

@@ -19,6 +19,7 @@ from ...contracts.durable import replace_directory
 from ...contracts.errors import ModelError
 from ...kernels.top_k import top_k_mask
 from ..model.tensor_files import content_digest
+from ..student_files import copy_chat_template
 
 WEIGHTS, CONFIG = "ternary_delta.safetensors", "ternary_delta.json"
 FORMAT = "gristmill ternary delta 1"
@@ -76,11 +77,13 @@ def save_ternary(
     shapes: dict[str, tuple[int, ...]],
     tensor: Callable[[str], Ternary],
     base: str,
+    source: Path,
 ) -> int:
     """Write a compressed change to ``directory``, atomically, and read it back. Returns its bytes.
 
     ``shapes``: of each tensor by its name. ``tensor``: returns one. ``base``: the base that it applies to,
-    for the reader's information. Raises ModelError if what was read back differs.
+    for the reader's information. ``source``: what is compressed, whose chat template is kept. Raises
+    ModelError if what was read back differs.
     """
     from safetensors.torch import save_file
 
@@ -97,6 +100,7 @@ def save_ternary(
         "digest": content_digest(parts),
     }
     (temporary / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    copy_chat_template([source], temporary)
     TernarySource(temporary)
     size = (temporary / WEIGHTS).stat().st_size
     replace_directory(temporary, directory)

@@ -15,6 +15,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from ...contracts.chat_templates import FOLDER
 from ...contracts.errors import ModelError
 from .checkpoint_tensors import BUFFERS, INDEX, SINGLE, stored_tensors
 
@@ -177,17 +178,22 @@ def content_digest(tensors: Mapping[str, Tensor]) -> str:
     return whole.hexdigest()
 
 
-def check_place(out: Path, reads: Iterable[Path]) -> None:
-    """Raise ModelError if writing a model to ``out`` would overwrite its inputs or anything but a model."""
+def check_place(
+    out: Path, reads: Iterable[Path], *, what: str = "a model", mark: str = "config.json"
+) -> None:
+    """Raise ModelError if writing to ``out`` would overwrite its inputs or anything else.
+
+    ``what``: what is written, and may be replaced. ``mark``: the file by which it is known.
+    """
     place = out.resolve()
     for path in reads:
         read = path.resolve()
         if place == read or place in read.parents:
             raise ModelError(f"{out}: writing there would overwrite the input {path}: give another directory")
     if place.exists() and not place.is_dir():
-        raise ModelError(f"{out}: this is a file: give a directory to write the model to")
-    if place.is_dir() and any(place.iterdir()) and not (place / "config.json").is_file():
-        raise ModelError(f"{out}: this directory holds something other than a model; give an empty directory")
+        raise ModelError(f"{out}: this is a file: give a directory to write {what} to")
+    if place.is_dir() and any(place.iterdir()) and not (place / mark).is_file():
+        raise ModelError(f"{out}: this directory holds something other than {what}; give an empty directory")
 
 
 def check_written(directory: Path, digests: dict[str, str]) -> None:
@@ -207,10 +213,12 @@ def check_written(directory: Path, digests: dict[str, str]) -> None:
 
 
 def copy_rest(source: Path, directory: Path) -> None:
-    """Copy everything of a model directory except weights: the config, the tokenizer, the chat template."""
+    """Copy everything of a model directory except weights: the config, the tokenizer, the chat templates."""
     for file in sorted(source.iterdir()):
         if file.is_file() and not file.name.endswith(WEIGHT_FILES):
             shutil.copyfile(file, directory / file.name)
+    if (source / FOLDER).is_dir():
+        shutil.copytree(source / FOLDER, directory / FOLDER, copy_function=shutil.copyfile)
 
 
 def _raw(tensor: Tensor) -> memoryview:

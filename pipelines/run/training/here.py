@@ -15,8 +15,11 @@ from .torchrun import lead, started_several
 
 
 def train_here(operator: Train, table: pa.Table, context: Context, tell: Callable[[str], None]) -> Trained:
-    """Train in as many processes as the step asks for. ``tell``: reports a restart."""
-    if started_several():
+    """Train in all processes of ``torchrun``, or else in as many as the step asks for.
+
+    ``tell``: reports a restart.
+    """
+    if started_several() and not operator.alone:
         return lead(TrainingJob.of(operator, table, context), context)
     size = operator.processes_on(gpus() if operator.processes == "auto" else 0)
     if size == 1:

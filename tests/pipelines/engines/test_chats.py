@@ -64,6 +64,17 @@ def test_a_student_is_asked_with_the_template_of_its_training(tmp_path: Path, sa
     assert [tokens.begun for tokens in made.chats.tokens(asked)] == [True, False, False, True]
 
 
+def test_a_student_has_a_template_for_tools_as_in_its_training(tmp_path: Path, save_tokenizer: Any) -> None:
+    made = Made(tmp_path, save_tokenizer)
+    student = trained(tmp_path, "student", STUDENT)
+    (student / "additional_chat_templates").mkdir()
+    (student / "additional_chat_templates" / "tool_use.jinja").write_text("[{{ tools[0].function.name }}]")
+    tools = '[{"type": "function", "function": {"name": "look", "parameters": {}}}]'
+    asked = replace(ASKED, adapter=student)
+    plain = "[user] q\n<|end|>[assistant] <thought>"
+    assert made.texts(asked, replace(asked, tools=tools)) == [plain, "[look]"]
+
+
 def test_a_student_s_answer_is_read_by_its_own_markers(tmp_path: Path, save_tokenizer: Any) -> None:
     made = Made(tmp_path, save_tokenizer)
     student = replace(ASKED, adapter=trained(tmp_path, "student", STUDENT))

@@ -90,6 +90,18 @@ def test_the_digest_follows_the_content_and_not_the_place(tmp_path: Path) -> Non
     assert digest(str(first)) not in (before, after)
 
 
+def test_every_chat_template_is_part_of_a_model(tmp_path: Path) -> None:
+    path = model_at(tmp_path / "a")
+    found = {digest(str(path))}
+    more = path / "additional_chat_templates"
+    more.mkdir()
+    for file in (path / "chat_template.jinja", more / "tool_use.jinja"):
+        for text in ("one", "another"):
+            file.write_text(text)
+            found.add(digest(str(path)))
+    assert len(found) == 5
+
+
 @pytest.mark.parametrize("name", ["gristmill.json", "notes.md", "optimizer.pt"])
 def test_files_that_do_not_decide_what_a_model_computes_are_no_part_of_it(tmp_path: Path, name: str) -> None:
     path = model_at(tmp_path / "a")

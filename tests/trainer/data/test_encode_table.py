@@ -49,7 +49,7 @@ def test_processes_encode_the_same_in_the_same_order_also_if_one_is_lost(
     encoder: RowEncoder, stopping, tmp_path: Path
 ) -> None:
     parts = [many(60).slice(start, 3) for start in range(0, 60, 3)]
-    job = EncodingJob.packed(STEP, stopping(tmp_path, tmp_path), 258)
+    job = EncodingJob.packed(STEP, stopping(tmp_path, tmp_path / "base"), encoder)
     assert job is not None
     checks: list[int] = []
     mine = {child.pid for child in psutil.Process().children()}

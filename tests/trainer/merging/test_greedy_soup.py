@@ -12,7 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from gristmill.contracts import registry
-from gristmill.contracts.errors import DataError
+from gristmill.contracts.chat_templates import read_chat_templates, write_chat_templates
+from gristmill.contracts.errors import DataError, ModelError
+from gristmill.trainer.data.named_templates import NAMED_TEMPLATES
 from gristmill.trainer.merging.greedy_soup import GreedySoup, greedy
 from gristmill.trainer.merging.merge import merge
 from gristmill.trainer.methods.sft import SupervisedFineTuning
@@ -74,6 +76,38 @@ def test_the_loss_is_the_trainers_and_the_soup_the_mean(
     assert not (bench.workdir / "tried").exists()
     measured_twice = [each for each in bench.reports if "held_out_loss" in each[2]]
     assert len(measured_twice) == 2 + 5 + 1  # what was measured before the stop is not measured again
+
+
+def test_one_process_of_several_measures_by_itself(
+    bench: Any, one_of_two: None, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """As the first one of ``torchrun``, after a training: the others do not answer."""
+    _changed(bench.path, tmp_path / "left", 0.2)
+    made = GreedySoup(model="base", students=("left",)).fit(pa.Table.from_pylist(rows), bench)
+    assert made.metrics["merged"] == ["left"]
+
+
+def test_rows_are_rendered_as_the_merged_model_is_asked(
+    bench: Any, stopping: Any, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """With the template of the students, where the base has none."""
+    for name in ("left", "right"):
+        _changed(bench.path, tmp_path / name, 0.2)
+        write_chat_templates(tmp_path / name, (("default", NAMED_TEMPLATES["plain"]),))
+    write_chat_templates(bench.path, ())
+    step = GreedySoup(model="base", students=("left", "right"), dtype="fp32")
+    table = pa.Table.from_pylist(rows)
+    made = step.fit(table, bench)
+    plain = SupervisedFineTuning(
+        model="left", quantize="none", dtype="fp32", evaluate_on="held", max_steps=1, max_length=128
+    )
+    measured = plain.fit(table, stopping(tmp_path / "t", tmp_path / "left", tables={"held": table}))
+    first = measured.history["held_out_loss"][0].as_py()
+    assert made.metrics["tried"]["left"] == pytest.approx(first, rel=1e-6)
+    assert read_chat_templates(made.adapter) == read_chat_templates(tmp_path / "left")
+    write_chat_templates(tmp_path / "right", (("default", NAMED_TEMPLATES["chatml"]),))
+    with pytest.raises(ModelError, match="no common one, so rows cannot be measured"):
+        step.fit(table, bench)
 
 
 def test_rows_that_cannot_be_measured_are_refused(bench: Any, tmp_path: Path) -> None:

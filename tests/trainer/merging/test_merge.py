@@ -82,6 +82,17 @@ def _stored(path: Path, out: Path, dtype: torch.dtype) -> Path:
     return out
 
 
+def _save(path: Path, tensors: dict[str, Tensor]) -> None:
+    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+
+
+def _tuned(path: Path, out: Path) -> Path:
+    """Write a fine-tuned model, in which each tensor differs."""
+    shutil.copytree(path, out)
+    _save(out, {name: tensor * 1.5 for name, tensor in _tensors(path).items()})
+    return out
+
+
 @pytest.mark.parametrize("kind", ["lora", "rslora", "dora", "delta"])
 def test_transformers_loads_the_merged_model_with_the_trained_logits(
     kind: str, make_model, tmp_path: Path
@@ -165,6 +176,17 @@ def test_ties_trims_elects_and_averages_those_that_agree() -> None:
     merged = METHODS["ties"]("w", [(0, one), (1, two)], Mix((1.0, 1.0), 0.75, 0))
     # Kept: 5, -4, 3 and 3, 2, -9. Signs: +, -, none, -.
     assert merged.tolist() == [4.0, -4.0, 0.0, -9.0]
+
+
+def test_ties_takes_a_negative_weight_as_one_of_the_opposite_change() -> None:
+    generator = torch.Generator().manual_seed(4)
+    one, two = torch.randn(2, 50, generator=generator)
+    merged = METHODS["ties"]("w", [(0, one), (1, two)], Mix((0.5, -2.0), 0.6, 0))
+    opposite = METHODS["ties"]("w", [(0, one), (1, -two)], Mix((0.5, 2.0), 0.6, 0))
+    assert torch.equal(merged, opposite)
+    ones = torch.ones(1)
+    assert METHODS["ties"]("w", [(0, ones), (1, ones)], Mix((0.5, -2.0), 1.0, 0)).tolist() == [-1.0]
+    assert METHODS["ties"]("w", [(0, ones)], Mix((-1.0,), 1.0, 0)).tolist() == [-1.0]
 
 
 def test_dare_keeps_its_share_rescaled_and_is_the_change_on_average() -> None:
@@ -263,6 +285,37 @@ def test_what_does_not_fit_is_refused(make_model, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="weights has 2 for 1 models: give one weight for each"):
         merge(path, [tmp_path / "a"], tmp_path / "out", weights=[1, 1])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("holder", ["base", "tuned"])
+def test_a_tied_head_and_buffers_may_be_stored_in_one_model_alone(
+    holder: str, make_model, tmp_path: Path
+) -> None:
+    path = make_model(tie_word_embeddings=True)
+    tuned = _tuned(path, tmp_path / "tuned")
+    folder = path if holder == "base" else tuned
+    tensors = _tensors(folder)
+    more = {
+        "lm_head.weight": tensors["model.embed_tokens.weight"].clone(),
+        "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(8),
+    }
+    _save(folder, tensors | more)
+    merge(path, [tuned], tmp_path / "merged")
+    wanted, merged = _tensors(tuned), _tensors(tmp_path / "merged")
+    assert merged.keys() == _tensors(path).keys()
+    for name in wanted.keys() & merged.keys():
+        torch.testing.assert_close(merged[name], wanted[name], atol=1e-6, rtol=1e-6)
+    if holder == "base":
+        assert torch.equal(merged["lm_head.weight"], merged["model.embed_tokens.weight"])
+
+
+def test_a_head_of_its_own_over_a_tied_base_is_refused(make_model, tmp_path: Path) -> None:
+    path = make_model(tie_word_embeddings=True)
+    tuned = _tuned(path, tmp_path / "tuned")
+    tensors = _tensors(tuned)
+    _save(tuned, tensors | {"lm_head.weight": 2 * tensors["model.embed_tokens.weight"]})
+    with pytest.raises(ModelError, match=r"whose head is its embeddings: its lm_head\.weight differs"):
+        merge(path, [tuned], tmp_path / "merged")
 
 
 def test_a_prefixed_dequantization_is_what_merging_sees(make_model, tmp_path: Path) -> None:

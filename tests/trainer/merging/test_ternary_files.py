@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from gristmill.contracts.chat_templates import read_chat_templates, write_chat_templates
 from gristmill.contracts.errors import ModelError
 from gristmill.contracts.inference import ModelWeights
 from gristmill.pipelines.cli.main import main
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.load_adapted import load_adapted
+from gristmill.trainer.merging.compress import compress
 from gristmill.trainer.merging.merge import merge
 from gristmill.trainer.merging.ternary_files import WEIGHTS, Ternary, TernarySource
 from gristmill.trainer.sparse.delta_files import save_delta
@@ -94,6 +97,42 @@ def test_a_compressed_change_is_merged(
         wanted = Ternary.of(exact, 0.2, 2.0).dense(tuple(exact.shape))
         apart = (merged[name] - base[name] - wanted).abs() > 1e-5
         assert apart.float().mean() < 0.01, name  # entries that are equal but for rounding
+
+
+def test_it_is_replaced_and_a_model_is_not(make_model, tmp_path: Path) -> None:
+    path, change, small = make_model(), tmp_path / "change", tmp_path / "small"
+    _trained(path, change)
+    sizes = [compress(path, change, small, density=density).bytes for density in (0.2, 0.1)]
+    assert (small / WEIGHTS).stat().st_size == sizes[1] < sizes[0]
+    other = make_model(name="other")
+    with pytest.raises(ModelError, match="holds something other than a compressed change"):
+        compress(path, change, other)
+
+
+def test_the_template_of_the_source_is_kept(make_model, tmp_path: Path) -> None:
+    path, change, small = make_model(), tmp_path / "change", tmp_path / "small"
+    _trained(path, change)
+    own = (("default", "own"),)
+    write_chat_templates(path, ())
+    write_chat_templates(change, own)
+    compress(path, change, small)
+    merge(path, [small], tmp_path / "merged")
+    assert read_chat_templates(tmp_path / "merged") == own
+
+
+def test_a_head_that_no_base_has_is_not_lost(make_model, tmp_path: Path) -> None:
+    path, judge = make_model(), tmp_path / "judge"
+    judge.mkdir()
+    settings = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "modules_to_save": ["score"]}
+    (judge / "adapter_config.json").write_text(json.dumps(settings))
+    layer = "base_model.model.model.layers.0.mlp.up_proj.lora_"
+    factors = {f"{layer}A.weight": torch.ones(2, 64), f"{layer}B.weight": torch.ones(96, 2)}
+    head = {"base_model.model.score.weight": torch.ones(1, 64)}
+    save_file(factors | head, judge / "adapter_model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="has the head of a reward model"):
+        compress(path, judge, tmp_path / "small")
+    save_file(factors, judge / "adapter_model.safetensors", metadata={"format": "pt"})
+    assert compress(path, judge, tmp_path / "small").tensors == 1
 
 
 def test_what_is_damaged_or_does_not_fit_is_refused(make_model, tmp_path: Path) -> None:
