@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from ...contracts.errors import ModelError
 from ...contracts.inference import Message
+from ...contracts.number_values import NUMBERS
 from .answers import Answers, GeneratedTurn
 from .chat_template import MARK, PROBE, ChatTemplate, TemplateOptions
 from .encoder import Encoder
@@ -144,7 +145,7 @@ class ChatEncoder(Encoder):
     ) -> TokenSequence:
         """Add the weights of the response's tokens and of its end; the tokens before it have the weight 1."""
         length = len(self._tokens(response))
-        if not isinstance(given, (list, tuple)) or not all(isinstance(each, (int, float)) for each in given):
+        if not isinstance(given, (list, tuple)) or not all(isinstance(each, NUMBERS) for each in given):
             raise Unfit("wrong weights", f"its token weights are {given!r:.40}, not a list of numbers")
         if len(given) != length + 1:
             raise Unfit(

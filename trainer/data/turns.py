@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from ...contracts.number_values import as_number
 from ...contracts.rows import without_nulls
 from .unfit import Unfit
 
@@ -93,8 +94,7 @@ def written_by_model(turn: Turn) -> str:
 
 def is_weighted(turn: Turn) -> bool:
     """Whether the turn may be trained on: its ``weight``, if it has one, is not 0."""
-    weight = turn.get("weight")
-    return not (isinstance(weight, (int, float)) and weight == 0)
+    return as_number(turn.get("weight")) != 0
 
 
 def _turn(number: int, given: Any) -> Turn:
