@@ -80,11 +80,13 @@ class PolicyObjective(Objective):
         self.reward, self.group = reward, group
 
     def encode(self, row: Row, encoder: ChatEncoder) -> Example:
-        prompt, response, sampled = encoder.opening(read_asked(row)), *read_sampled(row)
+        prompt = encoder.opening(read_asked(row), row.get("tools"))
+        response, sampled = read_sampled(row)
         if row.get("prompt_tokens") not in (None, len(prompt)):
             raise ValueError(
                 f"its prompt is {len(prompt)} tokens here, but was {row['prompt_tokens']} when it was "
-                "sampled: give a system prompt as the column 'system', and sample with the same template"
+                "sampled: give a system prompt as the column 'system', tools as 'tools' and only if it was "
+                "sampled with them, and sample with the same template"
             )
         tokens = TokenSequence((*prompt, *response), (*[False] * len(prompt), *[True] * len(response)))
         return Example(

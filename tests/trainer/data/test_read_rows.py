@@ -49,7 +49,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], list[dict[str, Any]]]] = 
     ("reward", {"loss": "regression"}, TEXT | {"target": 0.5}, [{"target": None}, {"prompt": None}]),
     ("grpo", {"group": "topic"}, SAMPLED, [
         {"response_tokens": None}, {"logprobs": [-0.5]}, {"reward": "good"}, {"topic": None},
-        {"prompt": None},
+        {"prompt": None}, {"tools": "no json"},
     ]),
     ("text", {}, {"text": "abcd"}, [{"text": ""}, {"text": None}, {"text": 5}, {"weight": 0}]),
 ]  # fmt: skip

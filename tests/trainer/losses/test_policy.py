@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from gristmill.contracts.errors import DataError
+from gristmill.trainer.data.chat import ChatEncoder
 from gristmill.trainer.data.examples import Example
 from gristmill.trainer.methods.grpo import GroupRelativePolicyOptimization
 from gristmill.trainer.model.loading import load_model
@@ -245,6 +249,26 @@ def test_a_conversation_is_read_as_its_prompt_and_its_tokens(lab, samples, conte
     (tokens,) = one.sequences
     assert tokens.ids == lab.encoder.encode(turns).ids
     assert list(tokens.ids[-4:]) == row["response_tokens"]
+
+
+def test_the_prompt_offers_the_tools_that_the_sampler_was_offered(
+    samples, context, tmp_path: Path, save_tokenizer: Callable[..., None]
+) -> None:
+    save_tokenizer(
+        tmp_path,
+        template="{% if tools %}<|start|>tools {{ tools | tojson }}<|end|>\n{% endif %}{% for m in messages %}"
+        "<|start|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}",
+    )
+    encoder = ChatEncoder(tmp_path)
+    tools = [{"type": "function", "function": {"name": "lookup"}}]
+    row = {**samples[0], "tools": json.dumps(tools)}
+    served = encoder.tokenizer.apply_chat_template(
+        [{"role": "user", "content": row["prompt"]}], tools=tools, add_generation_prompt=True, return_dict=False
+    )
+    objective = step().objective(context)
+    (tokens,) = objective.encode({**row, "prompt_tokens": len(served)}, encoder).sequences
+    assert list(tokens.ids) == [*served, *row["response_tokens"]]
 
 
 def test_settings_that_do_not_fit_are_refused() -> None:
