@@ -91,8 +91,8 @@ class DirectPreferenceOptimization(PreferenceTraining):
             )
         if self.optimism and self.reference_free:
             raise ValueError("optimism is relative to the reference: remove reference_free")
-        if self.optimism_over == "sampled" and not self.optimism:
-            raise ValueError("optimism_over: sampled needs optimism above 0, such as 0.001")
+        if self.optimism_over != "chosen" and not self.optimism:
+            raise ValueError(f"optimism_over: {self.optimism_over} needs optimism above 0, such as 0.001")
         if self.loss == "exo_pair" and not self.label_smoothing:
             raise ValueError("the loss 'exo_pair' needs label_smoothing above 0, such as 0.01")
         return self

@@ -253,6 +253,12 @@ def test_what_the_reference_sampled_is_read_and_checked_with_the_pair() -> None:
     assert (tuple(plain.uses_columns()), plain.sequences_per_row) == (("chosen", "rejected"), 2)
 
 
+@pytest.mark.parametrize("over", ["both", "sampled"])
+def test_a_response_of_an_optimistic_term_that_is_not_there_is_refused(over: str) -> None:
+    with pytest.raises(ValueError, match=f"optimism_over: {over} needs optimism above 0"):
+        DirectPreferenceOptimization.model_validate({"model": "base", "optimism_over": over})
+
+
 def test_orpo_over_the_whole_sequence_is_what_trl_computes(lab, pairs, context) -> None:
     """-log p is the mean over prompt and response; the odds are those of the responses alone."""
     step = OddsRatioPreferenceOptimization(model="base", odds_weight=0.7, likelihood="sequence")
