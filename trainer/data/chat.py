@@ -20,7 +20,7 @@ from .chat_template import MARK, PROBE, ChatTemplate, TemplateOptions
 from .encoder import Encoder
 from .examples import TokenSequence
 from .span_weights import read_spans, weigh_tokens
-from .turns import Turn, check_answered, is_weighted, read_tools, read_turns, text_of, written_by_model
+from .turns import Turn, check_answered, check_asked, is_weighted, read_tools, read_turns, text_of, written_by_model
 from .unfit import Unfit
 
 #: Turns whose tokens are trained on. ``all``: every token except the first.
@@ -31,16 +31,22 @@ class ChatEncoder(Encoder):
     """Encodes rows with a model's own tokenizer, and its chat template or that of ``options``.
 
     ``train_on``: which turns are trained on: the last, each of the assistant's or of the user's, or all.
+    ``only_last``: of the user's turns, the last, which ends the conversation, is trained on alone.
     ``stops``: the tokens at which a server stops. ``end_of_turn``: the one that ends an answer. Raises
     ModelError if the model has no chat template, or if its template ends a turn with a token at which
     generation does not stop.
     """
 
     def __init__(
-        self, path: Path, *, train_on: TrainOn = "last", options: TemplateOptions | None = None
+        self,
+        path: Path,
+        *,
+        train_on: TrainOn = "last",
+        only_last: bool = False,
+        options: TemplateOptions | None = None,
     ) -> None:
         super().__init__(path)
-        self.train_on = train_on
+        self.train_on, self.only_last = train_on, only_last
         self.template = ChatTemplate(self.tokenizer, options or TemplateOptions(), path)
         texts = [str(self.tokenizer.convert_ids_to_tokens(stop)) for stop in self.stops]
         self._answers = Answers(self.template, texts, path)
@@ -87,6 +93,14 @@ class ChatEncoder(Encoder):
         """
         turns, functions = read_turns(messages), read_tools(tools)
         if self.train_on == "user":
+            if self.only_last:
+                check_asked(turns)
+            if response_weights is not None or span_weights:
+                raise Unfit(
+                    "wrong weights",
+                    "its token_weights or span_weights are those of an answer, but the user's turns are "
+                    "trained on: leave them out, or give train_on: last",
+                )
             return [self._encode_users(turns, functions)]
         check_answered(turns)
         numbers = [len(turns) - 1]
@@ -187,7 +201,7 @@ class ChatEncoder(Encoder):
         return TokenSequence(sequence.ids, sequence.trained, (*before, *weights))
 
     def _encode_users(self, turns: Sequence[Turn], tools: list[dict[str, Any]] | None) -> TokenSequence:
-        """Encode the conversation up to the user's last turn, and train on all turns of the user."""
+        """Encode the conversation up to the user's last turn, and train on it and on those before it."""
         last = max((place for place, turn in enumerate(turns) if turn["role"] == "user"), default=None)
         if last is None:
             raise Unfit("no turn to train on", "no turn is the user's")
@@ -196,6 +210,8 @@ class ChatEncoder(Encoder):
         ids, places = self._placed(text)
         trained = [False] * len(ids)
         for number, turn in enumerate(spoken):
+            if self.only_last and number != last:
+                continue
             if turn["role"] != "user" or not text_of(turn["content"]).strip():
                 continue
             start, stop = self._span(text, spoken, number, tools)

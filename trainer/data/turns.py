@@ -42,6 +42,14 @@ def check_answered(turns: Sequence[Turn]) -> None:
         raise Unfit("empty response", "the response is empty: all labels would be masked")
 
 
+def check_asked(turns: Sequence[Turn]) -> None:
+    """Raise Unfit unless the last turn is the user's, with a text."""
+    if turns[-1]["role"] != "user":
+        raise Unfit("no turn to train on", "the last turn is not the user's")
+    if not text_of(turns[-1]["content"]).strip():
+        raise Unfit("empty response", "the user's last turn is empty: all labels would be masked")
+
+
 def text_of(content: object) -> str:
     """Return the text of a turn's content, its parts joined."""
     if isinstance(content, str):

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from ...contracts.context import Context
 from ...contracts.rows import Row
-from ..data.read_rows import check_conversation, read_beside
+from ..data.read_rows import read_beside
 from .preference import PreferenceTraining
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class DirectPreferenceOptimization(PreferenceTraining):
     def check_row(self, row: Row) -> None:
         super().check_row(row)
         if self._third:
-            check_conversation(row, read_beside(row, self._third), answered=self.train_on == "last")
+            self.check_side(row, read_beside(row, self._third))
 
     @property
     def _third(self) -> str | None:

@@ -59,7 +59,7 @@ class MultitaskFineTuning(SupervisedFineTuning):
     @model_validator(mode="after")
     def _equal_shares(self) -> Self:
         if self.mix is not None:
-            raise ValueError("mix: tasks have equal shares already, whatever their numbers of rows: remove it")
+            raise ValueError("mix: tasks have equal shares already, for any numbers of rows: remove it")
         return self
 
     def uses_columns(self) -> Iterable[str]:

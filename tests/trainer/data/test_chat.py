@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,6 +81,17 @@ def test_a_user_may_have_the_last_word_where_the_user_is_learnt(model: Path) -> 
     ):
         with pytest.raises(ValueError, match=why):
             encoder.encode(turns)
+
+
+@pytest.mark.parametrize(
+    "weights", [{"response_weights": [1.0, 2.0]}, {"span_weights": [{"start": 0, "end": 1, "weight": 2.0}]}]
+)
+def test_weights_of_an_answer_do_not_fit_where_the_user_is_learnt(model: Path, weights: dict[str, Any]) -> None:
+    encoder = ChatEncoder(model, train_on="user")
+    with pytest.raises(Unfit, match="token_weights or span_weights are those of an answer") as raised:
+        encoder.encode_turns(TALK, **weights)
+    assert raised.value.reason == "wrong weights"
+    assert encoder.encode_turns(TALK, span_weights=[]) == encoder.encode_turns(TALK)
 
 
 #: My wording of what hybrid thinking models do: the last answer has a think block, earlier ones have none.

@@ -44,6 +44,10 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], list[dict[str, Any]]]] = 
         {"chosen": [USER, ANSWER], "rejected": [{"role": "user", "content": "other"}, ANSWER]},
         {"chosen": [{"content": "x"}]}, {"weight": "heavy"}, {"chosen": " "},
     ]),
+    ("dpo", {"train_on": "user"}, {"chosen": [USER], "rejected": [{"role": "user", "content": "z"}]}, [
+        {"chosen": [USER, ANSWER], "rejected": [USER, {"role": "assistant", "content": "z"}]},
+        {"chosen": [{"role": "user", "content": " "}]},
+    ]),
     ("kto", {}, TEXT | {"passed": True}, [{"passed": 1}, {"passed": None}, {"response": ""}]),
     ("reward", {}, PAIR, [{"chosen": "xyz"}, {"margin": "wide"}, {"rejected": ""}]),
     ("reward", {"loss": "regression"}, TEXT | {"target": 0.5}, [{"target": None}, {"prompt": None}]),

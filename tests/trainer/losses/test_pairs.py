@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,6 +163,36 @@ def test_a_model_that_asks_learns_from_pairs_of_questions(lab, context, kind: ty
     assert [encoder.show(tokens).split("<")[0] for tokens in pair] == ["how far", "far"]
     with pytest.raises(ValueError, match="the last turn is not the assistant's"):
         lab.encode(step.objective(context), [{"_id": "r", **row}])
+
+
+@pytest.mark.parametrize("kind", FORMULAS)
+def test_only_the_question_in_which_a_pair_differs_is_trained_on(lab, context, kind: type[TrainStep]) -> None:
+    before = [{"role": "user", "content": "far off"}, {"role": "assistant", "content": "no"}]
+    row = {
+        "_id": "r",
+        "chosen": [*before, {"role": "user", "content": "how far"}],
+        "rejected": [*before, {"role": "user", "content": "far"}],
+    }
+    step = kind(model="base", train_on="user")
+    encoder = step.encoder(lab.path)
+    pair = step.objective(context).encode(row, encoder).sequences
+    assert [encoder.show(tokens) for tokens in pair] == ["how far<|end|>", "far<|end|>"]
+
+
+def test_a_pair_that_a_template_makes_the_same_is_none(
+    context, tmp_path: Path, save_tokenizer: Callable[..., None]
+) -> None:
+    save_tokenizer(
+        tmp_path,
+        template="{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content | trim }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}",
+    )
+    step = SimplePreferenceOptimization(model="base")
+    encoder, objective = step.encoder(tmp_path), step.objective(context)
+    row = {"_id": "r", "prompt": "a", "chosen": "b", "rejected": "c"}
+    objective.encode(row, encoder)
+    with pytest.raises(Unfit, match="chosen and rejected are the same tokens"):
+        objective.encode({**row, "rejected": "b\n"}, encoder)
 
 
 def test_dpos_reference_is_the_model_before_training_and_the_margin_starts_at_0(lab, pairs, context) -> None:
