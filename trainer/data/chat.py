@@ -20,7 +20,16 @@ from .chat_template import MARK, PROBE, ChatTemplate, TemplateOptions
 from .encoder import Encoder
 from .examples import TokenSequence
 from .span_weights import read_spans, weigh_tokens
-from .turns import Turn, check_answered, check_asked, is_weighted, read_tools, read_turns, text_of, written_by_model
+from .turns import (
+    Turn,
+    check_answered,
+    check_asked,
+    is_weighted,
+    read_tools,
+    read_turns,
+    text_of,
+    written_by_model,
+)
 from .unfit import Unfit
 
 #: Turns whose tokens are trained on. ``all``: every token except the first.

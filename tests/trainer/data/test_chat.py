@@ -86,7 +86,9 @@ def test_a_user_may_have_the_last_word_where_the_user_is_learnt(model: Path) -> 
 @pytest.mark.parametrize(
     "weights", [{"response_weights": [1.0, 2.0]}, {"span_weights": [{"start": 0, "end": 1, "weight": 2.0}]}]
 )
-def test_weights_of_an_answer_do_not_fit_where_the_user_is_learnt(model: Path, weights: dict[str, Any]) -> None:
+def test_weights_of_an_answer_do_not_fit_where_the_user_is_learnt(
+    model: Path, weights: dict[str, Any]
+) -> None:
     encoder = ChatEncoder(model, train_on="user")
     with pytest.raises(Unfit, match="token_weights or span_weights are those of an answer") as raised:
         encoder.encode_turns(TALK, **weights)

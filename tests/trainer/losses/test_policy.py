@@ -282,15 +282,18 @@ def test_the_prompt_offers_the_tools_that_the_sampler_was_offered(
 ) -> None:
     save_tokenizer(
         tmp_path,
-        template="{% if tools %}<|start|>tools {{ tools | tojson }}<|end|>\n{% endif %}{% for m in messages %}"
-        "<|start|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}"
+        template="{% if tools %}<|start|>tools {{ tools | tojson }}<|end|>\n{% endif %}"
+        "{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}",
     )
     encoder = ChatEncoder(tmp_path)
     tools = [{"type": "function", "function": {"name": "lookup"}}]
     row = {**samples[0], "tools": json.dumps(tools)}
     served = encoder.tokenizer.apply_chat_template(
-        [{"role": "user", "content": row["prompt"]}], tools=tools, add_generation_prompt=True, return_dict=False
+        [{"role": "user", "content": row["prompt"]}],
+        tools=tools,
+        add_generation_prompt=True,
+        return_dict=False,
     )
     objective = step().objective(context)
     (tokens,) = objective.encode({**row, "prompt_tokens": len(served)}, encoder).sequences
