@@ -127,7 +127,7 @@ class PolicyObjective(Objective):
             weights = weights / lengths
         shares = means = weights[pack.owners]
         if self.surrogate.loss_scale == "constant":  # these shares do not add up to 1
-            means = shares * (self.surrogate.length / lengths)[pack.owners]
+            means = shares * self.surrogate.length / lengths[pack.owners]
         figures = {
             "clipped": (means * clipped).sum(),
             "ratio": (means * log_ratio.detach().exp()).sum(),
