@@ -133,7 +133,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     projection = None if step.sparse is None else step.sparse.projection(derive_seed(context.seed, "sparse"))
     phases = [len(steps)]
     if projection is not None:
-        projection.steps = len(steps)
+        projection.steps, projection.packs = len(steps), _data(objective, examples, steps).packs
         projection.begin(model)
         phases = projection.phases()
     trained = sum(each.numel() for each in model.parameters() if each.requires_grad)

@@ -10,6 +10,7 @@ from pydantic import Field
 from ...contracts.context import Context
 from ...contracts.errors import DataError
 from ...contracts.evaluation import Evaluate
+from ...contracts.number_values import NUMBERS
 from ...contracts.operators import Apply, FilledStepRef, check_names
 from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
@@ -162,6 +163,6 @@ def _means(rows: Sequence[Sequence[float]]) -> list[float]:
 
 
 def _number(value: object, name: str) -> float:
-    if not isinstance(value, (int, float)):
+    if not isinstance(value, NUMBERS):
         raise DataError(f"{_WHO}: '{name}' holds {value!r}, which is no number")
     return float(value)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ...contracts.number_values import NUMBERS
 from ...contracts.operators import Apply, Map
 from ...contracts.outcomes import Outcome
 from ...contracts.rows import Row
@@ -72,3 +74,10 @@ class AnswerVerifier(Map):
         value = row[column]
         text = f"text without {'an' if self.what[0] in 'aeio' else 'a'} {self.what}"
         return f"holds {text if isinstance(value, str) else type(value).__name__}"
+
+
+def reference_text(value: object) -> str | None:
+    """Return a correct answer as text: a text or a number. None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (str, *NUMBERS)):
+        return None
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)

@@ -11,7 +11,7 @@ from ...contracts.rows import Row
 from ..execution.limited_processes import CallLimitReached, shared
 from ..parsers.final_answer import bare_answer, final_answer
 from ..parsers.final_number import Find
-from .answer_verifier import AnswerVerifier
+from .answer_verifier import AnswerVerifier, reference_text
 
 
 class VerifyMath(AnswerVerifier):
@@ -87,9 +87,8 @@ class VerifyMath(AnswerVerifier):
 
 
 def _reference(value: Any) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    return bare_answer(str(value))
+    text = reference_text(value)
+    return None if text is None else bare_answer(text)
 
 
 def _shown(text: str) -> str:

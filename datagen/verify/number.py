@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from ...contracts.outcomes import Failed, Kept, Outcome
 from ...contracts.rows import Row
 from ..parsers.final_number import Find, Number, final_number
-from .answer_verifier import AnswerVerifier
+from .answer_verifier import AnswerVerifier, reference_text
 
 
 class VerifyNumber(AnswerVerifier):
@@ -55,6 +55,5 @@ class VerifyNumber(AnswerVerifier):
 
 
 def _reference(value: Any) -> Number | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    return final_number(str(value))
+    text = reference_text(value)
+    return None if text is None else final_number(text)

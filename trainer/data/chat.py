@@ -14,12 +14,22 @@ from typing import Any, Literal, TypeAlias
 
 from ...contracts.errors import ModelError
 from ...contracts.inference import Message
+from ...contracts.number_values import NUMBERS
 from .answers import Answers, GeneratedTurn
 from .chat_template import MARK, PROBE, ChatTemplate, TemplateOptions
 from .encoder import Encoder
 from .examples import TokenSequence
 from .span_weights import read_spans, weigh_tokens
-from .turns import Turn, check_answered, is_weighted, read_tools, read_turns, text_of, written_by_model
+from .turns import (
+    Turn,
+    check_answered,
+    check_asked,
+    is_weighted,
+    read_tools,
+    read_turns,
+    text_of,
+    written_by_model,
+)
 from .unfit import Unfit
 
 #: Turns whose tokens are trained on. ``all``: every token except the first.
@@ -30,16 +40,22 @@ class ChatEncoder(Encoder):
     """Encodes rows with a model's own tokenizer, and its chat template or that of ``options``.
 
     ``train_on``: which turns are trained on: the last, each of the assistant's or of the user's, or all.
+    ``only_last``: of the user's turns, the last, which ends the conversation, is trained on alone.
     ``stops``: the tokens at which a server stops. ``end_of_turn``: the one that ends an answer. Raises
     ModelError if the model has no chat template, or if its template ends a turn with a token at which
     generation does not stop.
     """
 
     def __init__(
-        self, path: Path, *, train_on: TrainOn = "last", options: TemplateOptions | None = None
+        self,
+        path: Path,
+        *,
+        train_on: TrainOn = "last",
+        only_last: bool = False,
+        options: TemplateOptions | None = None,
     ) -> None:
         super().__init__(path)
-        self.train_on = train_on
+        self.train_on, self.only_last = train_on, only_last
         self.template = ChatTemplate(self.tokenizer, options or TemplateOptions(), path)
         texts = [str(self.tokenizer.convert_ids_to_tokens(stop)) for stop in self.stops]
         self._answers = Answers(self.template, texts, path)
@@ -86,6 +102,14 @@ class ChatEncoder(Encoder):
         """
         turns, functions = read_turns(messages), read_tools(tools)
         if self.train_on == "user":
+            if self.only_last:
+                check_asked(turns)
+            if response_weights is not None or span_weights:
+                raise Unfit(
+                    "wrong weights",
+                    "its token_weights or span_weights are those of an answer, but the user's turns are "
+                    "trained on: leave them out, or give train_on: last",
+                )
             return [self._encode_users(turns, functions)]
         check_answered(turns)
         numbers = [len(turns) - 1]
@@ -95,7 +119,7 @@ class ChatEncoder(Encoder):
                 for number, turn in enumerate(turns)
                 if turn["role"] == "assistant" and written_by_model(turn).strip()
             ]
-        numbers = _weighted(turns, numbers)
+        numbers = _weighted(turns, numbers[-1:] if self.only_last else numbers)
         answers = [
             self._answers.of(self.template.with_thoughts(turns, number), number, functions)
             for number in numbers
@@ -203,7 +227,7 @@ class ChatEncoder(Encoder):
         """Add the weights of the response's tokens and of its end; the tokens before it have the weight 1."""
         response = text_of(turns[-1]["content"])
         length = len(self._tokens(response))
-        if not isinstance(given, (list, tuple)) or not all(isinstance(each, (int, float)) for each in given):
+        if not isinstance(given, (list, tuple)) or not all(isinstance(each, NUMBERS) for each in given):
             raise Unfit("wrong weights", f"its token weights are {given!r:.40}, not a list of numbers")
         if len(given) != length + 1:
             raise Unfit(
@@ -252,7 +276,9 @@ class ChatEncoder(Encoder):
         return TokenSequence(sequence.ids, sequence.trained, (*before, *weights))
 
     def _encode_users(self, turns: Sequence[Turn], tools: list[dict[str, Any]] | None) -> TokenSequence:
-        """Encode the conversation up to the user's last turn, and train on all turns of the user."""
+        """Encode the conversation up to the user's last turn, and train on all turns of the user, or on the
+        last (``only_last``).
+        """
         numbers = [number for number, turn in enumerate(turns) if turn["role"] == "user"]
         if not numbers:
             raise Unfit("no turn to train on", "no turn is the user's")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 from ...contracts.inference import Message
+from ...contracts.number_values import as_number
 from ...contracts.rows import Row, reasoned_messages_of, turns_in
 from .turns import check_answered, read_tools, read_turns
 from .unfit import Unfit
@@ -34,9 +35,10 @@ def row_weight(row: Row) -> float:
     given = row.get("weight")
     if given is None:
         return 1.0
-    if not isinstance(given, (int, float)) or not 0 < given < float("inf"):
+    weight = as_number(given)
+    if weight is None or weight <= 0:
         raise Unfit("wrong weights", f"its weight is {given!r:.40}, not a positive number")
-    return float(given)
+    return weight
 
 
 def read_messages(row: Row, read: Callable[[Row], list[Message]] = reasoned_messages_of) -> list[Message]:
@@ -146,9 +148,10 @@ def read_sampled(row: Row) -> tuple[tuple[int, ...], tuple[float, ...]]:
 
 def read_reward(row: Row, column: str) -> float:
     found = row.get(column)
-    if not isinstance(found, (bool, int, float)) or not math.isfinite(found):
+    reward = as_number(found)
+    if reward is None:
         raise ValueError(f"its {column!r} is {found!r}, not a reward: a number, true or false")
-    return float(found)
+    return reward
 
 
 def read_group(row: Row, column: str | None) -> str:
@@ -200,6 +203,7 @@ def _turns(value: object, column: str, role: Literal["user", "assistant"]) -> li
 
 
 def _number(given: object, column: str) -> float:
-    if not isinstance(given, (bool, int, float)) or not math.isfinite(given):
+    number = as_number(given)
+    if number is None:
         raise ValueError(f"its {column!r} is {given!r}, not a number")
-    return float(given)
+    return number

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from decimal import Decimal
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from ...contracts.number_values import as_number
 from .unfit import Unfit
 
 
@@ -76,5 +75,4 @@ def _span(number: int, given: object, length: int) -> Span:
 
 
 def _is_number(value: object) -> bool:
-    # SQL writes 2.5 as a decimal.
-    return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) and math.isfinite(value)
+    return as_number(value) is not None and not isinstance(value, bool)

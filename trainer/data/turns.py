@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from ...contracts.number_values import as_number
 from ...contracts.rows import without_nulls
 from .unfit import Unfit
 
@@ -39,6 +40,14 @@ def check_answered(turns: Sequence[Turn]) -> None:
         raise Unfit("no turn to train on", "the last turn is not the assistant's")
     if not written_by_model(turns[-1]).strip():
         raise Unfit("empty response", "the response is empty: all labels would be masked")
+
+
+def check_asked(turns: Sequence[Turn]) -> None:
+    """Raise Unfit unless the last turn is the user's, with a text."""
+    if turns[-1]["role"] != "user":
+        raise Unfit("no turn to train on", "the last turn is not the user's")
+    if not text_of(turns[-1]["content"]).strip():
+        raise Unfit("empty response", "the user's last turn is empty: all labels would be masked")
 
 
 def text_of(content: object) -> str:
@@ -105,8 +114,7 @@ def written_by_model(turn: Turn) -> str:
 
 def is_weighted(turn: Turn) -> bool:
     """Whether the turn may be trained on: its ``weight``, if it has one, is not 0."""
-    weight = turn.get("weight")
-    return not (isinstance(weight, (int, float)) and weight == 0)
+    return as_number(turn.get("weight")) != 0
 
 
 def _turn(number: int, given: Any) -> Turn:

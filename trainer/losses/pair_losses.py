@@ -87,7 +87,8 @@ def discopop(chosen: Responses, rejected: Responses, beta: float, smoothing: flo
     """-(1 - m) log s(d) + m exp(-d), with d = b (w - l) and m = s(d / tau) (arXiv 2406.08414)."""
     margin = beta * (chosen.gain - rejected.gain)
     mixed = torch.sigmoid(margin / TAU)
-    return (mixed - 1) * logsigmoid(margin) + mixed * torch.exp(-margin)
+    # m exp(-d) as one power: exp(-d) alone overflows.
+    return (mixed - 1) * logsigmoid(margin) + torch.exp(logsigmoid(margin / TAU) - margin)
 
 
 PAIR_LOSSES: Mapping[str, Loss] = {

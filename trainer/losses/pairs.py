@@ -21,6 +21,7 @@ from ..data.lazy_examples import Changed, tokens_of
 from ..data.packs import Pack
 from ..data.packs import pack as bins
 from ..data.read_rows import read_beside, read_pair, row_weight
+from ..data.unfit import Unfit
 from ..model.decoder import Decoder
 from .objective import Objective, PackLoss, StepContext, Told, silent
 
@@ -80,6 +81,8 @@ class PairObjective(Objective):
         if self.third is not None:
             sides.append(read_beside(row, self.third))
         chosen, *others = (encoder.encode(side, tools=row.get("tools")) for side in sides)
+        if chosen == others[0]:
+            raise Unfit("not a pair", "chosen and rejected are the same tokens")
         if self.with_prompts:
             chosen = with_prompt(chosen)
         return Example(row["_id"], (chosen, *others), row_weight(row))

@@ -80,11 +80,13 @@ class PolicyObjective(Objective):
         self.reward, self.group = reward, group
 
     def encode(self, row: Row, encoder: ChatEncoder) -> Example:
-        prompt, response, sampled = encoder.opening(read_asked(row), row.get("tools")), *read_sampled(row)
+        prompt = encoder.opening(read_asked(row), row.get("tools"))
+        response, sampled = read_sampled(row)
         if row.get("prompt_tokens") not in (None, len(prompt)):
             raise ValueError(
                 f"its prompt is {len(prompt)} tokens here, but was {row['prompt_tokens']} when it was "
-                "sampled: give a system prompt as the column 'system', and sample with the same template"
+                "sampled: give a system prompt as the column 'system', tools as 'tools' and only if it was "
+                "sampled with them, and sample with the same template"
             )
         tokens = TokenSequence((*prompt, *response), (*[False] * len(prompt), *[True] * len(response)))
         return Example(
@@ -111,6 +113,7 @@ class PolicyObjective(Objective):
     def loss(self, model: Decoder, pack: Pack, step_context: StepContext) -> PackLoss:
         log_p = token_log_probs(model, pack)
         log_ratio = log_p - _flat([example.sampled for example in pack.examples], log_p)
+        from_sampler = log_ratio.detach().abs()
         lengths = torch.bincount(pack.owners, minlength=len(pack.lengths))
         if self.surrogate.ratio == "sequence":
             log_ratio = (pack.sums(log_ratio) / lengths)[pack.owners]
@@ -122,11 +125,13 @@ class PolicyObjective(Objective):
         weights = pack.row_weights().to(log_p) / step_context.count
         if self.surrogate.loss_scale == "response":
             weights = weights / lengths
-        shares = weights[pack.owners]
+        shares = means = weights[pack.owners]
+        if self.surrogate.loss_scale == "constant":  # these shares do not add up to 1
+            means = shares * self.surrogate.length / lengths[pack.owners]
         figures = {
-            "clipped": (shares * clipped).sum(),
-            "ratio": (shares * log_ratio.detach().exp()).sum(),
-            "from_sampler": (shares * log_ratio.detach().abs()).sum(),
+            "clipped": (means * clipped).sum(),
+            "ratio": (means * log_ratio.detach().exp()).sum(),
+            "from_sampler": (means * from_sampler).sum(),
         }
         rows = pack.sums(losses.detach()) / lengths
         return PackLoss((shares * losses).sum(), rows, figures)

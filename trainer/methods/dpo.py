@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from ...contracts.context import Context
 from ...contracts.rows import Row
-from ..data.read_rows import check_conversation, read_beside
+from ..data.read_rows import read_beside
 from .preference import PreferenceTraining
 
 if TYPE_CHECKING:
@@ -91,8 +91,8 @@ class DirectPreferenceOptimization(PreferenceTraining):
             )
         if self.optimism and self.reference_free:
             raise ValueError("optimism is relative to the reference: remove reference_free")
-        if self.optimism_over == "sampled" and not self.optimism:
-            raise ValueError("optimism_over: sampled needs optimism above 0, such as 0.001")
+        if self.optimism_over != "chosen" and not self.optimism:
+            raise ValueError(f"optimism_over: {self.optimism_over} needs optimism above 0, such as 0.001")
         if self.loss == "exo_pair" and not self.label_smoothing:
             raise ValueError("the loss 'exo_pair' needs label_smoothing above 0, such as 0.01")
         return self
@@ -107,7 +107,7 @@ class DirectPreferenceOptimization(PreferenceTraining):
     def check_row(self, row: Row) -> None:
         super().check_row(row)
         if self._third:
-            check_conversation(row, read_beside(row, self._third), answered=self.train_on == "last")
+            self.check_side(row, read_beside(row, self._third))
 
     @property
     def _third(self) -> str | None:

@@ -14,7 +14,7 @@ from ...contracts.errors import DataError
 from ...contracts.operators import no_column
 from ...contracts.rows import Row
 from ..data.read_rows import read_asked, read_group, read_reward, read_sampled, row_weight
-from ..data.turns import read_turns
+from ..data.turns import read_tools, read_turns
 from ..model.quantization import Quantization
 from ..step import TrainStep
 
@@ -57,6 +57,7 @@ class GroupRelativePolicyOptimization(TrainStep):
 
     Reads:
         prompt, system (text) or messages (list of turns): what was answered.
+        tools (list of objects): schemas of the functions that the model could call, if rows have them.
         response_tokens (list of int32): ids of the sampled tokens, which `record_tokens` adds.
         logprobs (list of float32): their log-probabilities under the sampler, which `logprobs: 0` adds.
         reward (number or bool): reward of the response; `reward` names another column.
@@ -151,6 +152,7 @@ class GroupRelativePolicyOptimization(TrainStep):
 
     def check_row(self, row: Row) -> None:
         read_turns(read_asked(row))
+        read_tools(row.get("tools"))
         read_sampled(row)
         read_reward(row, self.reward)
         read_group(row, self.group)

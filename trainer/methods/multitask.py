@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ...contracts.context import Context
 from ...contracts.operators import check_names
@@ -55,6 +55,12 @@ class MultitaskFineTuning(SupervisedFineTuning):
     convergence: float = Field(default=0.0, ge=0)
     """Power of a task's loss relative to its start, by which slow tasks get more weight. 0 for none. Each
     step then needs another forward pass. Held-out tasks that training lacks have the weight 1."""
+
+    @model_validator(mode="after")
+    def _equal_shares(self) -> Self:
+        if self.mix is not None:
+            raise ValueError("mix: tasks have equal shares already, for any numbers of rows: remove it")
+        return self
 
     def uses_columns(self) -> Iterable[str]:
         return (self.task,)

@@ -150,6 +150,7 @@ class Optimizer(ABC):
         """Restore a state from :meth:`state`, keeping its dtypes, into the tensors that are there.
 
         Counts of updates may be of all entries here and of each there, or the reverse: these are replaced.
+        The random numbers of the rounding go on only on a device of the kind that the state was saved on.
         Raises ValueError if it belongs to other parameters.
         """
         for parameter, saved in zip(self.parameters, state["states"], strict=True):
@@ -162,4 +163,6 @@ class Optimizer(ABC):
                     self.states[parameter][name] = saved[name].to(parameter.device, copy=True)
                 else:
                     raise ValueError(f"the state has a {name} of another shape than its parameter")
-        self.generator.set_state(state["generator"])
+        # The generators of a CPU and a GPU have states of other sizes.
+        if state["generator"].numel() == self.generator.get_state().numel():
+            self.generator.set_state(state["generator"])

@@ -1,28 +1,41 @@
 """OwLore: Li et al., "OwLore: Outlier-weighed Layerwise Sampled Low-Rank Projection".
 
-arXiv 2405.18380.
+arXiv 2405.18380. Its outliers are those of OWL: Yin et al., "Outlier Weighed Layerwise Sparsity (OWL)" (arXiv
+2310.05175).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from itertools import islice
+from statistics import fmean
 from typing import TYPE_CHECKING, Self
 
 import torch
+from torch import Tensor
 
 from ...contracts.inference import derive_seed
+from ..adapters.layer_statistics import input_squares
 from ..model.decoder import Decoder
+from ..model.linear import Linear
 from .blocks import BlockPolicy, draw
 
 if TYPE_CHECKING:
     from .sparse_settings import SparseSettings
 
+#: Number of packs, from the first, on which the inputs of layers are measured.
+PACKS = 8
+#: Least score of a block in a draw, relative to the mean score, so that each block is trained at times.
+LEAST = 0.1
+
 
 class OwLore(BlockPolicy):
     """Trains ``blocks`` blocks for ``every`` steps; then others, with more outliers more often.
 
-    The score of a block is the share of its weights whose magnitude is more than ``factor`` times the mean
-    magnitude of their matrix. The chosen blocks are trained with gradients of low rank (the optimizer
-    ``galore``).
+    The score of a block is its share of outliers: weights whose magnitude times the norm of their input, over
+    the tokens of the first packs, is more than ``factor`` times the mean of these products in the block. The
+    chosen blocks are trained with gradients of low rank (the optimizer ``galore``).
     """
 
     def __init__(self, count: int, every: int, factor: float, seed: int) -> None:
@@ -34,17 +47,35 @@ class OwLore(BlockPolicy):
     def of(cls, settings: SparseSettings, seed: int) -> Self:
         return cls(settings.blocks, settings.every, settings.outlier_factor, seed)
 
-    @torch.no_grad()
     def begin(self, model: Decoder) -> None:
         """Count the outliers of each block of the base."""
         super().begin(model)
-        found = [[0, 0] for _ in self.blocks]
-        for name, linear in model.linears():
-            sizes = linear.weight().float().abs()
-            block = found[int(name.split(".")[1])]
-            block[0] += int((sizes > self.factor * sizes.mean()).sum())
-            block[1] += sizes.numel()
-        self.scores = [outliers / weights for outliers, weights in found]
+        linears = dict(model.linears())
+        was_training = model.training
+        model.eval()  # without noise on the embeddings
+        squares = input_squares(model, linears, list(islice(self.packs, PACKS)))
+        model.train(was_training)
+        layers: list[list[tuple[Linear, Tensor]]] = [[] for _ in self.blocks]
+        for name, linear in linears.items():
+            layers[int(name.split(".")[1])].append((linear, squares[name].sqrt()))
+        self.scores = [outlier_share(each, self.factor) for each in layers]
 
     def chosen(self, interval: int) -> frozenset[int]:
-        return draw(self.scores, self.count, derive_seed(self.seed, "owlore", interval))
+        least = LEAST * fmean(self.scores) or 1.0
+        weights = [max(score, least) for score in self.scores]
+        return draw(weights, self.count, derive_seed(self.seed, "owlore", interval))
+
+
+@torch.no_grad()
+def outlier_share(layers: Sequence[tuple[Linear, Tensor]], factor: float) -> float:
+    """Return the share of weights whose product with their input is above ``factor`` times the mean product.
+
+    ``layers``: those of one block, each with the norms (K,) of its inputs.
+    """
+    weights = sum(math.prod(linear.shape) for linear, _ in layers)
+    mean = sum(_products(*each).double().sum().item() for each in layers) / weights
+    return sum(int((_products(*each) > factor * mean).sum()) for each in layers) / weights
+
+
+def _products(linear: Linear, norms: Tensor) -> Tensor:
+    return linear.weight().float().abs() * norms

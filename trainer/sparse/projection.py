@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..adapters.delta import DenseDelta
 
 if TYPE_CHECKING:
+    from ..data.packs import Pack
     from ..model.decoder import Decoder
     from ..optimizers.optimizer import Optimizer
     from .sparse_settings import SparseSettings
@@ -32,6 +33,8 @@ class Projection:
     held_bytes: ClassVar[int] = 0
     #: Number of optimizer steps of the training, known before ``begin``.
     steps: int = 0
+    #: Its packs in the order of training, on the CPU, known before ``begin``.
+    packs: Iterable[Pack] = ()
     #: Whether the optimizer's state of a parameter is made at its first update only.
     lazy: ClassVar[bool] = False
 

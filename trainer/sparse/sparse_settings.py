@@ -100,8 +100,8 @@ class SparseSettings(Frozen):
     blocks: int = Field(default=2, ge=1)
     """Blocks that are trained at a time, with `lisa`, `owlore` and `ist`."""
     outlier_factor: float = Field(default=13.0, gt=0)
-    """What makes a weight an outlier, with `owlore`: a magnitude of more than this times the mean of its
-    matrix."""
+    """What makes a weight an outlier, with `owlore`: a product of its magnitude and the norm of its input of
+    more than this times the mean product in its block."""
     ist_trials: int = Field(default=3, ge=2)
     """Losses that each measurement of `ist` compares."""
     ist_damping: float = Field(default=0.25, ge=0, lt=1)

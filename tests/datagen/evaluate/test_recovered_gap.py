@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -71,6 +72,14 @@ def test_an_item_that_another_model_lacks_fails_alone(context: Any) -> None:
     assert isinstance(first, Failed)
     assert "'weak' has no score" in first.error
     assert all(isinstance(outcome, Kept) for outcome in others)
+
+
+def test_scores_may_be_decimals_which_sql_writes(context: Any) -> None:
+    row = {"_id": "r0", "prompt": "0?", "passed": Decimal("0.5")}
+    context.tables |= {"weak": pa.Table.from_pylist([row]), "ceiling": pa.Table.from_pylist([row])}
+    ((outcome,),) = asyncio.run(STEP.open(context)([row]))
+    assert isinstance(outcome, Kept)
+    assert outcome.row == {"score": 0.5, "weak_score": 0.5, "ceiling_score": 0.5}
 
 
 def test_what_the_other_steps_lack_is_told_when_planning() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -301,6 +302,14 @@ def test_a_reference_may_be_bare_or_a_solution() -> None:
     assert bare_answer(r"We get $\boxed{5\pi}$ at the end of it.") == r"5\pi"
     assert bare_answer("6 * 7 = 42 (eggs)\n#### 42 (6 times 7)") == "42"
     assert final_answer("First $1$, then $2$.", "marked") is None
+
+
+def test_a_reference_may_be_a_decimal_which_sql_writes() -> None:
+    (outcome,) = asyncio.run(VerifyMath().open(None)([  # type: ignore[arg-type]
+        {"_id": "a", "response": r"\boxed{\frac{5}{2}}", "answer": Decimal("2.50")}
+    ]))[0]  # fmt: skip
+    assert isinstance(outcome, Kept)
+    assert outcome.row["passed"]
 
 
 def test_what_rows_are_told_from_any_thread_and_hostile_ones_cost_no_other() -> None:

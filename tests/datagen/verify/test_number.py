@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -106,6 +107,9 @@ def test_only_marked_numbers_count_where_that_is_asked() -> None:
         ("That is 50%.", "0.5", True),
         ("That is 50%.", "0.5%", False),
         ("50", "50%", True),
+        ("That is 2.5.", Decimal("2.50"), True),
+        ("That is 0.", Decimal("0.00000000"), True),
+        ("That is 2.51.", Decimal("2.50"), False),
     ],
 )
 def test_numbers_are_compared_exactly(response: str, answer: Any, passed: bool) -> None:

@@ -123,6 +123,19 @@ def test_a_turn_of_weight_0_that_is_changed_once_others_follow_is_refused(
         encoder.encode(weightless(1))
 
 
+@pytest.mark.parametrize(
+    "weights", [{"response_weights": [1.0, 2.0]}, {"span_weights": [{"start": 0, "end": 1, "weight": 2.0}]}]
+)
+def test_weights_of_an_answer_do_not_fit_where_the_user_is_learnt(
+    model: Path, weights: dict[str, Any]
+) -> None:
+    encoder = ChatEncoder(model, train_on="user")
+    with pytest.raises(Unfit, match="token_weights or span_weights are those of an answer") as raised:
+        encoder.encode_turns(TALK, **weights)
+    assert raised.value.reason == "wrong weights"
+    assert encoder.encode_turns(TALK, span_weights=[]) == encoder.encode_turns(TALK)
+
+
 #: My wording of what hybrid thinking models do: the last answer has a think block, earlier ones have none.
 THINKING = (
     "{% for m in messages %}<|start|>{{ m['role'] }}\n{% if m['role'] == 'assistant' and loop.last %}"

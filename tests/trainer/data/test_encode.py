@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,15 @@ def test_a_row_that_cannot_be_trained_on_is_refused_by_id(
 ) -> None:
     with pytest.raises(DataError, match=rf"1 of 2 rows .*bad: .*{reason}"):
         _encode(model, [ROW, {**ROW, "_id": "bad", **change}])
+
+
+def test_token_weights_may_be_decimals(model: Path) -> None:
+    row = {**ROW, "token_weights": [Decimal("0.5"), 1, 2.0]}
+    (example,) = _encode(model, [row]).examples
+    (tokens,) = example.sequences
+    assert tokens.weights is not None
+    assert tokens.weights[-3:] == (0.5, 1.0, 2.0)
+    assert {type(weight) for weight in tokens.weights} == {float}
 
 
 BAD: dict[str, dict[str, Any]] = {

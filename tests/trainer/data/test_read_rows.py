@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,14 @@ from gristmill.contracts import registry
 from gristmill.contracts.inference import ModelWeights
 from gristmill.trainer.data.encode import RowEncoder
 from gristmill.trainer.data.first_look import first_look
+from gristmill.trainer.data.read_rows import (
+    read_reward,
+    read_scored_pair,
+    read_strength,
+    read_target,
+    row_weight,
+)
+from gristmill.trainer.data.turns import is_weighted
 from gristmill.trainer.data.unfit import Unfit
 from gristmill.trainer.step import TrainStep
 
@@ -35,12 +44,16 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], list[dict[str, Any]]]] = 
         {"chosen": [USER, ANSWER], "rejected": [{"role": "user", "content": "other"}, ANSWER]},
         {"chosen": [{"content": "x"}]}, {"weight": "heavy"}, {"chosen": " "},
     ]),
+    ("dpo", {"train_on": "user"}, {"chosen": [USER], "rejected": [{"role": "user", "content": "z"}]}, [
+        {"chosen": [USER, ANSWER], "rejected": [USER, {"role": "assistant", "content": "z"}]},
+        {"chosen": [{"role": "user", "content": " "}]},
+    ]),
     ("kto", {}, TEXT | {"passed": True}, [{"passed": 1}, {"passed": None}, {"response": ""}]),
     ("reward", {}, PAIR, [{"chosen": "xyz"}, {"margin": "wide"}, {"rejected": ""}]),
     ("reward", {"loss": "regression"}, TEXT | {"target": 0.5}, [{"target": None}, {"prompt": None}]),
     ("grpo", {"group": "topic"}, SAMPLED, [
         {"response_tokens": None}, {"logprobs": [-0.5]}, {"reward": "good"}, {"topic": None},
-        {"prompt": None},
+        {"prompt": None}, {"tools": "no json"},
     ]),
     ("text", {}, {"text": "abcd"}, [{"text": ""}, {"text": None}, {"text": 5}, {"weight": 0}]),
 ]  # fmt: skip
@@ -71,6 +84,19 @@ def test_a_look_without_a_model_finds_what_the_training_finds(
         (left_out,) = encoder.examples([changed])[1]
         assert left_out.message == str(found.value)
         assert left_out.reason == (found.value.reason if isinstance(found.value, Unfit) else "other")
+
+
+def test_decimals_which_sql_writes_are_numbers() -> None:
+    half = Decimal("0.5")
+    assert row_weight({"weight": half}) == 0.5
+    assert read_reward({"score": half}, "score") == 0.5
+    assert read_scored_pair({**PAIR, "margin": half})[1] == 0.5
+    assert read_strength({**PAIR, "strength": half})[1] == 0.5
+    assert read_target("target")({**TEXT, "target": half})[1] == 0.5
+    assert is_weighted({"weight": half})
+    assert not is_weighted({"weight": Decimal("0.0")})
+    with pytest.raises(Unfit, match=r"its weight is Decimal\('0.0'\), not a positive number"):
+        row_weight({"weight": Decimal("0.0")})
 
 
 def test_the_sentence_says_what_will_happen() -> None:

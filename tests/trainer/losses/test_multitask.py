@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from gristmill.contracts.errors import DataError
 from gristmill.trainer.data.packs import Pack
@@ -160,3 +161,8 @@ def test_a_row_without_a_task_and_a_file_without_the_column_are_refused(lab, tex
         lab.encode(step.objective(context), [{**texts[0], "kind": ""}])
     with pytest.raises(DataError, match="no column 'kind'"):
         step.check_columns(["prompt", "response"])
+
+
+def test_a_mixture_which_would_weigh_tasks_again_is_refused() -> None:
+    with pytest.raises(ValidationError, match="tasks have equal shares already"):
+        MultitaskFineTuning(model="base", mix=(3, 1))

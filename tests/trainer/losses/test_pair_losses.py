@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from gristmill.trainer.losses.pair_losses import PAIR_LOSSES
+from gristmill.trainer.losses.pairs import Responses
 from gristmill.trainer.methods.dpo import DirectPreferenceOptimization, PairLoss
 from gristmill.trainer.model.loading import load_model
 
@@ -75,6 +76,18 @@ def test_without_label_smoothing_a_loss_is_not_smoothed(lab, pairs, context) -> 
     examples = objective.prepare(base, lab.encode(objective, pairs), 150)
     lab.same(lab.run(objective, examples), lab.run(plain, examples))
     assert math.isfinite(lab.run(plain, examples)[0])
+
+
+@pytest.mark.parametrize("loss", sorted(PAIR_LOSSES))
+def test_wide_margins_have_finite_losses_and_gradients(loss: str) -> None:
+    gains = torch.tensor([[200.0, -200.0, 1e4, -1e4], [0.0] * 4], requires_grad=True)
+    chosen, rejected = (Responses(each, torch.ones(4)) for each in gains)
+    losses = PAIR_LOSSES[loss](chosen, rejected, 1.0, SMOOTHING)
+    (gradient,) = torch.autograd.grad(losses.sum(), gains)
+    assert losses.isfinite().all()
+    assert gradient.isfinite().all()
+    if loss == "discopop":
+        assert losses.tolist() == pytest.approx([0.0, 200.0, 0.0, 1e4])
 
 
 def test_smoothing_that_a_loss_does_not_read_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,6 +165,36 @@ def test_a_model_that_asks_learns_from_pairs_of_questions(lab, context, kind: ty
         lab.encode(step.objective(context), [{"_id": "r", **row}])
 
 
+@pytest.mark.parametrize("kind", FORMULAS)
+def test_only_the_question_in_which_a_pair_differs_is_trained_on(lab, context, kind: type[TrainStep]) -> None:
+    before = [{"role": "user", "content": "far off"}, {"role": "assistant", "content": "no"}]
+    row = {
+        "_id": "r",
+        "chosen": [*before, {"role": "user", "content": "how far"}],
+        "rejected": [*before, {"role": "user", "content": "far"}],
+    }
+    step = kind(model="base", train_on="user")
+    encoder = step.encoder(lab.path)
+    pair = step.objective(context).encode(row, encoder).sequences
+    assert [encoder.show(tokens) for tokens in pair] == ["how far<|end|>", "far<|end|>"]
+
+
+def test_a_pair_that_a_template_makes_the_same_is_none(
+    context, tmp_path: Path, save_tokenizer: Callable[..., None]
+) -> None:
+    save_tokenizer(
+        tmp_path,
+        template="{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content | trim }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}",
+    )
+    step = SimplePreferenceOptimization(model="base")
+    encoder, objective = step.encoder(tmp_path), step.objective(context)
+    row = {"_id": "r", "prompt": "a", "chosen": "b", "rejected": "c"}
+    objective.encode(row, encoder)
+    with pytest.raises(Unfit, match="chosen and rejected are the same tokens"):
+        objective.encode({**row, "rejected": "b\n"}, encoder)
+
+
 def test_dpos_reference_is_the_model_before_training_and_the_margin_starts_at_0(lab, pairs, context) -> None:
     """With new adapters, the reference is the base without them, and without dropout."""
     objective = DirectPreferenceOptimization(model="base").objective(context)
@@ -251,6 +282,12 @@ def test_what_the_reference_sampled_is_read_and_checked_with_the_pair() -> None:
         DirectPreferenceOptimization(model="base", optimism_over="sampled")
     plain = DirectPreferenceOptimization(model="base", optimism=0.1)
     assert (tuple(plain.uses_columns()), plain.sequences_per_row) == (("chosen", "rejected"), 2)
+
+
+@pytest.mark.parametrize("over", ["both", "sampled"])
+def test_a_response_of_an_optimistic_term_that_is_not_there_is_refused(over: str) -> None:
+    with pytest.raises(ValueError, match=f"optimism_over: {over} needs optimism above 0"):
+        DirectPreferenceOptimization.model_validate({"model": "base", "optimism_over": over})
 
 
 def test_orpo_over_the_whole_sequence_is_what_trl_computes(lab, pairs, context) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +15,11 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from gristmill.contracts.errors import DataError
+from gristmill.trainer.data.chat import ChatEncoder
 from gristmill.trainer.data.examples import Example
+from gristmill.trainer.data.packs import Pack
 from gristmill.trainer.data.unfit import Unfit
+from gristmill.trainer.losses.objective import StepContext
 from gristmill.trainer.methods.grpo import GroupRelativePolicyOptimization
 from gristmill.trainer.model.loading import load_model
 from gristmill.trainer.model.trained_parts import PARTS
@@ -128,6 +135,29 @@ def test_loss_and_gradient_are_the_written_out_formula(lab, samples, context, na
         assert loss == pytest.approx(wanted.item(), rel=1e-9, abs=1e-12)
         for one, expected in zip(found, gradients):
             assert (one - expected).abs().max() <= 1e-9 * max(each.abs().max() for each in gradients)
+
+
+@pytest.mark.parametrize("name", ["grpo", "clip_higher, token", "dr_grpo", "gspo"])
+@pytest.mark.parametrize("away", [0.0, 0.4])
+def test_figures_are_means_over_tokens(lab, samples, context, name: str, away: float) -> None:
+    """The log-ratios of a response are ``away`` and its opposite, in turn."""
+    objective = step(**OPTIONS[name]).objective(context)
+    examples = [
+        replace(
+            each,
+            sampled=tuple(value - away * (-1) ** place for place, value in enumerate(each.sampled)),
+        )
+        for each in ready(lab, objective, samples, spread=0.0)
+        if each.trained_tokens % 2 == 0 and each.value
+    ]
+    assert len({each.trained_tokens for each in examples}) > 1
+    step_context = StepContext(sum(objective.count(each) for each in examples), 0.0)
+    found = objective.loss(lab.model, Pack.of(examples, torch.device("cpu")), step_context).figures
+    ratios = [1.0] if name == "gspo" else [math.exp(away), math.exp(-away)]
+    assert float(found["ratio"]) == pytest.approx(sum(ratios) / len(ratios))
+    assert float(found["from_sampler"]) == pytest.approx(away, abs=1e-9)
+    clipped = 0.5 if away and name != "gspo" else 0.0
+    assert float(found["clipped"]) == pytest.approx(clipped, abs=1e-9)
 
 
 def test_the_reference_is_the_base_whatever_is_trained(lab, samples, context) -> None:
@@ -246,6 +276,29 @@ def test_a_conversation_is_read_as_its_prompt_and_its_tokens(lab, samples, conte
     (tokens,) = one.sequences
     assert tokens.ids == lab.encoder.encode(turns).ids
     assert list(tokens.ids[-4:]) == row["response_tokens"]
+
+
+def test_the_prompt_offers_the_tools_that_the_sampler_was_offered(
+    samples, context, tmp_path: Path, save_tokenizer: Callable[..., None]
+) -> None:
+    save_tokenizer(
+        tmp_path,
+        template="{% if tools %}<|start|>tools {{ tools | tojson }}<|end|>\n{% endif %}"
+        "{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}",
+    )
+    encoder = ChatEncoder(tmp_path)
+    tools = [{"type": "function", "function": {"name": "lookup"}}]
+    row = {**samples[0], "tools": json.dumps(tools)}
+    served = encoder.tokenizer.apply_chat_template(
+        [{"role": "user", "content": row["prompt"]}],
+        tools=tools,
+        add_generation_prompt=True,
+        return_dict=False,
+    )
+    objective = step().objective(context)
+    (tokens,) = objective.encode({**row, "prompt_tokens": len(served)}, encoder).sequences
+    assert list(tokens.ids) == [*served, *row["response_tokens"]]
 
 
 def test_settings_that_do_not_fit_are_refused() -> None:

@@ -148,6 +148,19 @@ def test_a_state_that_was_saved_goes_on_to_the_same_bits(
     assert all(torch.equal(mine, other) for mine, other in zip(part, whole))
 
 
+def test_a_state_from_another_kind_of_device_goes_on_with_its_own_random_numbers() -> None:
+    first = make("adamw", parameters())
+    run(first, range(3))
+    state = first.state()
+    state["generator"] = torch.zeros(16, dtype=torch.uint8)  # the size of a GPU's
+    second = make("adamw", parameters(), seed=6)
+    before = second.generator.get_state()
+    second.load(state)
+    assert torch.equal(second.generator.get_state(), before)
+    for one, other in zip(first.states.values(), second.states.values()):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_a_state_of_other_parameters_is_refused() -> None:
     saved = make("adamw", parameters()).state()
     with pytest.raises(ValueError, match="argument"):

@@ -18,18 +18,27 @@ from gristmill.contracts.inference import ModelWeights
 from gristmill.trainer.adapters.adapter_settings import AdapterSettings
 from gristmill.trainer.adapters.load_adapted import load_adapted
 from gristmill.trainer.adapters.parameter_groups import parameter_groups
+from gristmill.trainer.data.examples import Example, TokenSequence
+from gristmill.trainer.data.packs import Pack
 from gristmill.trainer.forecast.step_plan import resting_weights, trained_weights
 from gristmill.trainer.methods.sft import SupervisedFineTuning
 from gristmill.trainer.model.decoder import Decoder
 from gristmill.trainer.model.model_config import ModelConfig
 from gristmill.trainer.optimizers.optimizer import Optimizer
 from gristmill.trainer.optimizers.optimizer_table import OPTIMIZERS
+from gristmill.trainer.sparse import owlore
 from gristmill.trainer.sparse.blocks import BlockPolicy, draw
 from gristmill.trainer.sparse.ist import IST
 from gristmill.trainer.sparse.lisa import LISA
 from gristmill.trainer.sparse.owlore import OwLore
 
 IDS = torch.randint(0, 300, (24,), generator=torch.Generator().manual_seed(3))
+
+
+def _packs(count: int) -> list[Pack]:
+    ids = torch.randint(0, 300, (count, 24), generator=torch.Generator().manual_seed(4)).tolist()
+    sequences = [TokenSequence(tuple(each), (False, *[True] * 23)) for each in ids]
+    return [Pack.of([Example("a", (each,))], torch.device("cpu")) for each in sequences]
 
 
 def _model(path: Path, kind: str = "delta", parts: tuple[Any, ...] = ()) -> Decoder:
@@ -103,7 +112,8 @@ def test_moments_of_a_newly_chosen_block_start_anew(make_model) -> None:
     assert updates == [{1}, {0}, {2}, {0}]
 
 
-def test_owlore_draws_blocks_with_more_outliers_more_often(make_model) -> None:
+def test_owlore_draws_blocks_with_more_outliers_more_often(make_model, monkeypatch) -> None:
+    """Inputs of the same norm."""
     path = make_model(num_hidden_layers=4)
     tensors = load_file(path / "model.safetensors")
     for name in tensors:
@@ -114,12 +124,54 @@ def test_owlore_draws_blocks_with_more_outliers_more_often(make_model) -> None:
             tensors[name] = sizes
     save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
     model = _model(path)
+    ones = {name: torch.ones(linear.shape[1]) for name, linear in model.linears()}
+    monkeypatch.setattr(owlore, "input_squares", lambda *_: ones)
     policy = OwLore(1, 1, 10.0, seed=2)
     policy.begin(model)
     assert policy.scores[0] == 0
     assert [score / policy.scores[1] for score in policy.scores] == pytest.approx([0, 1, 2, 3])
     drawn = Counter(number for step in range(1200) for number in policy.chosen(step))
     assert [drawn[number] / 1200 for number in range(4)] == pytest.approx([0, 1 / 6, 1 / 3, 1 / 2], abs=0.05)
+
+
+def test_owlores_outliers_are_those_of_weights_times_the_norms_of_their_inputs(make_model) -> None:
+    """OWL's formula over the matrices of a block. Half of the first packs is not looked at."""
+    path = make_model(num_hidden_layers=3)
+    tensors = load_file(path / "model.safetensors")
+    tensors["model.layers.1.input_layernorm.weight"][5] = 40.0
+    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+    model, packs = _model(path), _packs(16)
+    model.noise = 50.0  # noise of training, which is not measured
+    policy = OwLore(1, 1, 3.0, seed=2)
+    policy.packs = iter(packs)
+    policy.begin(model)
+    assert model.training
+    seen: dict[str, list[torch.Tensor]] = {}
+    for name, linear in model.linears():
+        linear.register_forward_pre_hook(
+            lambda module, inputs, name=name: seen.setdefault(name, []).append(inputs[0].detach())
+        )
+    model.eval()
+    for pack in packs[:8]:
+        model(pack.ids, pack.lengths)
+    wanted = []
+    for block in range(3):
+        products = torch.cat([
+            (linear.weight().abs() * torch.cat(seen[name]).norm(dim=0)).flatten()
+            for name, linear in model.linears() if name.startswith(f"layers.{block}.")
+        ])  # fmt: skip
+        wanted.append((products > 3.0 * products.mean()).double().mean().item())
+    assert policy.scores == pytest.approx(wanted, rel=0.02)
+    assert min(wanted) > 0
+
+
+@pytest.mark.parametrize("scores", [[0.0, 0.0, 3e-4, 0.0], [0.0] * 4])
+def test_owlore_trains_each_block_at_times(scores: list[float]) -> None:
+    policy = OwLore(1, 1, 13.0, seed=2)
+    policy.scores = scores
+    drawn = Counter(number for step in range(500) for number in policy.chosen(step))
+    assert len(drawn) == 4
+    assert drawn[2] > 400 or not any(scores)
 
 
 def test_a_draw_is_without_replacement_and_takes_what_has_no_weight_last() -> None:
