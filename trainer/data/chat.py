@@ -119,7 +119,7 @@ class ChatEncoder(Encoder):
                 for number, turn in enumerate(turns)
                 if turn["role"] == "assistant" and written_by_model(turn).strip()
             ]
-        numbers = _weighted(turns, numbers[-1:] if self.only_last else numbers)
+        numbers = _weighted(turns, numbers)
         answers = [
             self._answers.of(self.template.with_thoughts(turns, number), number, functions)
             for number in numbers
@@ -282,7 +282,7 @@ class ChatEncoder(Encoder):
         numbers = [number for number, turn in enumerate(turns) if turn["role"] == "user"]
         if not numbers:
             raise Unfit("no turn to train on", "no turn is the user's")
-        numbers = _weighted(turns, numbers)
+        numbers = _weighted(turns, numbers[-1:] if self.only_last else numbers)
         spoken = turns[: numbers[-1] + 1]
         self._answers.check_tools(spoken, tools)
         text = self.template.render(spoken, tools)
