@@ -13,6 +13,7 @@ import pytest
 from gristmill.contracts.outcomes import Failed, Kept
 from gristmill.datagen.parsers.final_answer import bare_answer, final_answer
 from gristmill.datagen.verify import same_mathematics
+from gristmill.datagen.verify.answer_verifier import reference_text
 from gristmill.datagen.verify.math import VerifyMath
 from gristmill.datagen.verify.same_mathematics import compare
 
@@ -310,6 +311,8 @@ def test_a_reference_may_be_a_decimal_which_sql_writes() -> None:
     ]))[0]  # fmt: skip
     assert isinstance(outcome, Kept)
     assert outcome.row["passed"]
+    assert reference_text(Decimal("0.00000010")) == "0.00000010"
+    assert reference_text(True) is None
 
 
 def test_what_rows_are_told_from_any_thread_and_hostile_ones_cost_no_other() -> None:
