@@ -133,7 +133,7 @@ def fit(step: TrainSettings, table: pa.Table, context: Context) -> Trained:
     projection = None if step.sparse is None else step.sparse.projection(derive_seed(context.seed, "sparse"))
     phases = [len(steps)]
     if projection is not None:
-        projection.steps, projection.packs = len(steps), _data(objective, examples, steps).packs
+        projection.steps, projection.packs = len(steps), _packs(examples, steps)
         projection.begin(model)
         phases = projection.phases()
     trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
@@ -262,6 +262,12 @@ def _steps(
     )[: step.max_steps]
 
 
+def _packs(examples: Sequence[Example], steps: Sequence[Packs]) -> Iterator[Pack]:
+    for step in steps:
+        for indices in step:
+            yield Pack.of([examples[index] for index in indices], torch.device("cpu"))
+
+
 def _data(
     objective: Objective,
     examples: Sequence[Example],
@@ -269,17 +275,14 @@ def _data(
     found: InitialFactors,
     device: torch.device,
 ) -> InitializationData:
-    def packs() -> Iterator[Pack]:
-        for step in steps:
-            for indices in step:
-                yield Pack.of([examples[index] for index in indices], torch.device("cpu"))
-
     def loss(model: Decoder, made: Pack) -> Tensor:
         moved = Pack.of(made.examples, model.embeddings.device)
         count = sum(objective.count(example) for example in made.examples)
         return objective.loss(model, moved, StepContext(count, 0.0)).loss
 
-    return InitializationData(packs(), loss if objective.plain else None, found.read(device), found.write)
+    return InitializationData(
+        _packs(examples, steps), loss if objective.plain else None, found.read(device), found.write
+    )
 
 
 def _loop_settings(
