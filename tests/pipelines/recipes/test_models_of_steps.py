@@ -179,9 +179,10 @@ SEVERAL = {
     },
     "code_repair_loop": {"sampler": "repaired verdict.against", "base": "student", "student": "verdict"},
     "self_train": {
-        "sampler": "answers student verdict.against transfer.against retention.against",
-        **{f"student_{turn}": "answers student" for turn in range(1, 12)},
-        "student_12": "verdict transfer retention",
+        "learner": "answers student",
+        "sampler": "verdict.against transfer.against retention.against",
+        **{f"student_{turn}": "answers student" for turn in range(1, 8)},
+        "student_8": "verdict transfer retention",
     },
 }  # fmt: skip
 #: Recipes with a loop: the step whose student replaces a model.
@@ -189,8 +190,10 @@ PROMOTED = {
     **{name: {"student": "base"} for name in ("quickstart", "mates", "meta_ranking")},
     # The student starts from the base in every round.
     **{name: {"student": "sampler"} for name in ("rest_em", "code_repair_loop")},
-    "self_train": {"student_12": "sampler"},
+    "self_train": {"student_8": "sampler"},
 }
+#: Recipes with a loop that trains a student further after an abstention: the model that it becomes.
+PURSUED = {"self_train": {"student_8": "learner"}}
 
 
 def models_of(name: str) -> dict[str, set[str]]:
@@ -221,6 +224,7 @@ def test_every_step_starts_from_and_asks_the_model_that_it_should(name: str) -> 
         assert name in SEVERAL, "say in SEVERAL which model each of its steps trains or asks"
         assert found == {model: set(steps.split()) for model, steps in SEVERAL[name].items()}
     assert load(name).loop.promote == PROMOTED.get(name, {})
+    assert load(name).loop.pursue == PURSUED.get(name, {})
 
 
 def test_every_model_that_a_recipe_declares_is_used() -> None:

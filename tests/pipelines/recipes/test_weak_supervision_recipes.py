@@ -334,7 +334,8 @@ def test_self_train_goes_on_from_turn_to_turn_and_is_judged_on_more_than_its_tas
     spec = load("self_train", overrides=["vars.turns=3", "vars.ifeval=a.jsonl", "vars.plain=b.jsonl"])
     steps, gate = spec.steps, spec.loop.gate
     models = [steps[f"student_{turn}"].operator.model for turn in (1, 2, 3)]  # type: ignore[attr-defined]
-    assert models == ["sampler", "student_1", "student_2"]
+    assert models == ["learner", "student_1", "student_2"]
+    assert (spec.loop.promote, spec.loop.pursue) == ({"student_3": "sampler"}, {"student_3": "learner"})
     asked = [steps[f"answers_{turn}"].operator.model for turn in (1, 2, 3)]  # type: ignore[attr-defined]
     assert asked == models
     assert gate is not None
