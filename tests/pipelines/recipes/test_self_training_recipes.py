@@ -241,9 +241,10 @@ def test_list_measures_its_pseudo_labels_by_steps_of_the_last_student(
     text = recipes()["list_self_training"].read_text()
     text = text.replace("\nmodels:\n", "\nmodels:\n  said: {engine: synthetic}\n")
     (tmp_path / "list.yaml").write_text(text)
+    base = make_model(max_position_embeddings=1024)
     run = recipe(
         "list.yaml", lambda prompt, seed: "flour", {"turns": 1}, "steps.answered_1.model=said",
-        f"models.base={json.dumps({'path': str(make_model(max_position_embeddings=1024))})}", until="probed_1", model="said",
+        f"models.base={json.dumps({'path': str(base)})}", until="probed_1", model="said",
         labeled=[{"prompt": "Say the word.", "response": "flour flour"}],
         unlabeled=[{"prompt": f"Say the word {n}."} for n in range(2)],
     )  # fmt: skip
