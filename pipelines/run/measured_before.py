@@ -126,12 +126,13 @@ def _server(model: str, record: Mapping[str, Any]) -> list[object]:
 
 
 def replacements(records: Sequence[RoundRecord]) -> dict[str, tuple[int, str]]:
-    """For each model that a student has replaced: the round that trained the student, and its step."""
+    """For each model that a student replaces after the ``records``: the round that trained the student, and its step."""
     found: dict[str, tuple[int, str]] = {}
     trained: dict[str, int] = {}
     for each in records:
-        carry = (each.result or {}).get("carry", {})
-        for made in carry.values():
-            trained.setdefault(made["digest"], each.number)
-        found |= {name: (trained[made["digest"]], made["step"]) for name, made in carry.items()}
+        if each.result:
+            carry = each.result["carry"]
+            for made in carry.values():
+                trained.setdefault(made["digest"], each.number)
+            found = {name: (trained[made["digest"]], made["step"]) for name, made in carry.items()}
     return found

@@ -80,13 +80,13 @@ class PolicyObjective(Objective):
         self.reward, self.group = reward, group
 
     def encode(self, row: Row, encoder: ChatEncoder) -> Example:
-        prompt = encoder.opening(read_asked(row), row.get("tools"))
+        prompt = _asked(row, encoder)
         response, sampled = read_sampled(row)
         if row.get("prompt_tokens") not in (None, len(prompt)):
             raise ValueError(
                 f"its prompt is {len(prompt)} tokens here, but was {row['prompt_tokens']} when it was "
-                "sampled: give a system prompt as the column 'system', tools as 'tools' and only if it was "
-                "sampled with them, and sample with the same template"
+                "sampled: give a system prompt as the column 'system', tools as 'tools', and sample with the "
+                "same template"
             )
         tokens = TokenSequence((*prompt, *response), (*[False] * len(prompt), *[True] * len(response)))
         return Example(
@@ -156,6 +156,16 @@ def _without_adapters(model: Decoder) -> Iterator[None]:
     finally:
         for linear, adapter in held.items():
             linear.adapter = adapter
+
+
+def _asked(row: Row, encoder: ChatEncoder) -> list[int]:
+    """The tokens of the prompt; without the tools of the row, if its length says that it had none."""
+    asked, tools, length = read_asked(row), row.get("tools"), row.get("prompt_tokens")
+    if tools and length is not None:
+        plain = encoder.opening(asked)
+        if len(plain) == length:
+            return plain
+    return encoder.opening(asked, tools)
 
 
 def _flat(values: Sequence[Sequence[float]], like: Tensor) -> Tensor:

@@ -191,3 +191,7 @@ def test_a_student_is_that_of_the_round_that_trained_it() -> None:
     ]
     assert replacements(records[:2]) == {"base": (1, "student"), "learner": (2, "student")}
     assert replacements(records) == {"base": (1, "student"), "learner": (1, "student")}
+    # Without a promotion it leads back to the model of the file, which no round has trained.
+    assert replacements([*records, RoundRecord(4, {}, {"carry": {"base": first}})]) == {
+        "base": (1, "student")
+    }

@@ -278,27 +278,46 @@ def test_a_conversation_is_read_as_its_prompt_and_its_tokens(lab, samples, conte
     assert list(tokens.ids[-4:]) == row["response_tokens"]
 
 
-def test_the_prompt_offers_the_tools_that_the_sampler_was_offered(
-    samples, context, tmp_path: Path, save_tokenizer: Callable[..., None]
-) -> None:
-    save_tokenizer(
-        tmp_path,
-        template="{% if tools %}<|start|>tools {{ tools | tojson }}<|end|>\n{% endif %}"
-        "{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}"
-        "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}",
-    )
-    encoder = ChatEncoder(tmp_path)
-    tools = [{"type": "function", "function": {"name": "lookup"}}]
-    row = {**samples[0], "tools": json.dumps(tools)}
+OFFERS = (
+    "{% if tools %}<|start|>tools {{ tools | tojson }}<|end|>\n{% endif %}"
+    "{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
+)
+TOOLS = [{"type": "function", "function": {"name": "lookup"}}]
+
+
+def served_and_trained(
+    row: dict[str, Any], context: Any, folder: Path, offered: Any
+) -> tuple[list[int], list[int]]:
+    """The prompt with the tools that were ``offered``, and the tokens that a row with tools is trained on."""
+    encoder = ChatEncoder(folder)
     served = encoder.tokenizer.apply_chat_template(
         [{"role": "user", "content": row["prompt"]}],
-        tools=tools,
+        tools=offered,
         add_generation_prompt=True,
         return_dict=False,
     )
-    objective = step().objective(context)
-    (tokens,) = objective.encode({**row, "prompt_tokens": len(served)}, encoder).sequences
-    assert list(tokens.ids) == [*served, *row["response_tokens"]]
+    row = {**row, "tools": json.dumps(TOOLS), "prompt_tokens": len(served)}
+    (tokens,) = step().objective(context).encode(row, encoder).sequences
+    return [*served, *row["response_tokens"]], list(tokens.ids)
+
+
+def test_the_prompt_offers_the_tools_that_the_sampler_was_offered(
+    samples, context, tmp_path: Path, save_tokenizer: Callable[..., None]
+) -> None:
+    save_tokenizer(tmp_path, template=OFFERS)
+    served, trained = served_and_trained(samples[0], context, tmp_path, TOOLS)
+    assert trained == served
+
+
+@pytest.mark.parametrize("template", [OFFERS, OFFERS.partition("\n{% endif %}")[2]])
+def test_the_prompt_offers_no_tools_if_the_sampler_was_offered_none(
+    samples, context, tmp_path: Path, save_tokenizer: Callable[..., None], template: str
+) -> None:
+    """Whether the template could write them or not."""
+    save_tokenizer(tmp_path, template=template)
+    served, trained = served_and_trained(samples[0], context, tmp_path, None)
+    assert trained == served
 
 
 def test_settings_that_do_not_fit_are_refused() -> None:
