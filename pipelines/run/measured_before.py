@@ -126,7 +126,7 @@ def _server(model: str, record: Mapping[str, Any]) -> list[object]:
 
 
 def replacements(records: Sequence[RoundRecord]) -> dict[str, tuple[int, str]]:
-    """For each model that a student replaces after the ``records``: the round that trained the student, and its step."""
+    """For each model that a student replaces after ``records``: the student's round, and its step."""
     found: dict[str, tuple[int, str]] = {}
     trained: dict[str, int] = {}
     for each in records:

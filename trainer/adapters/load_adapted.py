@@ -138,6 +138,11 @@ def _check_same(name: str, saved: SavedAdapter, settings: AdapterSettings, confi
     found = saved.config
     # An adapter of a changed base has twice the rank over the original base. EVA's is its largest rank.
     rank: int = 2 * settings.rank if settings.init in FOUND_AGAIN else found["r"]
+    if settings.init in FOUND_AGAIN and found["r"] == settings.rank:
+        raise ModelError(
+            f"{name!r} was not trained with init {settings.init!r}, which takes its factors out of the base: "
+            "leave out init, or merge it and train the merged model"
+        )
     if settings.init == "eva" or (INITS[settings.init].changes_base and rank == 2 * settings.rank):
         wanted = {**settings.peft(""), "r": rank, "lora_alpha": settings.alpha_of(rank)}
     else:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ...contracts.chat_templates import read_chat_templates, write_chat_templates
 from ...contracts.context import Context
 from ...contracts.training import Trained
 from .measured_merge import MeasuredMerge, Measurements
@@ -56,6 +57,8 @@ class GreedySoup(MeasuredMerge):
         chosen = greedy(len(self.students), loss_of)
         out = context.workdir / "merged"
         merge(base, [directories[place] for place in chosen], out, method="soup")
+        # The chosen ones alone may have another template in common than all, with which they were measured.
+        write_chat_templates(out, read_chat_templates(tokenizer))
         metrics = {
             "merged": [self.students[place] for place in chosen],
             "held_out_loss": loss_of(chosen),

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from itertools import islice
 from statistics import fmean
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from ...contracts.inference import derive_seed
 from ..adapters.layer_statistics import input_squares
 from ..model.decoder import Decoder
 from ..model.linear import Linear
+from ..parallel import Processes
 from .blocks import BlockPolicy, draw
 
 if TYPE_CHECKING:
@@ -58,7 +59,15 @@ class OwLore(BlockPolicy):
         layers: list[list[tuple[Linear, Tensor]]] = [[] for _ in self.blocks]
         for name, linear in linears.items():
             layers[int(name.split(".")[1])].append((linear, squares[name].sqrt()))
-        self.scores = [outlier_share(each, self.factor) for each in layers]
+        # Processes round differently, but must draw the same blocks.
+        self.scores = Processes.current().gather([outlier_share(each, self.factor) for each in layers])[0]
+
+    def state(self) -> dict[str, Any]:
+        return {"scores": self.scores}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Draw as before, though another machine counts otherwise."""
+        self.scores = state["scores"]
 
     def chosen(self, interval: int) -> frozenset[int]:
         least = LEAST * fmean(self.scores) or 1.0

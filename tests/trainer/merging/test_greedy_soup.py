@@ -110,6 +110,18 @@ def test_rows_are_rendered_as_the_merged_model_is_asked(
         step.fit(table, bench)
 
 
+def test_a_soup_of_some_students_has_the_template_that_all_were_measured_with(
+    bench: Any, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    for name, size, template in (("left", 0.01, "plain"), ("right", 5.0, "chatml")):
+        _changed(bench.path, tmp_path / name, size)
+        write_chat_templates(tmp_path / name, (("default", NAMED_TEMPLATES[template]),))
+    step = GreedySoup(model="base", students=("left", "right"), dtype="fp32")
+    made = step.fit(pa.Table.from_pylist(rows), bench)
+    assert len(made.metrics["merged"]) == 1
+    assert read_chat_templates(made.adapter) == read_chat_templates(bench.path) != ()
+
+
 def test_rows_that_cannot_be_measured_are_refused(bench: Any, tmp_path: Path) -> None:
     _changed(bench.path, tmp_path / "left", 0.2)
     step = GreedySoup(model="base", students=("left",), dtype="fp32")

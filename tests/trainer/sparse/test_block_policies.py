@@ -174,6 +174,17 @@ def test_owlore_trains_each_block_at_times(scores: list[float]) -> None:
     assert drawn[2] > 400 or not any(scores)
 
 
+def test_owlore_goes_on_with_the_scores_that_it_began_with(make_model) -> None:
+    policies = [OwLore(1, 1, 3.0, seed=2) for _ in range(2)]
+    for policy, seed in zip(policies, (1, 2), strict=True):
+        policy.packs = iter(_packs(2))
+        policy.begin(_model(make_model(num_hidden_layers=4, name=f"seed-{seed}", seed=seed)))
+    began, resumed = policies
+    assert began.scores != resumed.scores
+    resumed.load(began.state())
+    assert [began.chosen(step) for step in range(50)] == [resumed.chosen(step) for step in range(50)]
+
+
 def test_a_draw_is_without_replacement_and_takes_what_has_no_weight_last() -> None:
     assert all(draw([0.0, 1.0, 0.0, 2.0], 2, seed) == {1, 3} for seed in range(20))
     assert len({draw([1.0] * 5, 2, seed) for seed in range(50)}) > 5
