@@ -123,15 +123,27 @@ def model_of(given: str, engine: str) -> dict[str, Any]:
 
 
 def _student(run: str, step: str) -> str:
-    """The directory of what a train step of a run made, in its last round or in that of ``STEP@ROUND``."""
+    """The directory of what a train step of a run made, in its last round or in that of ``STEP@ROUND``.
+
+    The name of a step in a repeated block is that of its last turn.
+    """
     name, _, number = step.partition("@")
     directory = RunDirectory.open(run)
+    trained: set[str] = set()
     for each in reversed(directory.rounds()):
-        if name in each.plan["steps"] and number in ("", str(each.number)):
-            store = directory.step(name, each.plan["steps"][name]["fingerprint"])
-            if store.complete and store.model.exists():
-                return str(store.model.absolute())
-    raise GristmillError(f"{run} has no finished training {step!r}")
+        if number not in ("", str(each.number)):
+            continue
+        stores = {
+            planned: directory.step(planned, of["fingerprint"]) for planned, of in each.plan["steps"].items()
+        }
+        turns = [planned for planned in stores if re.fullmatch(rf"{re.escape(name)}_\d+", planned)]
+        store = stores.get(name) or stores.get(turns[-1] if turns else "")
+        if store is not None and store.complete and store.model.exists():
+            return str(store.model.absolute())
+        trained |= {planned for planned, made in stores.items() if made.complete and made.model.exists()}
+    raise GristmillError(
+        f"{run} has no finished training {step!r}; it has: {', '.join(sorted(trained)) or 'none'}"
+    )
 
 
 def _rows(path: str) -> Iterator[Mapping[str, Any]]:

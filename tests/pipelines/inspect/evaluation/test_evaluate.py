@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import gristmill
 from gristmill.contracts.errors import DataError, GristmillError
 from gristmill.pipelines.cli.main import main
 from gristmill.pipelines.inspect.evaluation.evaluate import evaluate
@@ -33,6 +34,19 @@ CODE = [
     }
     for n in range(4)
 ]
+TURNS = """
+gristmill: 1
+name: turns
+models: {{base: {{engine: transformers, path: "{model}", dtype: float32}}}}
+steps:
+  rows: {{source: constraints, rows: 4}}
+  lessons: {{compute: {{response: "'yes'"}}, from: rows}}
+  block:
+    repeat: 2
+    first: {{fit: {{model: base}}}}
+    steps:
+      fit: {{train: sft, from: lessons, model: previous.fit, adapter: {{kind: lora, rank: 2}}, dtype: fp32}}
+"""
 NUMBERS = [
     {"question": f"What is {n} + 1?", "answer": f"{n} + 1 is {n + 1}.\n#### {n + 1}"} for n in range(12)
 ]
@@ -138,13 +152,25 @@ def test_the_file_is_beside_a_run_that_is_given_with_a_slash(tmp_path: Path) -> 
     assert not (tmp_path / "eval/.yaml").exists()
 
 
+def test_a_student_of_a_repeated_block_is_that_of_the_last_turn(
+    tmp_path: Path, make_model: Callable[..., Path]
+) -> None:
+    file = tmp_path / "turns.yaml"
+    file.write_text(TURNS.format(model=make_model(max_position_embeddings=1024)))
+    gristmill.run(file, tmp_path / "run")
+    last, first, second = (
+        model_of(f"{tmp_path}/run:{name}", "vllm")["path"] for name in ("fit", "fit_1", "fit_2")
+    )
+    assert last == second != first
+
+
 def test_a_student_of_a_run_is_named_by_its_step(built_run: Any) -> None:
     """The run of two rounds of tests/pipelines/conftest.py."""
     folder = str(built_run.path)
     paths = [model_of(f"{folder}:student@{number}", "vllm")["path"] for number in (1, 2)]
     assert model_of(f"{folder}:student", "vllm")["path"] == paths[1]
     assert all(Path(path).is_dir() for path in paths)
-    with pytest.raises(GristmillError, match="has no finished training 'answers'"):
+    with pytest.raises(GristmillError, match=r"has no finished training 'answers'; it has: student$"):
         model_of(f"{folder}:answers", "vllm")
 
 
