@@ -1,18 +1,19 @@
-"""Makes the files of two tasks for the recipe ``weak_to_strong`` from public data, beside GSM8K's own files.
+"""Make the files of two tasks for the recipe ``weak_to_strong`` from public data, beside GSM8K's own files.
 
 ``python benchmarks/weak_to_strong_tasks.py {results|matching} ROWS.jsonl OUT [--longest 400]`` writes
 ``OUT/questions.jsonl`` and ``OUT/evals.jsonl``, both with ``question`` and ``answer``, for
 ``gristmill run weak_to_strong --set vars.questions=OUT/questions.jsonl --set vars.evals=OUT/evals.jsonl``.
 
-``results``: what does a function return? ROWS have Python functions with doctests in ``source``. Asked are at
-most two examples per function whose result is a number; the question shows the function without its
-docstring. No function is in both files.
+``results``: what does a function return? ROWS have ``source``, a Python function with doctests, and ``name``.
+The question shows the function without its docstring, and a call from the doctests whose result is a number:
+at most two calls per function. No row is in both files.
 
 ``matching``: which of two outputs belongs to an instruction? ROWS have ``instruction``, ``input`` and
-``output`` (Alpaca's form). The other output is that of another row, the one with most words in common. No
-output is in both files.
+``output`` (Alpaca's form). The wrong output is that of another row, which has most words in common with the
+right one. No row is in both files.
 
-Functions (or instructions and outputs together) longer than ``--longest`` characters are left out.
+``--longest``: the most characters of a function, or of an instruction and its output together. Longer ones
+are left out.
 """
 
 from __future__ import annotations

@@ -160,8 +160,9 @@ class LoopSpec(Frozen):
     replaced."""
     pursue: dict[str, str] = Field(default_factory=dict)
     """Models that students of `promote` replace in later rounds also if the round abstained, as
-    `{TRAIN_STEP: MODEL}`: training goes on from there, and is judged again. If the round kept the teacher,
-    they become the model that `promote` names. By default an abstention discards the student."""
+    `{TRAIN_STEP: MODEL}`: training goes on from there, and is judged again. After a round that kept the
+    teacher or was contaminated, they become the model that `promote` names. By default an abstention discards
+    the student."""
     when: str | None = None
     """Condition on the round's metrics under which students are promoted, such as `verdict.gain.ci_low > 0`:
     comparisons of `STEP.metric.part` and numbers with `and`, `or`, `not` and parentheses. A dash in a

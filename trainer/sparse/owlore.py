@@ -66,8 +66,9 @@ class OwLore(BlockPolicy):
         return {"scores": self.scores}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Draw as before, though another machine counts otherwise."""
-        self.scores = state["scores"]
+        """Draw as before, though another machine may count other outliers."""
+        # Checkpoints of earlier versions have no scores.
+        self.scores = state.get("scores", self.scores)
 
     def chosen(self, interval: int) -> frozenset[int]:
         least = LEAST * fmean(self.scores) or 1.0
